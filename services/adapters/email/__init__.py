@@ -1,0 +1,1 @@
+"""Email adapters, one file per kind. Not a registry: `services.adapters.registry` lists them."""

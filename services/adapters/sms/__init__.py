@@ -1,0 +1,1 @@
+"""SMS adapters, one file per kind. Not a registry: `services.adapters.registry` lists them."""

@@ -1,0 +1,173 @@
+"""A micro-batching writer: many callers, few flushes. It knows neither what it writes nor where to.
+
+A commit costs an fsync whatever its size, so callers that arrive together share one (design decision 3).
+"""
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class FlushFailed(Exception):
+    """The flush this item was part of raised; the reason is `__cause__`. Nothing is known about what was written."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a flush of {name} failed")
+
+
+@dataclass(slots=True)
+class _Entry(Generic[T, R]):
+    item: T
+    done: "asyncio.Future[R]"
+    weight: int
+
+
+class MicroBatcher(Generic[T, R]):
+    """Gathers items and hands them to `flush` in the order submitted, at most `concurrency` flushes at a time.
+
+    A flush starts when `max_rows` items or `max_weight` units wait, when a flush ended and anything waits, or `max_delay`
+    seconds after the first item. `flush` answers one result per item, in order. Use it within one event loop.
+    """
+
+    def __init__(
+        self,
+        flush: Callable[[list[T]], Awaitable[list[R]]],
+        *,
+        name: str,
+        max_rows: int = 200,
+        max_delay: float = 0.002,
+        max_waiting: int = 10_000,
+        concurrency: int = 1,
+        weigh: Callable[[T], int] | None = None,
+        max_weight: int = 4 * 1024 * 1024,
+    ) -> None:
+        self._flush = flush
+        self._name = name
+        self._max_rows = max_rows
+        self._max_delay = max_delay
+        self._max_waiting = max_waiting
+        self._concurrency = concurrency
+        self._weigh = weigh
+        self._max_weight = max_weight
+        self._queue: deque[_Entry[T, R]] = deque()
+        self._queued_weight = 0
+        self._unanswered = 0
+        self._runners: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        # A flush serves many callers: it must not run as the one who happened to come first (principal, log ids).
+        self._context = contextvars.copy_context()
+
+    async def submit(self, item: T) -> R:
+        """The result of `item` once the flush that held it has ended.
+
+        Raises ResourceExhausted (OVERLOADED) when `max_waiting` callers wait already and Unavailable (SHUTTING_DOWN) after
+        `close`: nothing was written. Raises FlushFailed, or the ServiceError that `flush` raised: the write may have
+        happened. A caller cancelled before its flush starts takes its item back; later, the flush goes on without it.
+        """
+        if self._closed:
+            raise Unavailable("The service is shutting down; try again.", reason="SHUTTING_DOWN", retry_after=1.0)
+        if self._unanswered >= self._max_waiting:
+            raise ResourceExhausted("Too much is waiting to be written.", reason="OVERLOADED", retry_after=1.0)
+        entry: _Entry[T, R] = _Entry(item, asyncio.get_running_loop().create_future(), self._weight_of(item))
+        self._unanswered += 1
+        self._queue.append(entry)
+        self._queued_weight += entry.weight
+        self._arm()
+        try:
+            return await entry.done
+        finally:
+            self._unanswered -= 1
+
+    async def close(self) -> None:
+        """Flushes what waits, then returns; from its first moment on `submit` refuses. May be called again."""
+        self._closed = True
+        self._disarm()
+        while self._queue or self._runners:
+            if len(self._runners) < self._concurrency and self._queue:
+                self._start_runner()
+            await asyncio.wait(self._runners, return_when=asyncio.FIRST_COMPLETED)
+
+    @property
+    def waiting(self) -> int:
+        """How many callers have no answer yet, queued and in flight."""
+        return self._unanswered
+
+    def _weight_of(self, item: T) -> int:
+        return 0 if self._weigh is None else self._weigh(item)
+
+    def _arm(self) -> None:
+        if len(self._runners) >= self._concurrency:
+            return  # whichever flush ends next takes this along
+        if len(self._queue) >= self._max_rows or self._queued_weight >= self._max_weight:
+            self._start_runner()
+        elif self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._max_delay, self._start_runner, context=self._context)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _start_runner(self) -> None:
+        self._disarm()
+        runner = asyncio.get_running_loop().create_task(self._run(), name=self._name, context=self._context)
+        self._runners.add(runner)
+        runner.add_done_callback(self._runner_ended)
+
+    def _runner_ended(self, runner: "asyncio.Task[None]") -> None:
+        self._runners.discard(runner)
+        # An item may have come between the runner's last look and its end.
+        if self._queue and not self._closed and not runner.cancelled():
+            self._arm()
+
+    async def _run(self) -> None:
+        while batch := self._take():
+            await self._flush_one(batch)
+
+    def _take(self) -> list[_Entry[T, R]]:
+        batch: list[_Entry[T, R]] = []
+        weight = 0
+        while self._queue and len(batch) < self._max_rows:
+            entry = self._queue[0]
+            if batch and weight + entry.weight > self._max_weight:
+                break
+            self._queue.popleft()
+            self._queued_weight -= entry.weight
+            if not entry.done.done():  # done already: its caller was cancelled
+                batch.append(entry)
+                weight += entry.weight
+        return batch
+
+    async def _flush_one(self, batch: list[_Entry[T, R]]) -> None:
+        try:
+            results = await self._flush([entry.item for entry in batch])
+            if len(results) != len(batch):
+                raise ValueError(f"the flush of {self._name} answered {len(results)} results for {len(batch)} items")
+        except asyncio.CancelledError:
+            for entry in batch:
+                entry.done.cancel()
+            raise
+        except Exception as error:
+            for entry in batch:
+                if not entry.done.done():
+                    entry.done.set_exception(self._failure(error))
+            return
+        for entry, result in zip(batch, results, strict=True):
+            if not entry.done.done():
+                entry.done.set_result(result)
+
+    def _failure(self, error: Exception) -> Exception:
+        # One exception per caller: a shared one would collect every caller's traceback.
+        failure = error.copy() if isinstance(error, ServiceError) else FlushFailed(self._name)
+        failure.__cause__ = error
+        return failure
