@@ -5,6 +5,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.complete
+DATA   ?= .messagepipe
+
+# What is checked and formatted; protos/gen is generated.
+CODE   := services gateway cli scripts tests $(wildcard bench)
 
 .PHONY: help
 help: ## print this help
@@ -22,11 +26,69 @@ $(STAMP): requirements-dev.lock pyproject.toml
 .PHONY: setup
 setup: $(STAMP) ## make .venv from the lock file (does nothing when nothing changed)
 
+.PHONY: run
+run: setup ## set up if needed, start everything with the demo, keep serving (Ctrl-C stops it all)
+	@exec $(BIN)/messagepipe up --demo --data-dir $(DATA)
+
+.PHONY: up
+up: setup ## the same without the demo
+	@exec $(BIN)/messagepipe up --data-dir $(DATA)
+
+.PHONY: migrate
+migrate: setup ## bring the database of MESSAGEPIPE_DATABASE_URL to the newest schema
+	@$(BIN)/messagepipe migrate
+
+.PHONY: test
+test: setup ## run every test that needs no network
+	$(BIN)/pytest tests --ignore tests/chaos
+
+.PHONY: test-unit
+test-unit: setup ## run the tests without sockets and database (seconds)
+	$(BIN)/pytest tests/unit
+
+.PHONY: check
+check: check-format check-lint check-types check-imports check-sizes check-protos ## everything that can be wrong without running it
+
+.PHONY: check-format check-lint check-types check-imports check-sizes check-protos
+check-format: setup
+	$(BIN)/ruff format --check $(CODE)
+
+check-lint: setup
+	$(BIN)/ruff check $(CODE)
+
+check-types: setup
+	$(BIN)/mypy
+
+check-imports: setup
+	$(BIN)/lint-imports --no-logo
+
+check-sizes: setup
+	$(BIN)/python scripts/check_sizes.py
+
+check-protos: setup
+	$(BIN)/buf lint
+	$(BIN)/buf format -d --exit-code --path protos/messagepipe
+	@if git cat-file -e main:buf.yaml 2>/dev/null; then \
+	  echo "$(BIN)/buf breaking --against .git#branch=main"; $(BIN)/buf breaking --against '.git#branch=main'; \
+	else echo "buf breaking: skipped, this clone has no branch main with protos to compare with"; fi
+	$(BIN)/python scripts/generate_stubs.py --check
+
+.PHONY: format
+format: setup ## put code and protos into shape
+	$(BIN)/ruff check --fix-only --quiet $(CODE)
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/buf format -w --path protos/messagepipe
+
+.PHONY: protos
+protos: setup ## generate the stubs in protos/gen from the .proto files
+	$(BIN)/python scripts/generate_stubs.py
+
 .PHONY: lock
 lock: setup ## write requirements.lock and requirements-dev.lock anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock" -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock" --extra dev -o requirements-dev.lock
 
-.PHONY: protos
-protos: setup ## generate the stubs in protos/gen from the .proto files
-	$(BIN)/python scripts/generate_stubs.py
+.PHONY: clean
+clean: ## remove .venv and every cache (never the data in .messagepipe)
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find services gateway cli scripts tests protos -name __pycache__ -type d -prune -exec rm -rf {} +

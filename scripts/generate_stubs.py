@@ -1,7 +1,7 @@
 """Generate the Python stubs of the contract, or prove that the checked-in ones are what the protos say.
 
-    python scripts/generate_stubs.py           write protos/gen
-    python scripts/generate_stubs.py --check   exit 1 with the differing files named when protos/gen is stale
+python scripts/generate_stubs.py           write protos/gen
+python scripts/generate_stubs.py --check   exit 1 with the differing files named when protos/gen is stale
 """
 
 import argparse
@@ -24,7 +24,11 @@ def generate(out: Path) -> None:
     sources = sorted(str(path) for path in (PROTOS / "messagepipe").rglob("*.proto"))
     well_known = files("grpc_tools") / "_proto"
     arguments = ["protoc", f"-I{PROTOS}", f"-I{PROTOS / 'vendor'}", f"-I{well_known}"]
-    arguments += [f"--{plugin}_out={out}" for plugin in ("python", "grpc_python", "mypy", "mypy_grpc")]
+    arguments += [f"--{plugin}_out={out}" for plugin in ("python", "grpc_python")]
+    arguments += [f"--{plugin}_out=quiet:{out}" for plugin in ("mypy", "mypy_grpc")]
+    # Named outright, so that it works without an activated .venv as well.
+    own = Path(sys.executable).parent
+    arguments += [f"--plugin=protoc-gen-{name}={own / f'protoc-gen-{name}'}" for name in ("mypy", "mypy_grpc")]
     if protoc.main([*arguments, *sources]) != 0:
         raise SystemExit("protoc refused the protos (its words are above)")
     for folder in [out / "messagepipe", *(path for path in (out / "messagepipe").rglob("*") if path.is_dir())]:

@@ -1,13 +1,16 @@
-"""What SES and SNS share: settings, Signature Version 4, error codes. Not a client: requests travel like those of every HTTP kind.
+"""What SES and SNS share: settings, Signature Version 4, error codes. Not a client: the HTTP template sends.
 
-Why no aiobotocore client, though it is the usual way: we sign with botocore's own `SigV4Auth` and send over the shared transport, so
-- one attempt is one request by construction; a default client resends up to five times (providers.md §0.3, design decision 6);
-- egress is checked at connect time by the one connector that all kinds use, and transport failures become outcomes by the one table;
+Why no aiobotocore client, though it is the usual way: we sign with botocore's own `SigV4Auth` and send over the
+shared transport, so
+
+- one attempt is one request by construction; a default client resends up to five times (providers.md §0.3);
+- egress is checked at connect time by the one connector that all kinds use, and transport failures become outcomes
+  by the one table;
 - the import costs 7 MB and 0.1 s instead of 22 MB and 0.4 s, before the service models that each client loads.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from html import unescape
 from json import loads
@@ -15,7 +18,8 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from services.adapters.outcome import Outcome, Reason, Verdict
+from services.adapters.http import by_status
+from services.adapters.outcome import Outcome, Reason, Result, Verdict
 
 REGION_PATTERN = r"^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$"
 
@@ -24,10 +28,10 @@ SETTINGS: Mapping[str, Any] = {
         "type": "string",
         "title": "Access key id",
         "description": "Of an IAM user or role that may send; starts with AKIA, or ASIA for temporary keys.",
-        "minLength": 16,
+        "minLength": 1,
         "maxLength": 128,
-        "pattern": r"^\w+$",
-        "errorMessage": "must be letters and digits only",
+        "pattern": "^[A-Za-z0-9_-]+$",
+        "errorMessage": "must be letters and digits",
         "writeOnly": True,
         "examples": ["AKIAIOSFODNN7EXAMPLE"],
     },
@@ -37,6 +41,8 @@ SETTINGS: Mapping[str, Any] = {
         "description": "The secret that belongs to the access key id.",
         "minLength": 1,
         "maxLength": 256,
+        "pattern": "^[!-~]+$",
+        "errorMessage": "must be a key without spaces",
         "writeOnly": True,
     },
     "sessionToken": {
@@ -45,6 +51,8 @@ SETTINGS: Mapping[str, Any] = {
         "description": "Only with temporary keys. They expire: sending is then denied until new ones are set.",
         "minLength": 1,
         "maxLength": 4096,
+        "pattern": "^[!-~]+$",
+        "errorMessage": "must be a token without spaces",
         "writeOnly": True,
     },
     "region": {
@@ -58,7 +66,7 @@ SETTINGS: Mapping[str, Any] = {
     "endpointUrl": {
         "type": "string",
         "title": "Endpoint",
-        "description": "Only to send to something other than AWS's endpoint of the region, such as an emulator or a VPC endpoint.",
+        "description": "Only to send to something other than the region's own endpoint: an emulator, a VPC endpoint.",
         "format": "uri",
         "examples": ["http://127.0.0.1:4566"],
     },
@@ -77,11 +85,11 @@ def endpoint(config: Mapping[str, Any], host: str) -> str:
 def signed_post(
     url: str, *, service: str, body: bytes, content_type: str, config: Mapping[str, Any], now: datetime
 ) -> httpx.Request:
-    """A POST signed for `service` in the configured region, as of `now`. AWS refuses it when `now` is over 15 minutes wrong."""
+    """A POST signed for `service` in the configured region. AWS refuses it when `now` is over 15 minutes wrong."""
     # imported here: ConfigService reads this module's settings schema and never signs
-    from botocore.auth import SIGV4_TIMESTAMP, SigV4Auth  # type: ignore[import-untyped]  # botocore ships no types
-    from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
-    from botocore.credentials import ReadOnlyCredentials  # type: ignore[import-untyped]
+    from botocore.auth import SIGV4_TIMESTAMP, SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import ReadOnlyCredentials
 
     target = httpx.URL(url)
     stamp = now.astimezone(UTC).strftime(SIGV4_TIMESTAMP)
@@ -91,7 +99,7 @@ def signed_post(
         headers["X-Amz-Security-Token"] = token
     unsigned = AWSRequest(method="POST", url=str(target), headers=headers, data=body)
     unsigned.context["timestamp"] = stamp
-    # The steps of SigV4Auth.add_auth, which itself reads the system clock and writes the session token into its debug log.
+    # The steps of SigV4Auth.add_auth, which reads the system clock and writes the session token into its debug log.
     keys = ReadOnlyCredentials(config["accessKeyId"], config["secretAccessKey"], token)
     signer = SigV4Auth(keys, service, config["region"])
     to_sign = signer.string_to_sign(unsigned, signer.canonical_request(unsigned))
@@ -113,7 +121,7 @@ class AwsError(NamedTuple):
 
 
 def read_error(response: httpx.Response) -> AwsError:
-    """Read an error of either protocol: JSON (`x-amzn-errortype`, `__type`, `message`) or XML (`<Code>`, `<Message>`)."""
+    """An error of either protocol: JSON (`x-amzn-errortype`, `__type`, `message`) or XML (`<Code>`, `<Message>`)."""
     found = _json_error(response.text) or _xml_error(response.text)
     code = response.headers.get("x-amzn-errortype", "") or found.code
     # "ns#BadRequestException:http://internal.amazon.com/…" → "BadRequestException"
@@ -136,13 +144,13 @@ def _xml_error(text: str) -> AwsError:
 
 
 def xml_text(text: str, tag: str) -> str:
-    """The text of the first `<tag>`; "" if there is none. By pattern, not by parser: no entities to expand, and half an answer still reads."""
+    """The text of the first `<tag>`; "" for none. By pattern: no entities to expand, and half an answer reads."""
     found = re.search(rf"<{tag}>([^<]*)</{tag}>", text)
     return unescape(found[1]).strip() if found else ""
 
 
 class Rule(NamedTuple):
-    """One row of a table of errors: the first whose code equals (`*` = any) and whose text is contained, whatever its case, decides."""
+    """One row of a table of errors: first whose code equals (`*` = any) and whose text is contained, in any case."""
 
     code: str
     text: str
@@ -150,12 +158,25 @@ class Rule(NamedTuple):
 
 
 def find_verdict(error: AwsError, rules: Iterable[Rule]) -> Verdict | None:
-    """What the kind's own rules, then the codes every AWS service shares, say of this error; None if they do not know it."""
+    """What the kind's own rules, then the codes all AWS services share, say; None if none knows this error."""
     words = error.message.casefold()
     for rule in (*rules, *SHARED_TEXTS):
         if rule.code in ("*", error.code) and rule.text.casefold() in words:
             return rule.verdict
     return SHARED_CODES.get(error.code)
+
+
+def refused(response: httpx.Response, rules: Iterable[Rule], scope_of: Callable[[str], str]) -> Result:
+    """What a refusal means: by the rules, else by HTTP status. `scope_of` makes "country" into "country:NG"."""
+    error = read_error(response)
+    verdict = find_verdict(error, rules) or by_status(response.status_code)
+    return Result(
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        provider_code=error.code or str(response.status_code),
+        provider_text=error.message or response.text,
+        scope=scope_of(verdict.scope) if verdict.scope else "",
+    )
 
 
 _CREDENTIALS = Verdict(Outcome.DENIED, Reason.CREDENTIALS)
@@ -170,7 +191,8 @@ SHARED_TEXTS = (
     Rule("*", "signature not yet current", Verdict(Outcome.DENIED, Reason.CLOCK_SKEW)),
 )
 
-# providers.md §0.3, "Codes shared by SES and SNS". By code: the same code comes with 400 from one service and 403 from the next.
+# providers.md §0.3, "Codes shared by SES and SNS". By code alone: the same one comes as 400 from one service, 403 from
+# the next.
 SHARED_CODES: Mapping[str, Verdict] = {
     "AccessDeniedException": _PERMISSION,
     "AccessDenied": _PERMISSION,

@@ -33,8 +33,8 @@ class _Entry(Generic[T, R]):
 class MicroBatcher(Generic[T, R]):
     """Gathers items and hands them to `flush` in the order submitted, at most `concurrency` flushes at a time.
 
-    A flush starts when `max_rows` items or `max_weight` units wait, when a flush ended and anything waits, or `max_delay`
-    seconds after the first item. `flush` answers one result per item, in order. Use it within one event loop.
+    A flush starts when `max_rows` items or `max_weight` units wait, when a flush ended and anything waits, or
+    `max_delay` seconds after the first item. `flush` answers one result per item, in order. For one event loop.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class MicroBatcher(Generic[T, R]):
     async def submit(self, item: T) -> R:
         """The result of `item` once the flush that held it has ended.
 
-        Raises ResourceExhausted (OVERLOADED) when `max_waiting` callers wait already and Unavailable (SHUTTING_DOWN) after
+        Raises ResourceExhausted (OVERLOADED) when `max_waiting` callers wait already and Unavailable after
         `close`: nothing was written. Raises FlushFailed, or the ServiceError that `flush` raised: the write may have
         happened. A caller cancelled before its flush starts takes its item back; later, the flush goes on without it.
         """
         if self._closed:
-            raise Unavailable("The service is shutting down; try again.", reason="SHUTTING_DOWN", retry_after=1.0)
+            raise Unavailable("The service is shutting down; try again.", retry_after=1.0)
         if self._unanswered >= self._max_waiting:
             raise ResourceExhausted("Too much is waiting to be written.", reason="OVERLOADED", retry_after=1.0)
         entry: _Entry[T, R] = _Entry(item, asyncio.get_running_loop().create_future(), self._weight_of(item))
@@ -151,18 +151,17 @@ class MicroBatcher(Generic[T, R]):
     async def _flush_one(self, batch: list[_Entry[T, R]]) -> None:
         try:
             results = await self._flush([entry.item for entry in batch])
-            if len(results) != len(batch):
-                raise ValueError(f"the flush of {self._name} answered {len(results)} results for {len(batch)} items")
+            pairs = list(zip(batch, results, strict=True))
         except asyncio.CancelledError:
             for entry in batch:
                 entry.done.cancel()
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the callers, not to this task
             for entry in batch:
                 if not entry.done.done():
                     entry.done.set_exception(self._failure(error))
             return
-        for entry, result in zip(batch, results, strict=True):
+        for entry, result in pairs:
             if not entry.done.done():
                 entry.done.set_result(result)
 

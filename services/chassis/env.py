@@ -1,7 +1,7 @@
-"""Settings from the environment: the only reader of `os.environ`. Not a place for settings themselves; each process has its own.
+"""Settings from the environment: the only reader of `os.environ`. The settings themselves are each process's own.
 
-A settings class is a frozen dataclass; field `http_port` is read from MESSAGEPIPE_HTTP_PORT. A field whose type is itself
-a dataclass is read from the same flat names. An empty value counts as not set.
+A settings class is a frozen dataclass; field `http_port` is read from MESSAGEPIPE_HTTP_PORT. A field whose type is
+itself a dataclass is read from the same flat names. An empty value counts as not set.
 """
 
 import dataclasses
@@ -193,6 +193,7 @@ _PARSERS: dict[Any, Callable[[str], Any]] = {
 
 
 def _unknown(name: str, names: set[str]) -> str:
-    close = get_close_matches(name, sorted(names), n=1, cutoff=0.6)
-    hint = f"; did you mean {close[0]}?" if close else "; remove it, nothing reads it"
+    words = sorted(each.removeprefix(PREFIX) for each in names)
+    close = get_close_matches(name.removeprefix(PREFIX), words, n=1, cutoff=0.6)
+    hint = f"; did you mean {PREFIX}{close[0]}?" if close else "; remove it, nothing reads it"
     return f"{name} is not a setting of messagepipe{hint}"

@@ -30,10 +30,10 @@ CHASSIS_REASONS = frozenset(
         "TOKEN_MISSING",
         "TOKEN_INVALID",
         "TOKEN_EXPIRED",
-        "KEYS_UNAVAILABLE",
         "SCOPE_MISSING",
         "OVERLOADED",
-        "SHUTTING_DOWN",
+        "UNAVAILABLE",
+        "NOT_IMPLEMENTED",
         "INTERNAL",
     }
 )
@@ -57,7 +57,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """One thing wrong with one field: its path as REST users write it (`provider.config`, `recipients[2]`), and what to do."""
+    """One thing wrong: the field's path as REST users write it (`provider.config`, `recipients[2]`), and what to do."""
 
     field: str
     description: str
@@ -161,7 +161,7 @@ class Unimplemented(ServiceError):
     """In the contract, not yet in the program."""
 
     code = Kind.UNIMPLEMENTED
-    reason = "UNIMPLEMENTED"
+    reason = "NOT_IMPLEMENTED"
 
 
 class DeadlineExceeded(ServiceError):

@@ -1,19 +1,17 @@
 """Structured logs: one line per event on stderr, ids bound once. Not metrics, and never a copy of what users send.
 
-Three guards stand before the line is written: values under telling names are replaced, addresses, numbers and tokens inside
-other texts are scrubbed, and control characters are escaped, so that no caller can forge a line or colour a terminal.
+Three guards stand before the line is written: values under telling names are replaced, addresses, numbers and tokens
+inside other texts are scrubbed, and control characters are escaped, so that no caller can forge a line.
 """
 
 import logging
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 import structlog
-from structlog.contextvars import bind_contextvars as bind_contextvars
-from structlog.contextvars import bound_contextvars as bound_contextvars
-from structlog.contextvars import clear_contextvars as clear_contextvars
+from structlog.contextvars import bind_contextvars, bound_contextvars, clear_contextvars
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
@@ -23,13 +21,31 @@ from services.chassis.env import SecretText
 LEVELS = ("debug", "info", "warning", "error", "critical")
 REDACTED = "***"
 
-_TELLING = frozenset(
-    "token authorization password passwd secret api_key apikey access_key private_key credential credentials cookie dsn "
-    "database_url recipient recipients to cc bcc from sender reply_to phone email address body text html subject content "
-    "payload attachments headers".split()
+_SECRETS = frozenset(
+    {
+        "key",
+        "token",
+        "authorization",
+        "password",
+        "passwd",
+        "secret",
+        "api_key",
+        "apikey",
+        "access_key",
+        "private_key",
+        "credential",
+        "credentials",
+        "cookie",
+        "dsn",
+        "database_url",
+    }
 )
+_PEOPLE = frozenset(
+    {"recipient", "recipients", "to", "cc", "bcc", "from", "sender", "reply_to", "phone", "email", "address"}
+)
+_CONTENTS = frozenset({"body", "text", "html", "subject", "content", "payload", "attachments", "headers"})
+_TELLING = _SECRETS | _PEOPLE | _CONTENTS
 _TELLING_ENDINGS = ("_token", "_secret", "_password", "_key", "_credentials")
-_HARMLESS = frozenset({"idempotency_key_present", "primary_key"})
 
 _ADDRESS = re.compile(r"[^\s@<>\"'(),:;=\[\]{}]+@[^\s@<>\"'(),:;=\[\]{}]+")
 _NUMBER = re.compile(r"\+\d[\d ().-]{5,18}\d")
@@ -37,12 +53,12 @@ _JWT = re.compile(r"eyJ[\w-]{5,}\.[\w-]+(?:\.[\w-]*)?")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 _USER_INFO = re.compile(r"://[^\s/@]*@")
 # PostgreSQL puts the values of the offending row into DETAIL and the offending input after it.
-_PG_DETAIL = re.compile(r"(?m)^(\s*DETAIL:).*$")
+_PG_DETAIL = re.compile(r"(DETAIL:).*")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
 def configure(*, service: str, json: bool | None = None, level: str = "info", clock: Clock | None = None) -> None:
-    """Sends this process's logs, those of libraries included, to stderr; JSON unless `json` is False or stderr a terminal."""
+    """Sends this process's logs, and its libraries', to stderr; `json` None means JSON unless stderr is a terminal."""
     if level.lower() not in LEVELS:
         raise ValueError(f"{level!r} is not a log level; use one of {', '.join(LEVELS)}")
     number = getattr(logging, level.upper())
@@ -52,7 +68,7 @@ def configure(*, service: str, json: bool | None = None, level: str = "info", cl
     structlog.configure(
         processors=[*before, render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
     _take_over_stdlib(before, render, number)
@@ -98,9 +114,9 @@ def _processors(service: str, clock: Clock, as_json: bool) -> list[Processor]:
     def one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         for key, value in event.items():
             if isinstance(value, str):
-                # A traceback on a terminal keeps its own line breaks; they come from Python, not from a caller.
-                lines = value.split("\n") if key == "exception" and not as_json else [value]
-                event[key] = "\n".join(map(neutralise, lines))
+                # A traceback keeps its line breaks; the bar keeps a line inside it from passing for a log line.
+                lines = value.split("\n") if key == "exception" else [value]
+                event[key] = "\n  | ".join(map(neutralise, lines))
         return event
 
     return [
@@ -116,12 +132,12 @@ def _processors(service: str, clock: Clock, as_json: bool) -> list[Processor]:
 def _renderer(as_json: bool) -> Processor:
     if as_json:
         # json.dumps escapes control characters itself, and everything outside ASCII with them.
-        return structlog.processors.JSONRenderer(default=lambda value: scrub(repr(value)))
+        return structlog.processors.JSONRenderer()
     return structlog.dev.ConsoleRenderer(timestamp_key="time", colors=sys.stderr.isatty())
 
 
 def _take_over_stdlib(before: list[Processor], render: Processor, level: int) -> None:
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StderrHandler()
     handler.setFormatter(
         ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *before],
@@ -134,11 +150,23 @@ def _take_over_stdlib(before: list[Processor], render: Processor, level: int) ->
     root.setLevel(max(level, logging.WARNING))
 
 
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what sys.stderr is at that moment: whoever captures it may replace it after `configure`."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        """StreamHandler sets it once; there is nothing to keep."""
+
+
 def _redacted(key: str, value: object) -> Any:
     name = key.lower().replace("-", "_")
     if isinstance(value, SecretText):
         return REDACTED
-    if value is not None and name not in _HARMLESS and (name in _TELLING or name.endswith(_TELLING_ENDINGS)):
+    if value is not None and (name in _TELLING or name.endswith(_TELLING_ENDINGS)):
         return REDACTED
     if isinstance(value, str):
         return scrub(value)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped] # no py.typed in googleapis-common-protos
 from grpc_status import rpc_status
 
 from services.chassis.errors import (
@@ -38,6 +38,7 @@ MAX_TRAILER_BYTES = 7 * 1024
 MAX_MESSAGE_CHARS = 1024
 MAX_DESCRIPTION_CHARS = 512
 MAX_METADATA_CHARS = 256
+MAX_FIELD_CHARS = 256  # a map's key is part of the path, and the caller's choice
 
 GRPC_CODE: Mapping[Kind, grpc.StatusCode] = {kind: grpc.StatusCode[kind.name] for kind in Kind}
 
@@ -76,11 +77,12 @@ _ERRORS: Mapping[grpc.StatusCode, type[ServiceError]] = {
     grpc.StatusCode.CANCELLED: Unavailable,
     grpc.StatusCode.UNIMPLEMENTED: Unimplemented,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+    grpc.StatusCode.INTERNAL: Internal,
 }
 
 
 def to_status(error: ServiceError) -> status_pb2.Status:
-    """The error as the wire carries it; over-long lists of violations end in a line that says how many were left out."""
+    """The error as the wire carries it; an over-long list of violations ends in how many were left out."""
     status = _status(error, error.violations)
     kept = len(error.violations)
     while kept and _trailer_bytes(status) > MAX_TRAILER_BYTES:
@@ -98,6 +100,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> ServiceError:
         # Without details it was not one of ours that answered, and its words are not for callers to read.
         return _without_details(error, cls)
     info = _detail(status, error_details_pb2.ErrorInfo)
+    if cls is Internal:
+        return Internal(metadata=dict(info.metadata) if info is not None else None)
     retry = _detail(status, error_details_pb2.RetryInfo)
     bad = _detail(status, error_details_pb2.BadRequest)
     return cls(
@@ -110,15 +114,14 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> ServiceError:
 
 
 def _status(error: ServiceError, violations: tuple[FieldViolation, ...]) -> status_pb2.Status:
-    code: int = GRPC_CODE[error.code].value[0]
-    status = status_pb2.Status(code=code, message=_cut(error.message, MAX_MESSAGE_CHARS))
+    status = status_pb2.Status(code=GRPC_CODE[error.code].value[0], message=_cut(error.message, MAX_MESSAGE_CHARS))
     metadata = {key: _cut(value, MAX_METADATA_CHARS) for key, value in error.metadata.items()}
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata))
     if violations:
         bad = error_details_pb2.BadRequest()
         for violation in violations:
             description = _cut(violation.description, MAX_DESCRIPTION_CHARS)
-            bad.field_violations.add(field=violation.field, description=description)
+            bad.field_violations.add(field=_cut(violation.field, MAX_FIELD_CHARS), description=description)
         status.details.add().Pack(bad)
     if error.retry_after is not None:
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=_duration(error.retry_after)))
@@ -136,7 +139,8 @@ def _duration(seconds: float) -> Duration:
 
 
 def _trailer_bytes(status: status_pb2.Status) -> int:
-    return status.ByteSize() * 4 // 3 + len(quote(status.message, safe=" ")) + 64
+    size: int = status.ByteSize()
+    return size * 4 // 3 + len(quote(status.message, safe=" ")) + 64
 
 
 def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
@@ -151,7 +155,7 @@ def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
 def _without_details(error: grpc.aio.AioRpcError, cls: type[ServiceError] | None) -> ServiceError:
     if cls is Unavailable:
         return Unavailable("A service this one depends on cannot be reached; try again shortly.", retry_after=1.0)
-    if cls is None:
+    if cls is None or cls is Internal:
         return Internal()
     return cls(error.details() or "")
 

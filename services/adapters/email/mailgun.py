@@ -1,23 +1,26 @@
 """Mailgun, Messages API v3: settings, request, answer. Not its webhooks or its domain management."""
 
 import re
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from base64 import b64encode
+from datetime import UTC
+from email.utils import parsedate_to_datetime, quote
+from typing import NamedTuple
 
 import httpx
 
-from services.adapters.base import Address, Call, Capabilities, Channel, EmailContent, ProviderSpec
+from services.adapters.base import Address, Attachment, Call, Capabilities, Channel, EmailContent, ProviderSpec
+from services.adapters.email.sender import SENDER_MISSING, SENDER_SETTINGS, sender_of
+from services.adapters.http import MAX_RETRY_AFTER, HttpKind, by_status, json_object
+from services.adapters.mime import check_headers, header_name, needs_smtputf8, wire_address
 from services.adapters.outcome import Outcome, Reason, Result, Verdict
 
 MAX_RECIPIENTS = 1000
 MAX_MESSAGE_BYTES = 25_000_000
-MAX_OPTION_BYTES = 16_000
+MAX_OPTION_BYTES = 16_000  # all o:, h: and v: fields together
 MAX_TAGS = 3
 MAX_TAG_LENGTH = 128
 
-_BASE = {"us": "https://api.mailgun.net", "eu": "https://api.eu.mailgun.net"}
+BASE_URLS = {"us": "https://api.mailgun.net", "eu": "https://api.eu.mailgun.net"}
 
 SPEC = ProviderSpec(
     kind="mailgun",
@@ -54,19 +57,7 @@ SPEC = ProviderSpec(
                 "enum": ["us", "eu"],
                 "default": "us",
             },
-            "fromEmail": {
-                "type": "string",
-                "title": "Sender address",
-                "description": "Used when neither the message nor the project names a sender.",
-                "format": "email",
-                "examples": ["noreply@mg.example.com"],
-            },
-            "fromName": {
-                "type": "string",
-                "title": "Sender name",
-                "description": "Goes with the sender address above.",
-                "maxLength": 200,
-            },
+            **SENDER_SETTINGS,
             "baseUrl": {
                 "type": "string",
                 "title": "Base address",
@@ -75,42 +66,190 @@ SPEC = ProviderSpec(
                 "examples": ["https://api.eu.mailgun.net"],
             },
         },
-        "dependentRequired": {"fromName": ["fromEmail"]},
     },
-    capabilities=Capabilities(
-        attachments=True, inline_attachments=True, cc_bcc=True, custom_headers=True, tags=True
-    ),
+    # No metadata: Mailgun writes it into a header that the recipient can read.
+    capabilities=Capabilities(attachments=True, inline_attachments=True, cc_bcc=True, custom_headers=True, tags=True),
 )
 
 
 class Rule(NamedTuple):
-    """One row: the first whose status equals (0 = any) and whose text is contained, whatever its case, decides."""
+    """One row: the first whose status equals (0 = any) and whose pattern is found in the unquoted, lower-case words."""
 
     status: int
-    text: str
+    pattern: str
     verdict: Verdict
 
 
-# providers.md §2.4. Numbers are not given: the words decide. "limit exceeded" comes first because Mailgun wraps it: status 420 or 429,
-# "Domain X is not allowed to send: recipient limit exceeded, try again after Mon, 25 Aug 2025 07:00:31 UTC" (mailgun-java issue 50).
+# providers.md §2.4. There are no codes: the words decide. "limit exceeded" comes first because Mailgun wraps it, with
+# status 420 or 429: "Domain X is not allowed to send: recipient limit exceeded, try again after Mon, 25 Aug 2025
+# 07:00:31 UTC" (issue 50 of mailgun/mailgun-java).
 RULES = (
-    Rule(0, "limit exceeded, try again", Verdict(Outcome.DEFERRED, Reason.RATE_LIMITED)),
-    Rule(0, "to parameter is not a valid address", Verdict(Outcome.INVALID, Reason.RECIPIENT_INVALID)),
-    Rule(0, "cc parameter is not a valid address", Verdict(Outcome.INVALID, Reason.RECIPIENT_INVALID)),  # bcc too
-    Rule(0, "from parameter is not a valid address", Verdict(Outcome.DENIED, Reason.SENDER_REFUSED)),
-    Rule(400, "parameter is missing", Verdict(Outcome.INVALID, Reason.CONTENT_INVALID)),
-    Rule(400, "need at least one of", Verdict(Outcome.INVALID, Reason.CONTENT_INVALID)),
-    Rule(0, "too many recipients", Verdict(Outcome.UNFIT, Reason.TOO_MANY_RECIPIENTS)),
-    Rule(400, "16 kb", Verdict(Outcome.UNFIT, Reason.TOO_LARGE)),
-    Rule(400, "16kb", Verdict(Outcome.UNFIT, Reason.TOO_LARGE)),
-    Rule(0, "sandbox subdomains are for test", Verdict(Outcome.DENIED, Reason.TRIAL_ACCOUNT)),
-    Rule(0, "is not allowed to send", Verdict(Outcome.DENIED, Reason.ACCOUNT_SUSPENDED)),
-    Rule(0, "domain not found", Verdict(Outcome.DENIED, Reason.MISCONFIGURED)),
-    Rule(400, "", Verdict(Outcome.INVALID, Reason.CONTENT_INVALID)),
-    Rule(401, "", Verdict(Outcome.DENIED, Reason.CREDENTIALS)),
-    Rule(402, "", Verdict(Outcome.DENIED, Reason.OUT_OF_CREDIT)),
-    Rule(403, "", Verdict(Outcome.DENIED, Reason.PERMISSION)),
-    Rule(404, "", Verdict(Outcome.DENIED, Reason.MISCONFIGURED)),
-    Rule(413, "", Verdict(Outcome.UNFIT, Reason.TOO_LARGE)),
-    Rule(420, "", Verdict(Outcome.DEFERRED, Reason.RATE_LIMITED)),
+    Rule(0, r"limit exceeded, try again", Verdict(Outcome.DEFERRED, Reason.RATE_LIMITED)),
+    Rule(0, r"^(to|cc|bcc) parameter is not a valid address", Verdict(Outcome.INVALID, Reason.RECIPIENT_INVALID)),
+    Rule(0, r"^from parameter is not a valid address", Verdict(Outcome.DENIED, Reason.SENDER_REFUSED)),
+    Rule(400, r"parameter is missing", Verdict(Outcome.INVALID, Reason.CONTENT_INVALID)),
+    Rule(400, r"need at least one of", Verdict(Outcome.INVALID, Reason.CONTENT_INVALID)),
+    Rule(400, r"\bascii\b", Verdict(Outcome.INVALID, Reason.CONTENT_INVALID)),
+    Rule(0, r"too many recipients", Verdict(Outcome.UNFIT, Reason.TOO_MANY_RECIPIENTS)),
+    Rule(400, r"16 ?kb", Verdict(Outcome.UNFIT, Reason.TOO_LARGE)),
+    Rule(0, r"^sandbox subdomains", Verdict(Outcome.DENIED, Reason.TRIAL_ACCOUNT)),
+    Rule(0, r"is not allowed to send", Verdict(Outcome.DENIED, Reason.ACCOUNT_SUSPENDED)),
+    Rule(401, r"", Verdict(Outcome.DENIED, Reason.CREDENTIALS)),
+    Rule(402, r"", Verdict(Outcome.DENIED, Reason.OUT_OF_CREDIT)),
+    Rule(403, r"", Verdict(Outcome.DENIED, Reason.PERMISSION)),
+    Rule(404, r"", Verdict(Outcome.DENIED, Reason.MISCONFIGURED)),
+    Rule(413, r"", Verdict(Outcome.UNFIT, Reason.TOO_LARGE)),
+    Rule(420, r"", Verdict(Outcome.DEFERRED, Reason.RATE_LIMITED)),
 )
+
+
+def build(call: Call) -> httpx.Request | Result:
+    """The POST for this call, or why it cannot be one."""
+    content, sender = call.content, sender_of(call)
+    if not isinstance(content, EmailContent):
+        raise TypeError("mailgun sends email only")
+    if sender is None:
+        return SENDER_MISSING
+    check_headers(content)
+    options = _options(call, content)
+    refusal = _refusal(content, sender, options)
+    if refusal is not None:
+        return refusal
+    fields = {**_fields(content, sender), **options}
+    files = [_file(part) for part in content.attachments]
+    credentials = b64encode(f"api:{call.config['apiKey']}".encode()).decode()
+    headers = {"Authorization": f"Basic {credentials}"}
+    return httpx.Request("POST", _url(call), headers=headers, data=fields, files=files or None)
+
+
+def _url(call: Call) -> str:
+    base = str(call.config.get("baseUrl") or BASE_URLS[call.config.get("region") or "us"])
+    # people paste the base address with the version that some pages show
+    return f"{base.rstrip('/').removesuffix('/v3')}/v3/{call.config['domain']}/messages"
+
+
+def _fields(content: EmailContent, sender: Address) -> dict[str, list[str]]:
+    fields = {
+        "from": [_mailbox(sender)],
+        "to": [_mailbox(content.to)],
+        "cc": [_mailbox(address) for address in content.cc],
+        "bcc": [_mailbox(address) for address in content.bcc],
+        "subject": [content.subject],
+        "text": [content.text] if content.text else [],
+        "html": [content.html] if content.html else [],
+    }
+    return {name: values for name, values in fields.items() if values}
+
+
+def _options(call: Call, content: EmailContent) -> dict[str, list[str]]:
+    options = {"v:messagepipe_id": [call.message_id], "v:messagepipe_attempt": [str(call.attempt)]}
+    if content.tags:
+        options["o:tag"] = list(dict.fromkeys(content.tags))
+    if content.reply_to is not None:
+        options["h:Reply-To"] = [_mailbox(content.reply_to)]
+    for name, value in content.headers:
+        options.setdefault(f"h:{header_name(name)}", []).append(value)
+    return options
+
+
+def _mailbox(address: Address) -> str:
+    name = f'"{quote(address.name)}" ' if address.name else ""
+    return f"{name}<{wire_address(address)}>"
+
+
+def _file(part: Attachment) -> tuple[str, tuple[str, bytes, str]]:
+    kind = part.content_type or "application/octet-stream"
+    # the file name of an inline part is its content id; a part without a file name is silently dropped
+    if part.content_id:
+        return "inline", (part.content_id, part.content, kind)
+    return "attachment", (part.filename or "attachment", part.content, kind)
+
+
+def _refusal(content: EmailContent, sender: Address, options: dict[str, list[str]]) -> Result | None:
+    addresses = [sender, content.to, *content.cc, *content.bcc]
+    if len(addresses) - 1 > MAX_RECIPIENTS:
+        return _unfit(Reason.TOO_MANY_RECIPIENTS, "Mailgun takes at most 1000 recipients.")
+    if not (content.text or content.html):
+        return Result(
+            outcome=Outcome.INVALID,
+            reason=Reason.CONTENT_INVALID,
+            provider_text="The message has neither text nor html.",
+        )
+    if any(needs_smtputf8(address) for address in addresses):
+        return _unfit(Reason.FEATURE_UNSUPPORTED, "Mailgun takes no non-ASCII local part.")
+    tags = options.get("o:tag", [])
+    if len(tags) > MAX_TAGS or not all(_fits_tag(tag) for tag in tags):
+        return _unfit(Reason.FEATURE_UNSUPPORTED, "Mailgun takes at most 3 tags, each of at most 128 ASCII characters.")
+    if sum(len(name) + len(value.encode()) for name, values in options.items() for value in values) > MAX_OPTION_BYTES:
+        return _unfit(Reason.TOO_LARGE, "Mailgun takes at most 16 kB of headers, tags and variables.")
+    if _mime_bytes(content) > MAX_MESSAGE_BYTES:
+        return _unfit(Reason.TOO_LARGE, "Mailgun takes at most 25 MB, encoded attachments included.")
+    return None
+
+
+def _fits_tag(tag: str) -> bool:
+    return tag.isascii() and tag.isprintable() and len(tag) <= MAX_TAG_LENGTH
+
+
+def _unfit(reason: Reason, text: str) -> Result:
+    return Result(outcome=Outcome.UNFIT, reason=reason, provider_text=text)
+
+
+def _mime_bytes(content: EmailContent) -> int:
+    """About how large the mail will be; base64 makes 78 bytes with the line end out of 57 (RFC 2045 §6.8)."""
+    texts = len(content.text.encode()) + len(content.html.encode())
+    return texts + sum(len(part.content) * 78 // 57 for part in content.attachments)
+
+
+def read(response: httpx.Response, call: Call) -> Result:
+    """What Mailgun's answer means. Accepted takes a 200 and an id: a wrong path is a 200 too (providers.md §2.3)."""
+    del call  # the answer says it all
+    body = json_object(response)
+    text = str(body.get("message") or response.text)
+    found_id = str(body.get("id") or "").strip().removeprefix("<").removesuffix(">")
+    if response.is_success and found_id:
+        verdict = Verdict(Outcome.ACCEPTED, Reason.ACCEPTED)
+    elif response.is_success:
+        verdict = _without_id(response, complete=bool(body))
+    else:
+        verdict = _verdict(response.status_code, text)
+    return Result(
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        provider_code=str(response.status_code),
+        provider_text=text,
+        provider_message_id=found_id,
+        retry_after=_wait(text, response) if verdict.outcome is Outcome.DEFERRED else None,
+    )
+
+
+def _without_id(response: httpx.Response, *, complete: bool) -> Verdict:
+    """A 200 without an id is somebody else's page: nothing was taken. One that broke off may have held it."""
+    if not complete and (response.text.lstrip().startswith("{") or not response.text.strip()):
+        return Verdict(Outcome.UNKNOWN, Reason.UNREADABLE_ANSWER)
+    return Verdict(Outcome.DENIED, Reason.MISCONFIGURED)
+
+
+def _verdict(status: int, text: str) -> Verdict:
+    words = text.replace("'", "").lower()
+    if status < 500:
+        for rule in RULES:
+            if rule.status in (0, status) and re.search(rule.pattern, words):
+                return rule.verdict
+    return by_status(status)
+
+
+def _wait(text: str, response: httpx.Response) -> float | None:
+    """Seconds until the "try again after <date>", by the answer's own clock (its Date header); at most 24 h."""
+    named = re.search(r"try again after ([A-Za-z0-9:, +-]{10,40})", text)
+    if named is None or "date" not in response.headers:
+        return None
+    try:
+        until, now = (parsedate_to_datetime(raw) for raw in (named[1], response.headers["date"]))
+    except ValueError:
+        return None
+    seconds = until.replace(tzinfo=until.tzinfo or UTC) - now.replace(tzinfo=now.tzinfo or UTC)
+    return min(max(seconds.total_seconds(), 0.0), MAX_RETRY_AFTER)
+
+
+KIND = HttpKind(spec=SPEC, build=build, read=read)

@@ -105,7 +105,9 @@ class CreateProviderRequest(_message.Message):
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """The project to add it to; may be said in `provider.project_id` instead. One of the two is required."""
+    """The project to add it to; may be said in `provider.project_id` instead.
+    Default: the token's only project.
+    """
     @_builtins.property
     def provider(self) -> _provider_pb2.Provider:
         """What to add."""
@@ -161,7 +163,7 @@ class ListProvidersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """The project whose providers are listed."""
+    """The project whose providers are listed. Default: the token's only project."""
     channel: _channel_pb2.Channel.ValueType
     """Only this channel; unset: all channels."""
     page_size: _builtins.int
@@ -282,7 +284,7 @@ class ReorderProvidersRequest(_message.Message):
     CHANNEL_FIELD_NUMBER: _builtins.int
     PROVIDER_IDS_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """The project."""
+    """The project. Default: the token's only project."""
     channel: _channel_pb2.Channel.ValueType
     """The channel."""
     @_builtins.property
@@ -422,7 +424,7 @@ class GetChannelConfigRequest(_message.Message):
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """The project."""
+    """The project. Default: the token's only project."""
     channel: _channel_pb2.Channel.ValueType
     """The channel."""
     def __init__(
@@ -448,7 +450,9 @@ class CreateChannelConfigRequest(_message.Message):
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     CHANNEL_CONFIG_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """The project; may be said in `channel_config.project_id` instead. One of the two is required."""
+    """The project; may be said in `channel_config.project_id` instead.
+    Default: the token's only project.
+    """
     @_builtins.property
     def channel_config(self) -> _provider_pb2.ChannelConfig:
         """The sender to set."""
@@ -477,7 +481,9 @@ class UpdateChannelConfigRequest(_message.Message):
     CHANNEL_CONFIG_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """The project; may be said in `channel_config.project_id` instead. One of the two is required."""
+    """The project; may be said in `channel_config.project_id` instead.
+    Default: the token's only project.
+    """
     @_builtins.property
     def channel_config(self) -> _provider_pb2.ChannelConfig:
         """The new values."""
@@ -512,7 +518,7 @@ class ResolveChainRequest(_message.Message):
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """The project."""
+    """The project. Default: the token's only project."""
     channel: _channel_pb2.Channel.ValueType
     """The channel."""
     def __init__(

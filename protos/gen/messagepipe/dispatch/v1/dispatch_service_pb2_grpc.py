@@ -147,7 +147,7 @@ class DispatchServiceServicer:
     def SendMessage(self, request, context):
         """Accepts a message, waits for the end of its dispatch and answers it. Errors, all with `messageId` in their
         metadata: INTERNAL (ALL_PROVIDERS_FAILED), INVALID_ARGUMENT (MESSAGE_REJECTED), FAILED_PRECONDITION (NO_PROVIDER),
-        ABORTED (MESSAGE_ENDED), DEADLINE_EXCEEDED (STILL_SENDING) when the caller's time runs out first.
+        FAILED_PRECONDITION (MESSAGE_ENDED), DEADLINE_EXCEEDED (STILL_SENDING) when the caller's time runs out first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

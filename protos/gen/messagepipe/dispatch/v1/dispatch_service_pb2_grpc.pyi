@@ -56,7 +56,7 @@ class DispatchServiceStub:
     SendMessage: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.SendMessageRequest, _dispatch_service_pb2.SendMessageResponse]
     """Accepts a message, waits for the end of its dispatch and answers it. Errors, all with `messageId` in their
     metadata: INTERNAL (ALL_PROVIDERS_FAILED), INVALID_ARGUMENT (MESSAGE_REJECTED), FAILED_PRECONDITION (NO_PROVIDER),
-    ABORTED (MESSAGE_ENDED), DEADLINE_EXCEEDED (STILL_SENDING) when the caller's time runs out first.
+    FAILED_PRECONDITION (MESSAGE_ENDED), DEADLINE_EXCEEDED (STILL_SENDING) when the caller's time runs out first.
     """
     SendBulkMessages: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.SendBulkMessagesRequest, _dispatch_service_pb2.SendBulkMessagesResponse]
     """Accepts one content for up to 1,000 recipients, one message each, waits for the end of every dispatch and answers
@@ -114,7 +114,7 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
     SendMessage: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.SendMessageRequest, _dispatch_service_pb2.SendMessageResponse]  # type: ignore[assignment]
     """Accepts a message, waits for the end of its dispatch and answers it. Errors, all with `messageId` in their
     metadata: INTERNAL (ALL_PROVIDERS_FAILED), INVALID_ARGUMENT (MESSAGE_REJECTED), FAILED_PRECONDITION (NO_PROVIDER),
-    ABORTED (MESSAGE_ENDED), DEADLINE_EXCEEDED (STILL_SENDING) when the caller's time runs out first.
+    FAILED_PRECONDITION (MESSAGE_ENDED), DEADLINE_EXCEEDED (STILL_SENDING) when the caller's time runs out first.
     """
     SendBulkMessages: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.SendBulkMessagesRequest, _dispatch_service_pb2.SendBulkMessagesResponse]  # type: ignore[assignment]
     """Accepts one content for up to 1,000 recipients, one message each, waits for the end of every dispatch and answers
@@ -193,7 +193,7 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_dispatch_service_pb2.SendMessageResponse, _abc.Awaitable[_dispatch_service_pb2.SendMessageResponse]]:
         """Accepts a message, waits for the end of its dispatch and answers it. Errors, all with `messageId` in their
         metadata: INTERNAL (ALL_PROVIDERS_FAILED), INVALID_ARGUMENT (MESSAGE_REJECTED), FAILED_PRECONDITION (NO_PROVIDER),
-        ABORTED (MESSAGE_ENDED), DEADLINE_EXCEEDED (STILL_SENDING) when the caller's time runs out first.
+        FAILED_PRECONDITION (MESSAGE_ENDED), DEADLINE_EXCEEDED (STILL_SENDING) when the caller's time runs out first.
         """
 
     @_abc_1.abstractmethod

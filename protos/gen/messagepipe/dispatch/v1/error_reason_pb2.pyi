@@ -66,7 +66,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     `{"reason": "NO_PROVIDER", "domain": "messagepipe", "metadata": {"messageId": "…"}}`
     """
     ERROR_REASON_MESSAGE_ENDED: _ErrorReason.ValueType  # 11
-    """SendMessage only: the deadline of the message passed, or it was cancelled, before a provider took it. ABORTED.
+    """SendMessage only: the deadline of the message passed, or it was cancelled, before a provider took it.
+    FAILED_PRECONDITION.
     `{"reason": "MESSAGE_ENDED", "domain": "messagepipe", "metadata": {"messageId": "…", "state": "EXPIRED"}}`
     """
     ERROR_REASON_WRONG_STATE: _ErrorReason.ValueType  # 12
@@ -92,6 +93,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_STILL_SENDING: _ErrorReason.ValueType  # 17
     """SendMessage only: the caller's own time ran out first; the message is accepted and goes on. DEADLINE_EXCEEDED.
     `{"reason": "STILL_SENDING", "domain": "messagepipe", "metadata": {"messageId": "…"}}`
+    """
+    ERROR_REASON_KEYS_UNAVAILABLE: _ErrorReason.ValueType  # 18
+    """The keys that tokens are checked with can not be fetched; try again. UNAVAILABLE with RetryInfo.
+    `{"reason": "KEYS_UNAVAILABLE", "domain": "messagepipe", "metadata": {}}`
+    """
+    ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 19
+    """This process is stopping; nothing was accepted, try again. UNAVAILABLE with RetryInfo.
+    `{"reason": "SHUTTING_DOWN", "domain": "messagepipe", "metadata": {}}`
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -144,7 +153,8 @@ preferred provider is not there. FAILED_PRECONDITION.
 `{"reason": "NO_PROVIDER", "domain": "messagepipe", "metadata": {"messageId": "…"}}`
 """
 ERROR_REASON_MESSAGE_ENDED: ErrorReason.ValueType  # 11
-"""SendMessage only: the deadline of the message passed, or it was cancelled, before a provider took it. ABORTED.
+"""SendMessage only: the deadline of the message passed, or it was cancelled, before a provider took it.
+FAILED_PRECONDITION.
 `{"reason": "MESSAGE_ENDED", "domain": "messagepipe", "metadata": {"messageId": "…", "state": "EXPIRED"}}`
 """
 ERROR_REASON_WRONG_STATE: ErrorReason.ValueType  # 12
@@ -170,5 +180,13 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 16
 ERROR_REASON_STILL_SENDING: ErrorReason.ValueType  # 17
 """SendMessage only: the caller's own time ran out first; the message is accepted and goes on. DEADLINE_EXCEEDED.
 `{"reason": "STILL_SENDING", "domain": "messagepipe", "metadata": {"messageId": "…"}}`
+"""
+ERROR_REASON_KEYS_UNAVAILABLE: ErrorReason.ValueType  # 18
+"""The keys that tokens are checked with can not be fetched; try again. UNAVAILABLE with RetryInfo.
+`{"reason": "KEYS_UNAVAILABLE", "domain": "messagepipe", "metadata": {}}`
+"""
+ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 19
+"""This process is stopping; nothing was accepted, try again. UNAVAILABLE with RetryInfo.
+`{"reason": "SHUTTING_DOWN", "domain": "messagepipe", "metadata": {}}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,0 +1,64 @@
+"""One service in this process, and the migrations of all. Not the services themselves: each has its own app.py."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+from cli.problem import Problem
+from services.chassis.database import DatabaseUnreachable, migrate, parse_dsn, wait_until_reachable
+from services.chassis.env import SecretText
+
+SERVICES = ("config", "dispatch", "gateway")
+ROOT = Path(__file__).resolve().parent.parent
+MIGRATIONS = {schema: ROOT / "services" / schema / "migrations" for schema in ("config", "dispatch")}
+
+Main = Callable[[Mapping[str, str]], Coroutine[Any, Any, int]]
+
+
+def serve(name: str, environ: Mapping[str, str]) -> int:
+    """Run one service until SIGTERM or SIGINT; answers its exit code."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_main_of(name)(environ))
+
+
+async def migrate_all(database_url: SecretText, *, patience: float) -> None:
+    """Both schemas are at their newest migration; Problem when the database does not answer for `patience` seconds."""
+    try:
+        await wait_until_reachable(database_url, timeout=patience)
+    except DatabaseUnreachable as error:
+        raise Problem(f"the database can not be reached: {error}") from None
+    for schema, scripts in MIGRATIONS.items():
+        await migrate(database_url, script_location=scripts, version_schema=schema)
+
+
+def checked_url(database_url: SecretText) -> SecretText:
+    """The address as it came; Problem when nobody could connect to such an address."""
+    try:
+        parse_dsn(database_url)
+    except ValueError as error:
+        raise Problem(f"MESSAGEPIPE_DATABASE_URL is wrong: {error}") from None
+    return database_url
+
+
+def _main_of(name: str) -> Main:
+    # Imported here: each process loads its own service and nothing of the others.
+    if name == "config":
+        from services.config.app import main as config_main
+
+        return config_main
+    if name == "dispatch":
+        from services.dispatch.app import main as dispatch_main
+
+        return dispatch_main
+    from gateway.app import main as gateway_main
+
+    return gateway_main
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # not on every platform
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

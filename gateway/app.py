@@ -1,0 +1,125 @@
+"""The gateway put together: settings in, a running HTTP server out. The composition root; it decides nothing."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from messagepipe.config.v1 import config_service_pb2
+from messagepipe.dispatch.v1 import dispatch_service_pb2
+
+from gateway.exchange import BodyBudget
+from gateway.front import Endpoint, Front, Page, Verifier, endpoint_of
+from gateway.openapi.document import openapi_document
+from gateway.pages import pages
+from gateway.routes import Route, routes_of
+from gateway.server import HttpServer, serve_http
+from gateway.settings import GatewaySettings
+from gateway.transcode import Transcoder
+from gateway.upstream import Upstream, open_upstream
+from services.chassis.auth import TokenVerifier
+from services.chassis.clock import Clock, SystemClock
+from services.chassis.env import SettingsError, load
+from services.chassis.log import configure, get_logger
+from services.chassis.server import PortBusy, run_until_signal
+
+CONFIG = config_service_pb2.DESCRIPTOR.services_by_name["ConfigService"]
+DISPATCH = dispatch_service_pb2.DESCRIPTOR.services_by_name["DispatchService"]
+
+# How many of the largest bodies may be in memory at once before more are shed.
+LARGE_BODIES_AT_ONCE = 8
+
+_log = get_logger()
+
+
+class RunningGateway:
+    """A gateway that answers on `port`."""
+
+    def __init__(self, server: HttpServer, stopping: asyncio.Event) -> None:
+        self._server, self._stopping = server, stopping
+        self.port = server.port
+
+    async def drain(self) -> None:
+        """Open streams are told to come back, open requests finish; returns when all have ended or the grace is over."""
+        self._stopping.set()
+        await self._server.drain()
+
+
+@asynccontextmanager
+async def open_gateway(
+    settings: GatewaySettings, *, verifier: Verifier | None = None, clock: Clock | None = None
+) -> AsyncIterator[RunningGateway]:
+    """A running gateway, drained at the end of the block. Raises PortBusy or RouteError before anything is served.
+
+    The services need not be up: calls answer 503 until they are.
+    """
+    clock = clock or SystemClock()
+    verifier = verifier or TokenVerifier(settings.auth, clock=clock)
+    stopping = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        upstreams = {
+            CONFIG.full_name: await stack.enter_async_context(open_upstream("config", CONFIG, settings.config_target)),
+            DISPATCH.full_name: await stack.enter_async_context(
+                open_upstream("dispatch", DISPATCH, settings.dispatch_target)
+            ),
+        }
+        endpoints, open_pages = compose(settings, upstreams, stopping)
+        budget = BodyBudget(LARGE_BODIES_AT_ONCE * settings.message_body_limit)
+        front = Front(endpoints, open_pages, verifier=verifier, clock=clock, stopping=stopping, budget=budget)
+        host, port, grace = settings.host, settings.http_port, settings.drain_seconds
+        server = await stack.enter_async_context(serve_http(front, host=host, port=port, grace=grace))
+        running = RunningGateway(server, stopping)
+        stack.push_async_callback(running.drain)
+        yield running
+
+
+def compose(
+    settings: GatewaySettings, upstreams: Mapping[str, Upstream], stopping: asyncio.Event
+) -> tuple[list[Endpoint], list[Page]]:
+    """Every endpoint and every page, read from the contract."""
+    routes = routes_of(upstream.service for upstream in upstreams.values())
+    endpoints = [_endpoint(route, upstreams, settings) for route in routes]
+    document = openapi_document([endpoint.codec for endpoint in endpoints])
+    return endpoints, pages(document, upstreams, stopping)
+
+
+def codecs() -> list[Transcoder]:
+    """The codecs of all routes of the contract, for who wants them without a server."""
+    return [Transcoder(route) for route in routes_of([CONFIG, DISPATCH])]
+
+
+async def main(environ: Mapping[str, str]) -> int:
+    """`messagepipe gateway`: serves until SIGTERM or SIGINT, drains, and answers the exit code; what is wrong is one line each."""
+    try:
+        settings = load(GatewaySettings, environ)
+        configure(service="gateway", json=_as_json(settings.log_format), level=settings.log_level)
+    except (SettingsError, ValueError) as error:
+        sys.stderr.write(_lines(str(error)))
+        return 1
+    stop = asyncio.Event()
+    try:
+        async with open_gateway(settings) as running:
+            _log.info("gateway_ready", host=settings.host, port=running.port)
+            await run_until_signal(stop)
+            _log.info("gateway_draining")
+    except PortBusy as error:
+        sys.stderr.write(_lines(str(error)))
+        return 1
+    return 0
+
+
+def _endpoint(route: Route, upstreams: Mapping[str, Upstream], settings: GatewaySettings) -> Endpoint:
+    service = route.rpc.containing_service.full_name
+    limit = settings.max_config_bytes if service == CONFIG.full_name else settings.message_body_limit
+    return endpoint_of(route, upstreams[service], limit)
+
+
+def _as_json(log_format: str) -> bool | None:
+    formats: Mapping[str, bool | None] = {"auto": None, "json": True, "text": False}
+    if log_format not in formats:
+        raise ValueError(f"MESSAGEPIPE_LOG_FORMAT={log_format!r} is wrong: one of {', '.join(formats)} is needed")
+    return formats[log_format]
+
+
+def _lines(text: str) -> str:
+    return "".join(f"messagepipe gateway: {line}\n" for line in text.splitlines())

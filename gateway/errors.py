@@ -1,0 +1,181 @@
+"""From a refusal to the HTTP answer: the one place that knows the error body. It decides nothing and raises nothing of its own.
+
+The body is {"statusCode", "error", "message", "code", "reason", "details"}: the first three are the documented names (`error` is
+HTTP's phrase), `code` is gRPC's word, `reason` the constant of error_reason.proto, `details` holds `violations` and `metadata`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import Any
+
+import grpc
+from google.rpc import status_pb2  # type: ignore[import-untyped]  # it ships no types
+
+from services.chassis.errors import FieldViolation, InvalidArgument, Kind, ServiceError, Unauthenticated
+from services.chassis.status import GRPC_CODE, HTTP_STATUS, from_rpc_error
+
+CLIENT_CLOSED = 499
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Everything an error answer says. `retry_after` in seconds; `headers` are further ones, names in lower case."""
+
+    status: int
+    code: str
+    reason: str
+    message: str
+    violations: tuple[FieldViolation, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    retry_after: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Refusal(Exception):
+    """An answer that HTTP knows and gRPC does not, such as 405."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(problem.message)
+
+
+def body(problem: Problem) -> dict[str, Any]:
+    """The JSON body of an error answer; `details` is always there and has only the members it needs."""
+    details: dict[str, Any] = {}
+    if problem.violations:
+        details["violations"] = [{"field": each.field, "description": each.description} for each in problem.violations]
+    if problem.metadata:
+        details["metadata"] = dict(problem.metadata)
+    if problem.retry_after is not None:
+        details["retryAfter"] = problem.retry_after
+    return {
+        "statusCode": problem.status,
+        "error": phrase(problem.status),
+        "message": problem.message,
+        "code": problem.code,
+        "reason": problem.reason,
+        "details": details,
+    }
+
+
+def headers(problem: Problem) -> dict[str, str]:
+    """The headers that go with the body: Retry-After in whole seconds, at least 1 (RFC 9110 §10.2.3)."""
+    found = dict(problem.headers)
+    if problem.retry_after is not None:
+        found["retry-after"] = str(max(1, math.ceil(problem.retry_after)))
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        found["www-authenticate"] = _challenge(problem.reason)
+    return found
+
+
+def phrase(status: int) -> str:
+    """HTTP's words for a status."""
+    return "Client Closed Request" if status == CLIENT_CLOSED else HTTPStatus(status).phrase
+
+
+def of_service_error(error: ServiceError) -> Problem:
+    """One of our own errors, raised here or rebuilt from another service's status."""
+    code = GRPC_CODE[error.code]
+    return _problem(error, code)
+
+
+def of_rpc_error(error: grpc.aio.AioRpcError) -> Problem:
+    """What a service behind the gateway answered."""
+    rebuilt = from_rpc_error(error)
+    # Two codes have no kind of their own, so that the rebuilt error would come out under a neighbour's name.
+    keeps = error.code() in (grpc.StatusCode.ABORTED, grpc.StatusCode.OUT_OF_RANGE)
+    return _problem(rebuilt, error.code() if keeps else GRPC_CODE[rebuilt.code])
+
+
+def of_status(status: status_pb2.Status) -> Problem:
+    """A google.rpc.Status inside an answer, read exactly like one that ends a call."""
+    code = next((each for each in grpc.StatusCode if each.value[0] == status.code), grpc.StatusCode.UNKNOWN)
+    trailers = grpc.aio.Metadata(("grpc-status-details-bin", status.SerializeToString()))
+    return of_rpc_error(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailers, details=status.message))
+
+
+def relative(problem: Problem, prefix: str, kept: Sequence[str]) -> Problem:
+    """The problem with field paths as the caller's JSON body has them.
+
+    `prefix` is the JSON path of the field that the body fills ("" when the body is the request); `kept` are paths that the
+    URL filled, which keep their names: `provider.config.apiKey` → `config.apiKey`, but the path's `provider.id` stays.
+    """
+    if not prefix or not problem.violations:
+        return problem
+    message, moved = problem.message, []
+    for violation in problem.violations:
+        at = violation.field
+        if at.startswith(prefix + ".") and at not in kept:
+            at = at[len(prefix) + 1 :]
+            message = message.replace(f"{violation.field}: ", f"{at}: ")
+        moved.append(FieldViolation(at, violation.description))
+    return replace(problem, message=message, violations=tuple(moved))
+
+
+def no_route(path: str, nearest: str | None) -> Refusal:
+    """404 for a path that nothing serves."""
+    hint = f" Did you mean {nearest}?" if nearest else ""
+    message = f"There is no route {path}.{hint} GET /openapi.json lists all."
+    return _refusal(HTTPStatus.NOT_FOUND, Kind.NOT_FOUND, "ROUTE_NOT_FOUND", message)
+
+
+def wrong_method(method: str, allowed: Sequence[str]) -> Refusal:
+    """405 with Allow (RFC 9110 §15.5.6)."""
+    allow = ", ".join(allowed)
+    message = f"This path does not take {method}; it takes {allow}."
+    refusal = _refusal(HTTPStatus.METHOD_NOT_ALLOWED, Kind.UNIMPLEMENTED, "METHOD_NOT_ALLOWED", message)
+    return Refusal(replace(refusal.problem, headers={"allow": allow}))
+
+
+def too_large(limit: int) -> Refusal:
+    """413: the body is over the route's limit."""
+    message = f"The body is larger than the {limit} bytes that this route takes."
+    return _refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Kind.INVALID_ARGUMENT, "BODY_TOO_LARGE", message)
+
+
+def wrong_content_type(given: str) -> Refusal:
+    """415: only application/json in UTF-8 and without a content coding is read."""
+    message = f"Send the body with Content-Type: application/json{f', not {given[:80]}' if given else ''}."
+    return _refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, Kind.INVALID_ARGUMENT, "CONTENT_TYPE_UNSUPPORTED", message)
+
+
+def body_too_slow(seconds: float) -> Refusal:
+    """408: the body did not arrive in time."""
+    message = f"The body did not arrive within {seconds:g} s."
+    return _refusal(HTTPStatus.REQUEST_TIMEOUT, Kind.DEADLINE_EXCEEDED, "BODY_TIMEOUT", message)
+
+
+def ambiguous_length() -> InvalidArgument:
+    """400: two statements about the body's length (RFC 9112 §6.3); obeying either is how requests are smuggled."""
+    return InvalidArgument("Send Content-Length or Transfer-Encoding, not both.", reason="AMBIGUOUS_LENGTH")
+
+
+def api_key_only() -> Unauthenticated:
+    """401 to a caller that has only an API key, which is not served yet."""
+    return Unauthenticated(
+        "x-api-key is not accepted yet; send the header `Authorization: Bearer <token>`.", reason="TOKEN_MISSING"
+    )
+
+
+def _refusal(status: HTTPStatus, kind: Kind, reason: str, message: str) -> Refusal:
+    return Refusal(Problem(status=status.value, code=kind.value, reason=reason, message=message))
+
+
+def _problem(error: ServiceError, code: grpc.StatusCode) -> Problem:
+    return Problem(
+        status=HTTP_STATUS[code],
+        code=code.name,
+        reason=error.reason,
+        message=error.message,
+        violations=error.violations,
+        metadata=error.metadata,
+        retry_after=error.retry_after,
+    )
+
+
+def _challenge(reason: str) -> str:
+    # RFC 6750 §3.1: no error word when the request carried no token at all.
+    realm = 'Bearer realm="messagepipe"'
+    return realm if reason == "TOKEN_MISSING" else f'{realm}, error="invalid_token"'

@@ -1,0 +1,198 @@
+"""What happens to one request: route, token, body, call, answer. The order is the policy: what is cheap to refuse comes first."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import grpc
+from google.protobuf.message import Message
+from messagepipe.dispatch.v1 import message_pb2
+from starlette.types import Receive, Scope, Send
+
+from gateway import errors, headers, sending, streams
+from gateway.codec.well_known import dumps
+from gateway.errors import Problem, Refusal
+from gateway.exchange import BodyBudget, ClientGone, Exchange
+from gateway.http_rule import parse
+from gateway.router import Router
+from gateway.routes import Route
+from gateway.transcode import Transcoder
+from gateway.upstream import Upstream
+from services.chassis.clock import Clock
+from services.chassis.errors import Internal, InvalidArgument, ServiceError
+from services.chassis.log import bind_contextvars, clear_contextvars, get_logger
+
+JSON = {"content-type": "application/json"}
+
+_log = get_logger()
+
+
+class Verifier(Protocol):
+    """Who can tell a good token from a bad one."""
+
+    async def verify(self, token: str) -> object:
+        """Raises Unauthenticated for a bad token."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Something served without a token: `make` answers status, headers and body."""
+
+    path: str
+    make: Callable[[], Awaitable[tuple[int, Mapping[str, str], bytes]]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Endpoint:
+    """A route with everything that can be prepared before a request: `create` only where `Prefer: respond-async` is known."""
+
+    route: Route
+    codec: Transcoder
+    call: Callable[..., Any]
+    body_limit: int
+    shape: streams.Shape | None = None
+    create: Callable[..., Any] | None = None
+
+
+def endpoint_of(route: Route, upstream: Upstream, body_limit: int) -> Endpoint:
+    """The endpoint of a route on the service that serves it."""
+    codec = Transcoder(route)
+    if route.rpc.server_streaming:
+        call: Callable[..., Any] = upstream.stream(route.rpc_path, codec.response_class)
+        return Endpoint(route=route, codec=codec, call=call, body_limit=body_limit, shape=streams.shape_of(route.rpc))
+    create = upstream.unary(sending.CREATE_PATH, message_pb2.Message) if route.rpc.name == "SendMessage" else None
+    call = upstream.unary(route.rpc_path, codec.response_class)
+    return Endpoint(route=route, codec=codec, call=call, body_limit=body_limit, create=create)
+
+
+class Front:
+    """The ASGI application. It owns nothing: channels, verifier and clock are handed in; `stopping` ends open streams."""
+
+    def __init__(
+        self,
+        endpoints: Iterable[Endpoint],
+        pages: Iterable[Page],
+        *,
+        verifier: Verifier,
+        clock: Clock,
+        stopping: asyncio.Event,
+        budget: BodyBudget,
+    ) -> None:
+        served: list[tuple[str, Any, Endpoint | Page]] = [(e.route.method, e.route.template, e) for e in endpoints]
+        for page in pages:
+            served += [(method, parse(page.path), page) for method in ("GET", "HEAD")]
+        self._router: Router[Endpoint | Page] = Router(served)
+        self._verifier, self._clock, self._stopping, self._budget = verifier, clock, stopping, budget
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, always answered unless the caller is gone; one log line."""
+        exchange = Exchange(scope, receive, send)
+        began = self._clock.boottime()
+        request_id = headers.request_id(exchange.headers)
+        clear_contextvars()
+        bind_contextvars(request_id=request_id)
+        route = ""
+        try:
+            route = await self._serve(exchange, request_id)
+        except ClientGone:
+            exchange.status = errors.CLIENT_CLOSED
+        finally:
+            took = round((self._clock.boottime() - began) * 1000, 2)
+            _log.info("http", method=exchange.method[:20], route=route, status=exchange.status, duration_ms=took)
+
+    async def _serve(self, exchange: Exchange, request_id: str) -> str:
+        """Answers the request and names its route, "" when there is none."""
+        name, codec = "", None
+        try:
+            target, variables = self._router.find(exchange.method, exchange.path)
+            if isinstance(target, Page):
+                name = target.path
+                status, extra, body = await target.make()
+                await exchange.respond(status, {headers.REQUEST_ID: request_id, **extra}, body)
+            else:
+                name, codec = target.route.template.text, target.codec
+                await self._call(exchange, target, variables, request_id)
+        except ClientGone:
+            raise
+        except Exception as error:  # noqa: BLE001 - the last stop: the caller gets the fixed sentence, the log the cause
+            await self._refuse(exchange, _problem(error, request_id, codec), request_id)
+        return name
+
+    async def _call(self, exchange: Exchange, endpoint: Endpoint, variables: dict[str, str], request_id: str) -> None:
+        token = headers.bearer(exchange.headers)
+        await self._verifier.verify(token)
+        seconds = headers.timeout(exchange.headers, sending.deadline(endpoint.route.rpc))
+        if exchange.has_body and not endpoint.codec.takes_body:
+            raise InvalidArgument("This route takes no body.", reason="BODY_NOT_EXPECTED")
+        async with exchange.json_body(endpoint.body_limit, self._budget) as body:
+            request = endpoint.codec.request(variables, exchange.query(), body)
+        told = {"timeout": seconds, "metadata": headers.metadata(exchange.headers, token, request_id)}
+        answer = {headers.REQUEST_ID: request_id}
+        if endpoint.shape is not None:
+            await self._stream(exchange, endpoint, endpoint.shape, request, told, answer)
+        else:
+            await self._unary(exchange, endpoint, request, told, answer)
+
+    async def _unary(
+        self, exchange: Exchange, endpoint: Endpoint, request: Message, told: dict[str, Any], answer: dict[str, str]
+    ) -> None:
+        if endpoint.create is not None and headers.responds_async(exchange.headers):
+            response = await exchange.or_gone(sending.accept_only(endpoint.create, request, **told))
+            status, answer = 202, {**answer, "preference-applied": "respond-async"}
+        else:
+            response = await exchange.or_gone(_ask(endpoint.call, request, told))
+            status = sending.success_status(endpoint.route, response)
+        if status == 204:
+            await exchange.respond(status, answer)
+        else:
+            await exchange.respond(status, {**answer, **JSON}, endpoint.codec.answer(response))
+
+    async def _stream(
+        self,
+        exchange: Exchange,
+        endpoint: Endpoint,
+        shape: streams.Shape,
+        request: Message,
+        told: dict[str, Any],
+        answer: dict[str, str],
+    ) -> None:
+        again = streams.resume(request, shape, exchange.headers)
+        events = streams.Events(endpoint.call(request, **told), self._stopping)
+        try:
+            if headers.wants_json(exchange.headers):
+                so_far = endpoint.route.method == "GET"
+                await streams.answer_json(exchange, events, shape, answer, so_far=so_far)
+            else:
+                await streams.answer_sse(exchange, events, shape, answer, again=again)
+        finally:
+            await events.close()
+
+    async def _refuse(self, exchange: Exchange, problem: Problem, request_id: str) -> None:
+        if exchange.status:
+            # The head is out: the only honest end is one that is seen to be broken, which uvicorn makes of a raise.
+            raise ClientGone
+        extra = {headers.REQUEST_ID: request_id, **JSON, **errors.headers(problem)}
+        await exchange.respond(problem.status, extra, dumps(errors.body(problem)))
+
+
+async def _ask(call: Callable[..., Any], request: Message, told: dict[str, Any]) -> Message:
+    answer: Message = await call(request, **told)
+    return answer
+
+
+def _problem(error: Exception, request_id: str, codec: Transcoder | None) -> Problem:
+    """What the caller is told of any failure, with field paths as they wrote them."""
+    match error:
+        case Refusal():
+            return error.problem
+        case ServiceError():
+            return errors.of_service_error(error)
+        case grpc.aio.AioRpcError():
+            problem = errors.of_rpc_error(error)
+            kept = [slot.name for slot in codec.variables.values()] if codec is not None else []
+            return errors.relative(problem, codec.body_prefix if codec is not None else "", kept)
+        case _:
+            _log.error("http_crashed", exc_info=error)
+            return errors.of_service_error(Internal(metadata={"requestId": request_id}))

@@ -1,0 +1,263 @@
+"""The OpenAPI 3.1 document, from the same descriptors and codecs that serve the requests: it can not drift. Pure."""
+
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from google.api import field_behavior_pb2
+from google.protobuf.descriptor import FieldDescriptor
+
+from gateway.descriptors import message_of
+from gateway.openapi.examples import EXAMPLES
+from gateway.openapi.schemas import Schema, Schemas, comments
+from gateway.routes import WHOLE, Route, field_at
+from gateway.transcode import Transcoder, behaviors
+
+ABOUT = (
+    "Email and SMS through your own provider accounts, in priority order, with failover you can watch. JSON is ProtoJSON with "
+    "bare enum words; 64-bit integers are strings in answers and strings or numbers in requests. Unknown members, "
+    "wrong types and unknown query parameters answer 400 with every violation at once."
+)
+
+TAGS: Mapping[str, str] = {
+    "Email configuration": "The project's email providers and sender.",
+    "SMS configuration": "The project's SMS providers and sender.",
+    "Sending": "Hand over a message and wait for its outcome.",
+    "Messages": "Messages, their attempts and their events, by the canonical routes.",
+    "Configuration": "Providers and senders of any channel, by the canonical routes.",
+    "Operations": "Health and documentation; no token needed.",
+}
+
+_TAG_OF = {
+    "email-config": "Email configuration",
+    "sms-config": "SMS configuration",
+    "email": "Sending",
+    "sms": "Sending",
+}
+
+_FAILURES: Mapping[str, str] = {
+    "400": "The request is wrong; `details.violations` lists everything.",
+    "401": "There is no valid token.",
+    "403": "The token lacks the scope of the route.",
+    "404": "There is no such thing in any project of the token.",
+    "413": "The body is over the limit of the route.",
+    "415": "The body is not application/json.",
+    "429": "More work waits than the service takes on; `Retry-After` says when to come back.",
+    "500": "Our fault, or every provider failed (`ALL_PROVIDERS_FAILED`).",
+    "503": "A service can not be reached right now; `Retry-After` says when to come back.",
+}
+_BODY_ONLY = frozenset({"413", "415"})
+
+_PAGES: Mapping[str, tuple[str, str]] = {
+    "/healthz": ("Says that the process is alive", "application/json"),
+    "/readyz": (
+        "Says whether both services behind the gateway are serving; 503 names the one that is not",
+        "application/json",
+    ),
+    "/openapi.json": ("This document", "application/json"),
+    "/docs": ("This document for people", "text/html"),
+}
+
+
+def openapi_document(codecs: Iterable[Transcoder]) -> dict[str, Any]:
+    """The whole document, ready to be written as JSON."""
+    schemas = Schemas()
+    paths: dict[str, dict[str, Any]] = {}
+    for codec in codecs:
+        route = codec.route
+        paths.setdefault(_path(route), {})[route.method.lower()] = _operation(codec, schemas)
+    for path, (summary, media) in _PAGES.items():
+        paths[path] = {"get": _page_operation(path, summary, media)}
+    bearer = {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "`messagepipe token --project P`",
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "messagepipe", "version": "1", "description": ABOUT, "license": _LICENSE},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+        "security": [{"bearer": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"bearer": bearer},
+            "responses": {status: _failure(text) for status, text in _FAILURES.items()},
+            "schemas": dict(sorted(schemas.components.items())),
+        },
+    }
+
+
+_LICENSE = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+
+
+def _path(route: Route) -> str:
+    """The template as OpenAPI writes it: a variable has no pattern and goes by the JSON name of its field."""
+    segments = list(route.template.segments)
+    for variable in route.template.variables:
+        field = field_at(route.rpc.input_type, variable.path)
+        segments[variable.start] = f"{{{field.json_name if field is not None else variable.path[-1]}}}"
+    return "/" + "/".join(segments) + (f":{route.template.verb}" if route.template.verb else "")
+
+
+def _operation(codec: Transcoder, schemas: Schemas) -> dict[str, Any]:
+    route = codec.route
+    text = comments().get(route.rpc.full_name, "")
+    summary, _, _ = text.partition(". ")
+    operation: dict[str, Any] = {
+        "operationId": route.rpc.name if _is_first(route) else _operation_id(route),
+        "tags": [_tag(route)],
+        "summary": summary.rstrip("."),
+        "description": f"{text}\n\nRPC: `{route.rpc.full_name}`",
+        "parameters": [*_path_parameters(codec, schemas), *_query_parameters(codec, schemas), *_headers(route)],
+        "responses": {**_success(codec, schemas), **_failures(codec)},
+    }
+    if codec.takes_body:
+        operation["requestBody"] = _body(codec, schemas)
+    return operation
+
+
+def _is_first(route: Route) -> bool:
+    return route.canonical and route.method != "PUT"
+
+
+def _operation_id(route: Route) -> str:
+    words = [word for word in route.template.segments if word != "*"]
+    return "-".join([route.rpc.name, route.method.lower(), *words])
+
+
+def _tag(route: Route) -> str:
+    first = route.template.segments[0]
+    if first in _TAG_OF:
+        return _TAG_OF[first]
+    return "Configuration" if ".config." in route.rpc.full_name else "Messages"
+
+
+def _path_parameters(codec: Transcoder, schemas: Schemas) -> list[Schema]:
+    return [
+        _parameter("path", slot.field.json_name, slot.field, schemas, required=True)
+        for slot in codec.variables.values()
+    ]
+
+
+def _query_parameters(codec: Transcoder, schemas: Schemas) -> list[Schema]:
+    fixed = {slot.path for slot, _ in codec.constants}
+    return [
+        _parameter(
+            "query", slot.name, slot.field, schemas, required=field_behavior_pb2.REQUIRED in behaviors(slot.field)
+        )
+        for slot in codec.query.slots
+        if slot.path not in fixed
+    ]
+
+
+def _parameter(where: str, name: str, field: FieldDescriptor, schemas: Schemas, *, required: bool) -> Schema:
+    schema = schemas.of_field(field)
+    described = {"description": schema.pop("description")} if "description" in schema else {}
+    return {"in": where, "name": name, "required": required, **described, "schema": schema}
+
+
+def _headers(route: Route) -> list[Schema]:
+    found = [("Request-Timeout", {"type": "number", "maximum": 300}, "Seconds after which to give up waiting.")]
+    if route.rpc.name == "SendMessage":
+        found.append(
+            ("Prefer", {"type": "string", "enum": ["respond-async"]}, "Do not wait for the outcome: 202 at once.")
+        )
+    if route.rpc.server_streaming and route.method == "GET":
+        found.append(("Last-Event-ID", {"type": "string"}, "Go on after this event; wins over the query parameter."))
+    return [
+        {"in": "header", "name": name, "required": False, "description": text, "schema": schema}
+        for name, schema, text in found
+    ]
+
+
+def _body(codec: Transcoder, schemas: Schemas) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": _body_schema(codec, schemas)}
+    example = EXAMPLES.get(codec.route.name)
+    if example is not None and example.request is not None:
+        content["example"] = example.request
+    return {"required": codec.needs_body, "content": {"application/json": content}}
+
+
+def _body_schema(codec: Transcoder, schemas: Schemas) -> Schema:
+    """The body's type without what the URL and the constants say, with what is lifted out of it."""
+    route, request = codec.route, codec.route.rpc.input_type
+    front = 0 if route.body == WHOLE else 1
+    message = request if route.body == WHOLE else message_of(request.fields_by_name[route.body])
+    fixed = [slot.path for slot in codec.variables.values()] + [slot.path for slot, _ in codec.constants]
+    without = {path[front] for path in fixed if len(path) == front + 1}
+    partial = route.method in ("PUT", "PATCH")
+    if not without and not route.lift and not partial:
+        return schemas.of_message(message)
+    if route.lift:
+        without.add("to")  # what the lifted recipients stand for
+    schema = schemas.of_members(message, without=frozenset(without), partial=partial)
+    for name, path in route.lift.items():
+        field = field_at(request, path)
+        if field is not None:
+            schema["properties"][name] = schemas.of_field(field)
+            schema["required"] = [*schema.get("required", []), name]
+    return schema
+
+
+def _success(codec: Transcoder, schemas: Schemas) -> dict[str, Any]:
+    route, response = codec.route, codec.route.rpc.output_type
+    if route.success_status == HTTPStatus.NO_CONTENT:
+        return {"204": {"description": "Done."}}
+    field = response.fields_by_name[route.response_body] if route.response_body else None
+    schema = schemas.of_field(field) if field is not None else schemas.of_message(response)
+    if route.rpc.server_streaming:
+        return {"200": _stream(schema)}
+    content: dict[str, Any] = {"schema": schema}
+    example = EXAMPLES.get(route.name)
+    if example is not None and example.response is not None:
+        content["example"] = example.response
+    described = {"description": HTTPStatus(route.success_status).phrase, "content": {"application/json": content}}
+    found = {str(route.success_status): described}
+    if route.rpc.name == "SendMessage":
+        accepted = "Accepted, outcome open: it was not waited for, or a provider may have taken the message (UNKNOWN)."
+        found["202"] = {**described, "description": accepted}
+    return found
+
+
+def _stream(schema: Schema) -> dict[str, Any]:
+    frames = "`id:` to resume from, `event:` the word of the event such as attempt_started, `data:` the event as JSON."
+    document = {
+        "type": "object",
+        "required": ["events", "lastEventId"],
+        "properties": {"events": {"type": "array", "items": schema}, "lastEventId": {"type": "string"}},
+    }
+    return {
+        "description": "Every event as it happens, or those so far with `Accept: application/json`.",
+        "content": {
+            "text/event-stream": {"schema": {"type": "string", "description": frames}},
+            "application/json": {"schema": document},
+        },
+    }
+
+
+def _failures(codec: Transcoder) -> dict[str, Any]:
+    return {
+        status: {"$ref": f"#/components/responses/{status}"}
+        for status in _FAILURES
+        if codec.takes_body or status not in _BODY_ONLY
+    }
+
+
+def _failure(text: str) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/Error"}
+    return {"description": text, "content": {"application/json": {"schema": schema}}}
+
+
+def _page_operation(path: str, summary: str, media: str) -> dict[str, Any]:
+    responses: dict[str, Any] = {"200": {"description": "OK", "content": {media: {}}}}
+    if path == "/readyz":
+        responses["503"] = {"$ref": "#/components/responses/503"}
+    return {
+        "operationId": path.strip("/").replace(".", "-"),
+        "tags": ["Operations"],
+        "summary": summary,
+        "security": [],
+        "responses": responses,
+    }

@@ -1,0 +1,41 @@
+"""What the gateway can be told from outside. It reads nothing itself; services.chassis.env fills it."""
+
+from dataclasses import dataclass, field
+
+from services.chassis.auth import AuthSettings
+
+MIB = 1024 * 1024
+MIN_MESSAGE_BYTES = 1 * MIB
+MAX_MESSAGE_BYTES = 40 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """MESSAGEPIPE_HOST, MESSAGEPIPE_HTTP_PORT and so on. Sizes in bytes; ValueError names a size out of its range."""
+
+    host: str = "127.0.0.1"
+    http_port: int = 8080
+    config_target: str = "127.0.0.1:50051"
+    dispatch_target: str = "127.0.0.1:50052"
+    max_message_bytes: int = 10 * MIB
+    max_config_bytes: int = 1 * MIB
+    log_level: str = "INFO"
+    log_format: str = "auto"
+    drain_seconds: float = 10.0
+    auth: AuthSettings = field(default_factory=AuthSettings)
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not MIN_MESSAGE_BYTES <= self.max_message_bytes <= MAX_MESSAGE_BYTES:
+            problems.append(f"MESSAGEPIPE_MAX_MESSAGE_BYTES must be {MIN_MESSAGE_BYTES} to {MAX_MESSAGE_BYTES}")
+        if not 1024 <= self.max_config_bytes <= MAX_MESSAGE_BYTES:
+            problems.append(f"MESSAGEPIPE_MAX_CONFIG_BYTES must be 1024 to {MAX_MESSAGE_BYTES}")
+        if not 0 <= self.http_port <= 65535:
+            problems.append("MESSAGEPIPE_HTTP_PORT must be 0 to 65535; 0 takes any free port")
+        if problems:
+            raise ValueError("; ".join(problems))
+
+    @property
+    def message_body_limit(self) -> int:
+        """Bytes of JSON that a route of messages takes: attachments travel as base64, a third longer, plus 1 MiB for the rest."""
+        return self.max_message_bytes * 4 // 3 + MIB

@@ -1,0 +1,90 @@
+"""The gRPC channels to the two services: one each, kept open. It knows no route and translates nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2
+
+from services.chassis.errors import Unavailable
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+HEALTH_SECONDS = 1.0
+
+_HEALTH_PATH = "/grpc.health.v1.Health/Check"
+
+_OPTIONS: list[tuple[str, int]] = [
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # A status with many violations travels in the trailers; the default of 8 KiB would turn it into another error.
+    ("grpc.max_metadata_size", 64 * 1024),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    # A service that was restarted is found again within a second.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """A service behind the gateway: the name people know it by, what it serves and the channel to it."""
+
+    name: str
+    service: ServiceDescriptor
+    channel: grpc.aio.Channel
+
+    def unary(self, path: str, response: type[Message]) -> Callable[..., grpc.aio.UnaryUnaryCall[Any, Any]]:
+        """The callable of an RPC with one answer."""
+        return self.channel.unary_unary(
+            path, request_serializer=_serialize, response_deserializer=_deserializer(response)
+        )
+
+    def stream(self, path: str, response: type[Message]) -> Callable[..., grpc.aio.UnaryStreamCall[Any, Any]]:
+        """The callable of an RPC that streams its answers."""
+        return self.channel.unary_stream(
+            path, request_serializer=_serialize, response_deserializer=_deserializer(response)
+        )
+
+    async def problem(self) -> str | None:
+        """Why the service can not be used right now, in a few words; None when it says that it is serving."""
+        check = self.unary(_HEALTH_PATH, health_pb2.HealthCheckResponse)
+        try:
+            answer = await check(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            return "does not answer" if error.code() == grpc.StatusCode.UNAVAILABLE else "gives no health"
+        return None if answer.status == health_pb2.HealthCheckResponse.SERVING else "is not serving"
+
+
+@asynccontextmanager
+async def open_upstream(name: str, service: ServiceDescriptor, target: str) -> AsyncIterator[Upstream]:
+    """A channel for the length of the block; it connects when first used."""
+    async with grpc.aio.insecure_channel(target, options=_OPTIONS) as channel:
+        yield Upstream(name=name, service=service, channel=channel)
+
+
+async def check_ready(upstreams: Mapping[str, Upstream]) -> None:
+    """Raises Unavailable (NOT_READY) that names every service that can not be used."""
+    found = await asyncio.gather(*(each.problem() for each in upstreams.values()))
+    problems = {each.name: why for each, why in zip(upstreams.values(), found, strict=True) if why is not None}
+    if problems:
+        words = ", ".join(f"{name} {why}" for name, why in problems.items())
+        raise Unavailable(f"Not ready: {words}.", reason="NOT_READY", metadata=problems, retry_after=1.0)
+
+
+def _serialize(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+def _deserializer(response: type[Message]) -> Callable[[bytes], Message]:
+    return response.FromString

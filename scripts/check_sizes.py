@@ -1,0 +1,49 @@
+"""Hold the sizes of the house: files of at most 400 lines, functions of at most 60. Not a style checker; ruff is.
+
+A file that must be longer says why in its first ten lines: `# size: <the reason>`. The same comment on the line of
+a `def` excuses one function.
+"""
+
+import argparse
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("services", "gateway", "cli", "scripts", "bench", "tests")
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 60
+EXCUSE = re.compile(r"#\s*size:\s*\S")
+
+
+def problems(root: Path) -> Iterator[str]:
+    """Every file and function below `root` that is too long and gives no reason, one line each."""
+    for path in sorted(path for folder in FOLDERS for path in (root / folder).rglob("*.py")):
+        yield from problems_of(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8"))
+
+
+def problems_of(name: str, text: str) -> Iterator[str]:
+    """The same for one file."""
+    lines = text.splitlines()
+    if len(lines) > MAX_FILE_LINES and not any(map(EXCUSE.search, lines[:10])):
+        yield f"{name}: {len(lines)} lines, more than {MAX_FILE_LINES}; split it or say why: # size: <reason>"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if length > MAX_FUNCTION_LINES and not EXCUSE.search(lines[node.lineno - 1]):
+                yield f"{name}:{node.lineno}: {node.name} has {length} lines, more than {MAX_FUNCTION_LINES}"
+
+
+def main() -> int:
+    """Print every problem; exit code 1 when there is one."""
+    argparse.ArgumentParser(description="Fail on files and functions that are too long.").parse_args()
+    found = list(problems(ROOT))
+    for line in found:
+        print(line, file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,170 @@
+"""Amazon SES, API v2 with raw MIME: settings, request, answer. Not its events, templates or identities."""
+
+import json
+import re
+from base64 import b64encode
+from dataclasses import replace
+from datetime import datetime
+
+import httpx
+
+from services.adapters import aws
+from services.adapters.aws import Rule
+from services.adapters.base import Address, Call, Capabilities, Channel, EmailContent, ProviderSpec
+from services.adapters.email.sender import SENDER_MISSING, SENDER_SETTINGS, sender_of
+from services.adapters.http import HttpKind, json_object
+from services.adapters.mime import build_mime, needs_smtputf8, wire_address
+from services.adapters.outcome import Outcome, Reason, Result, Verdict
+from services.chassis.clock import Clock
+
+MAX_RECIPIENTS = 50
+MAX_MESSAGE_BYTES = 40_000_000  # of the MIME form, attachments as base64
+MAX_TAGS = 40
+
+SPEC = ProviderSpec(
+    kind="ses",
+    channel=Channel.EMAIL,
+    title="Amazon SES",
+    description="Email through the Amazon Simple Email Service, API version 2.",
+    documentation_url="https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html",
+    config_schema={
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Amazon SES",
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(aws.REQUIRED),
+        "properties": {
+            **aws.SETTINGS,
+            **SENDER_SETTINGS,
+        },
+    },
+    capabilities=Capabilities(
+        attachments=True, inline_attachments=True, cc_bcc=True, custom_headers=True, tags=True, metadata=True
+    ),
+)
+
+_INVALID = Verdict(Outcome.INVALID, Reason.RECIPIENT_INVALID)
+_BAD_SENDER = Verdict(Outcome.DENIED, Reason.SENDER_REFUSED, "sender")
+_QUOTA = Verdict(Outcome.DENIED, Reason.QUOTA_EXCEEDED)
+
+
+def _bad_request(text: str, verdict: Verdict) -> tuple[Rule, Rule]:
+    """The same row for both codes: v2 says BadRequestException, emulators and v1 say InvalidParameterValue."""
+    return Rule("BadRequestException", text, verdict), Rule("InvalidParameterValue", text, verdict)
+
+
+# providers.md §3.4; the codes all AWS services share are in aws.py. First match wins. Which code carries the daily
+# quota is not documented for v2, so its words decide; address complaints are JavaMail's, handed through.
+RULES = (
+    Rule("*", "daily message quota exceeded", _QUOTA),
+    Rule("MessageRejected", "email address is not verified", _BAD_SENDER),
+    Rule("MessageRejected", "authority to send from", _BAD_SENDER),  # the words of moto and LocalStack
+    Rule("MessageRejected", "", Verdict(Outcome.INVALID, Reason.CONTENT_REFUSED)),
+    Rule("MailFromDomainNotVerifiedException", "", _BAD_SENDER),
+    Rule("AccountSuspendedException", "", Verdict(Outcome.DENIED, Reason.ACCOUNT_SUSPENDED)),
+    Rule("SendingPausedException", "", Verdict(Outcome.DENIED, Reason.ACCOUNT_SUSPENDED)),
+    Rule("NotFoundException", "", Verdict(Outcome.DENIED, Reason.MISCONFIGURED)),
+    Rule("LimitExceededException", "", Verdict(Outcome.DEFERRED, Reason.QUOTA_EXCEEDED)),
+    *_bad_request("invalid from address", _BAD_SENDER),
+    *_bad_request("missing final '@domain'", _INVALID),
+    *_bad_request("missing domain", _INVALID),
+    *_bad_request("control or whitespace", _INVALID),
+    *_bad_request("illegal address", _INVALID),
+    *_bad_request("illegal character", _INVALID),
+    *_bad_request("non-ascii", _INVALID),
+    *_bad_request("invalid email address", _INVALID),
+    *_bad_request("invalid domain name", _INVALID),
+    *_bad_request("recipient", Verdict(Outcome.UNFIT, Reason.TOO_MANY_RECIPIENTS)),
+    *_bad_request("length", Verdict(Outcome.UNFIT, Reason.TOO_LARGE)),
+    *_bad_request("size", Verdict(Outcome.UNFIT, Reason.TOO_LARGE)),
+    *_bad_request("attachment", Verdict(Outcome.UNFIT, Reason.FEATURE_UNSUPPORTED)),
+    *_bad_request("file type", Verdict(Outcome.UNFIT, Reason.FEATURE_UNSUPPORTED)),
+    *_bad_request("", Verdict(Outcome.DENIED, Reason.MISCONFIGURED)),
+)
+
+
+def kind(clock: Clock) -> HttpKind:
+    """SES behind the HTTP template; `clock` dates the mail and its signature."""
+    return HttpKind(spec=SPEC, build=lambda call: build(call, clock.now()), read=read)
+
+
+def build(call: Call, now: datetime) -> httpx.Request | Result:
+    """The signed POST for this call, or why it cannot be one."""
+    content, sender = call.content, sender_of(call)
+    if not isinstance(content, EmailContent):
+        raise TypeError("ses sends email only")
+    if sender is None:
+        return SENDER_MISSING
+    refusal = _refusal(content, sender)
+    if refusal is not None:
+        return refusal
+    mime = build_mime(content, sender=sender, message_id=call.message_id, now=now)
+    if len(mime) > MAX_MESSAGE_BYTES:
+        return _unfit(Reason.TOO_LARGE, "SES takes at most 40 MB, encoded attachments included.")
+    body = {
+        # no FromEmailAddress: it would replace the From header, which says the same and more
+        "Content": {"Raw": {"Data": b64encode(mime).decode()}},
+        # what is given here is the envelope; the headers name everybody but bcc
+        "Destination": _destination(content),
+        "EmailTags": _tags(call, content),
+    }
+    return aws.signed_post(
+        f"{aws.endpoint(call.config, 'email')}/v2/email/outbound-emails",
+        service="ses",
+        body=json.dumps(body).encode(),
+        content_type="application/json",
+        config=call.config,
+        now=now,
+    )
+
+
+def _destination(content: EmailContent) -> dict[str, list[str]]:
+    lists = {"ToAddresses": [content.to], "CcAddresses": content.cc, "BccAddresses": content.bcc}
+    return {name: [wire_address(address) for address in addresses] for name, addresses in lists.items() if addresses}
+
+
+def _tags(call: Call, content: EmailContent) -> list[dict[str, str]]:
+    """Ours to match receipts by, then the message's labels, in what SES takes: 256 letters, digits, _ and -."""
+    named = {"messagepipe_id": call.message_id, "messagepipe_attempt": str(call.attempt)}
+    named |= {f"tag_{number}": tag for number, tag in enumerate(content.tags, start=1)}
+    clean = {name: re.sub(r"[^A-Za-z0-9_-]", "_", value)[:256] for name, value in named.items() if value}
+    return [{"Name": name, "Value": value} for name, value in clean.items()]
+
+
+def _refusal(content: EmailContent, sender: Address) -> Result | None:
+    recipients = [content.to, *content.cc, *content.bcc]
+    if len(recipients) > MAX_RECIPIENTS:
+        return _unfit(Reason.TOO_MANY_RECIPIENTS, "SES takes at most 50 recipients.")
+    if any(needs_smtputf8(address) for address in filter(None, [sender, *recipients, content.reply_to])):
+        return _unfit(Reason.FEATURE_UNSUPPORTED, "SES takes no non-ASCII local part.")
+    if len(content.tags) > MAX_TAGS:
+        return _unfit(Reason.FEATURE_UNSUPPORTED, "SES takes at most 40 tags.")
+    return None
+
+
+def _unfit(reason: Reason, text: str) -> Result:
+    return Result(outcome=Outcome.UNFIT, reason=reason, provider_text=text)
+
+
+def read(response: httpx.Response, call: Call) -> Result:
+    """What SES's answer means; 200 is accepted, whatever else can be read of it."""
+    if response.is_success:
+        return Result(
+            outcome=Outcome.ACCEPTED,
+            reason=Reason.ACCEPTED,
+            provider_code=str(response.status_code),
+            provider_message_id=str(json_object(response).get("MessageId") or ""),
+        )
+    sender = sender_of(call)
+    from_email = sender.email if sender else ""
+    result = aws.refused(response, RULES, lambda _: f"sender:{from_email}")
+    if result.reason == Reason.SENDER_REFUSED and _only_recipient_named(result.provider_text, call, from_email):
+        return replace(result, reason=Reason.TRIAL_ACCOUNT, scope="")  # only a sandbox account asks for that
+    return result
+
+
+def _only_recipient_named(text: str, call: Call, from_email: str) -> bool:
+    """Whether the identities said to be unverified include the recipient's and not the sender's."""
+    words = text.casefold()
+    to_email = call.content.to.email if isinstance(call.content, EmailContent) else ""
+    return bool(to_email) and to_email.casefold() in words and from_email.casefold() not in words

@@ -1,0 +1,122 @@
+"""The transport of HTTP kinds: aiohttp behind httpx's interface, telling the truth about how far a call came. Not a client: no cookies, proxies, redirects.
+
+httpx-aiohttp's own mapping cannot be used for that: it calls a connection dropped *after* the request was written
+`ConnectTimeout`, which would turn a possible duplicate into a safe retry (tests/integration/adapters/test_http_transport.py).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from services.adapters.egress import Egress, EgressDenied, Progress, current_progress, tls_context
+
+IDLE_SECONDS = (
+    15.0  # before a provider drops it: a reset on a stale connection would count as unknown (design decision 5)
+)
+MAX_CONNECTIONS = 256
+CHUNK = 256 * 1024
+
+
+def build_transport(egress: Egress) -> httpx.AsyncBaseTransport:
+    """A transport whose every socket was checked against `egress` at connect time; close it with aclose()."""
+    return TruthfulTransport(egress)
+
+
+class TruthfulTransport(httpx.AsyncBaseTransport):
+    """Sends a request at most once. Connect* errors mean nothing was written; Read* and RemoteProtocolError mean it may have been.
+
+    Obeys `extensions["timeout"]`: connect (name look-up, connection and TLS), read (between bytes) and total, in seconds.
+    """
+
+    def __init__(self, egress: Egress) -> None:
+        self._inner = AiohttpTransport(verify=tls_context(), client=lambda: _session(egress))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        limits = request.extensions.setdefault("timeout", {})
+        limits["pool"] = limits.get("connect")  # aiohttp counts the name look-up there
+        progress = Progress()
+        token = current_progress.set(progress)
+        try:
+            async with asyncio.timeout(limits.get("total")):
+                return await self._inner.handle_async_request(_in_chunks(request))
+        except TimeoutError as error:
+            raise _timed_out(progress) from error
+        except (httpx.HTTPError, aiohttp.ClientError, OSError, RuntimeError) as error:
+            raise truth(error, progress) from error
+        finally:
+            current_progress.reset(token)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class _Chunks(httpx.AsyncByteStream):
+    """A body in pieces: aiohttp writes one big `bytes` without giving anybody else a turn, and warns of it."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = memoryview(body)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._body), CHUNK):
+            yield bytes(self._body[start : start + CHUNK])
+
+
+def _in_chunks(request: httpx.Request) -> httpx.Request:
+    if len(request.content) <= CHUNK:
+        return request
+    # The content-length header stays, so that the body is not sent chunk-encoded.
+    return httpx.Request(
+        request.method, request.url, headers=request.headers, stream=_Chunks(request.content), extensions=request.extensions
+    )
+
+
+def _timed_out(progress: Progress) -> httpx.TimeoutException:
+    return httpx.ReadTimeout("no answer in time") if progress.written else httpx.ConnectTimeout("no connection in time")
+
+
+def truth(error: Exception, progress: Progress) -> Exception:
+    """The exception that says how far the call came; `error` is httpx's, as mapped by httpx-aiohttp, or aiohttp's own."""
+    cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ is not None else error
+    if not progress.written and progress.refused:
+        return EgressDenied()
+    if isinstance(cause, TimeoutError):
+        return _timed_out(progress)
+    text = str(cause) or type(cause).__name__
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
+        return error
+    if not progress.written:
+        return httpx.ConnectError(text)
+    if isinstance(cause, aiohttp.ClientResponseError):
+        return httpx.RemoteProtocolError(text)
+    return httpx.ReadError(text)
+
+
+async def _request_starts(_session: aiohttp.ClientSession, _context: SimpleNamespace, _params: Any) -> None:
+    progress = current_progress.get()
+    if progress is not None:
+        progress.written = True
+
+
+def _session(egress: Egress) -> aiohttp.ClientSession:
+    trace = aiohttp.TraceConfig()
+    # Fires before the first byte of the request is handed over: from there on only the provider knows.
+    trace.on_request_headers_sent.append(_request_starts)
+    connector = aiohttp.TCPConnector(
+        ssl=tls_context(),
+        limit=MAX_CONNECTIONS,
+        keepalive_timeout=IDLE_SECONDS,
+        socket_factory=egress.open_socket,
+        ttl_dns_cache=30,
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[trace],
+        trust_env=False,
+        auto_decompress=False,
+    )

@@ -1,0 +1,207 @@
+"""Amazon SNS, text messages to a phone number: settings, request, answer. Not topics, and not its delivery logs."""
+
+import re
+from datetime import datetime
+from urllib.parse import urlencode
+
+import httpx
+
+from services.adapters import aws
+from services.adapters.aws import Rule
+from services.adapters.base import Call, Channel, ProviderSpec, SmsContent
+from services.adapters.http import HttpKind
+from services.adapters.outcome import Outcome, Reason, Result, Verdict
+from services.adapters.sms.numbers import country_scope
+from services.chassis.clock import Clock
+
+MAX_MESSAGE_BYTES = 1600
+
+_SENDER_ID = r"^(?=.*[A-Za-z])[A-Za-z0-9-]{3,11}$"
+_ORIGINATION_NUMBER = r"^\+?[0-9]{5,14}$"
+
+SPEC = ProviderSpec(
+    kind="sns",
+    channel=Channel.SMS,
+    title="Amazon SNS",
+    description="SMS through Amazon SNS. It reports no delivery: the state of a message ends at sent.",
+    documentation_url="https://docs.aws.amazon.com/sns/latest/dg/sms_sending-overview.html",
+    config_schema={
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Amazon SNS",
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(aws.REQUIRED),
+        "properties": {
+            **aws.SETTINGS,
+            "senderId": {
+                "type": "string",
+                "title": "Sender id",
+                "description": "Shown where the country allows it; used unless the message or the project names one.",
+                "pattern": _SENDER_ID,
+                "errorMessage": "must be 3 to 11 letters, digits or hyphens, with at least one letter",
+                "examples": ["Acme"],
+            },
+            "originationNumber": {
+                "type": "string",
+                "title": "Origination number",
+                "description": "A number or short code of the account to send from.",
+                "pattern": _ORIGINATION_NUMBER,
+                "errorMessage": "must be 5 to 14 digits, with or without a leading +",
+                "examples": ["+14155550100"],
+            },
+            "smsType": {
+                "type": "string",
+                "title": "Type of messages",
+                "description": "Transactional goes first, and where promotional may not. Unset: the account's default.",
+                "enum": ["Transactional", "Promotional"],
+            },
+            "maxPrice": {
+                "type": "number",
+                "title": "Highest price",
+                "description": "US dollars per message; a dearer one is accepted and then not sent.",
+                "minimum": 0.0001,
+                "maximum": 1000,
+                "examples": [0.5],
+            },
+            "entityId": {
+                "type": "string",
+                "title": "Entity id",
+                "description": "India only: the principal entity id registered with the regulator.",
+                "pattern": r"^[0-9]{1,50}$",
+                "errorMessage": "must be digits",
+            },
+            "templateId": {
+                "type": "string",
+                "title": "Template id",
+                "description": "India only: the template id registered with the regulator.",
+                "pattern": r"^[0-9]{1,50}$",
+                "errorMessage": "must be digits",
+            },
+        },
+    },
+)
+
+# providers.md §7.4; the codes all AWS services share are in aws.py. First match wins.
+_BAD_NUMBER = Verdict(Outcome.INVALID, Reason.RECIPIENT_INVALID)
+_BAD_SENDER = Verdict(Outcome.DENIED, Reason.SENDER_REFUSED, "sender")
+_TOO_LONG = Verdict(Outcome.UNFIT, Reason.TOO_LARGE)
+_MISCONFIGURED = Verdict(Outcome.DENIED, Reason.MISCONFIGURED)
+
+RULES = (
+    Rule("InvalidParameter", "PhoneNumber", _BAD_NUMBER),
+    Rule("InvalidParameter", "phone number", _BAD_NUMBER),
+    Rule("InvalidParameter", "too long", _TOO_LONG),
+    Rule("InvalidParameter", "1600", _TOO_LONG),
+    Rule("InvalidParameter", "SenderID", _BAD_SENDER),
+    Rule("InvalidParameter", "OriginationNumber", _BAD_SENDER),
+    Rule("InvalidParameter", "", _MISCONFIGURED),
+    Rule("*", "no origination", Verdict(Outcome.DENIED, Reason.REGION_REFUSED, "country")),
+    Rule("ParameterValueInvalid", "phone", _BAD_NUMBER),
+    Rule("ParameterValueInvalid", "", _MISCONFIGURED),
+    Rule("ValidationException", "phone", _BAD_NUMBER),
+    Rule("ValidationException", "", _MISCONFIGURED),
+    Rule("InvalidSecurity", "", Verdict(Outcome.DENIED, Reason.CREDENTIALS)),
+    Rule("NotFound", "", _MISCONFIGURED),
+    Rule("EndpointDisabled", "", _MISCONFIGURED),
+    Rule("PlatformApplicationDisabled", "", _MISCONFIGURED),
+    Rule("KMSAccessDenied", "", _MISCONFIGURED),
+    Rule("KMSDisabled", "", _MISCONFIGURED),
+    Rule("KMSInvalidState", "", _MISCONFIGURED),
+    Rule("KMSNotFound", "", _MISCONFIGURED),
+    Rule("KMSOptInRequired", "", _MISCONFIGURED),
+    Rule("KMSThrottling", "", _MISCONFIGURED),
+)
+
+
+def kind(clock: Clock) -> HttpKind:
+    """SNS behind the HTTP template; `clock` dates the signature."""
+    return HttpKind(spec=SPEC, build=lambda call: build(call, clock.now()), read=read)
+
+
+def build(call: Call, now: datetime) -> httpx.Request | Result:
+    """The signed POST for this call, or why it cannot be one."""
+    content = call.content
+    if not isinstance(content, SmsContent):
+        raise TypeError("sns sends SMS only")
+    sender = _sender(call)
+    if sender is None:
+        return Result(outcome=Outcome.UNFIT, reason=Reason.SENDER_MISSING, provider_text=_NO_SENDER_FITS)
+    if not content.text:
+        return Result(outcome=Outcome.INVALID, reason=Reason.CONTENT_INVALID, provider_text="The message has no text.")
+    if len(content.text.encode()) > MAX_MESSAGE_BYTES:
+        return Result(
+            outcome=Outcome.UNFIT, reason=Reason.TOO_LARGE, provider_text="SNS takes at most 1600 bytes of text."
+        )
+    form = [("Action", "Publish"), ("Version", "2010-03-31"), ("PhoneNumber", content.to), ("Message", content.text)]
+    return aws.signed_post(
+        f"{aws.endpoint(call.config, 'sns')}/",
+        service="sns",
+        body=urlencode([*form, *_attributes(call, sender)]).encode(),
+        content_type="application/x-www-form-urlencoded; charset=utf-8",
+        config=call.config,
+        now=now,
+    )
+
+
+_NO_SENDER_FITS = (
+    "SNS cannot carry the message's sender (a sender id of 3 to 11 letters, digits or hyphens, or a number): "
+    "set another one on the message or the project (/sms-config), or `senderId` of this provider."
+)
+
+
+def _sender(call: Call) -> dict[str, str] | None:
+    """The message's own sender where SNS can carry it, else the settings'. Empty: AWS chooses; None: none fits."""
+    own = call.content.sender if isinstance(call.content, SmsContent) else ""
+    if re.fullmatch(_ORIGINATION_NUMBER, own):
+        return {"AWS.MM.SMS.OriginationNumber": own}
+    if re.fullmatch(_SENDER_ID, own):
+        return {"AWS.SNS.SMS.SenderID": own}
+    settings = {
+        "AWS.SNS.SMS.SenderID": call.config.get("senderId"),
+        "AWS.MM.SMS.OriginationNumber": call.config.get("originationNumber"),
+    }
+    found = {name: str(value) for name, value in settings.items() if value}
+    return None if own and not found else found
+
+
+def _attributes(call: Call, sender: dict[str, str]) -> list[tuple[str, str]]:
+    """The message attributes in the query protocol's numbered form."""
+    settings = {
+        "AWS.SNS.SMS.SMSType": call.config.get("smsType"),
+        "AWS.SNS.SMS.MaxPrice": _price(call.config.get("maxPrice")),
+        "AWS.MM.SMS.EntityId": call.config.get("entityId"),
+        "AWS.MM.SMS.TemplateId": call.config.get("templateId"),
+    }
+    named = {**sender, **{name: str(value) for name, value in settings.items() if value}}
+    form: list[tuple[str, str]] = []
+    for number, (name, value) in enumerate(named.items(), start=1):
+        entry = f"MessageAttributes.entry.{number}"
+        form += [
+            (f"{entry}.Name", name),
+            (f"{entry}.Value.DataType", "Number" if name.endswith("MaxPrice") else "String"),
+            (f"{entry}.Value.StringValue", value),
+        ]
+    return form
+
+
+def _price(dollars: float | None) -> str:
+    return f"{dollars:.4f}".rstrip("0").rstrip(".") if dollars else ""
+
+
+def read(response: httpx.Response, call: Call) -> Result:
+    """What SNS's answer means; 200 is accepted, whatever else can be read of it."""
+    if response.is_success:
+        return Result(
+            outcome=Outcome.ACCEPTED,
+            reason=Reason.ACCEPTED,
+            provider_code=str(response.status_code),
+            provider_message_id=aws.xml_text(response.text, "MessageId"),
+        )
+    return aws.refused(response, RULES, lambda word: _scope(word, call))
+
+
+def _scope(word: str, call: Call) -> str:
+    if word == "country" and isinstance(call.content, SmsContent):
+        return country_scope(call.content.to)
+    used = next(iter((_sender(call) or {}).values()), "")
+    return f"sender:{used}" if word == "sender" and used else ""

@@ -1,0 +1,221 @@
+"""PostgreSQL: addresses, connections, migrations, and whether it can be trusted. It knows no table.
+
+An address (DSN) is a libpq URI (PostgreSQL manual §34.1.1.2): several hosts, a Unix socket as `?host=/folder`,
+`?target_session_attrs=read-write` and `?sslmode=` work. asyncpg reads it everywhere, also under SQLAlchemy.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+import asyncpg
+from alembic import command, context
+from alembic.config import Config
+from sqlalchemy import Connection, MetaData, text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from services.chassis.clock import Clock, SystemClock
+from services.chassis.env import SecretText
+
+Dsn = str | SecretText
+
+SCHEMES = ("postgresql", "postgres")
+CONNECT_TIMEOUT_SECONDS = 5.0
+FIRST_RETRY_SECONDS = 0.1
+LAST_RETRY_SECONDS = 1.0
+
+# What waiting cannot mend.
+_FINAL = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ClientConfigurationError,
+)
+
+
+class DatabaseUnreachable(Exception):
+    """No connection could be made; the message is one line with the address and the reason, never the password."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A checked DSN. `shown` may be printed; `secret` goes to the driver."""
+
+    secret: SecretText
+    shown: str
+    database: str
+
+
+def parse_dsn(dsn: Dsn) -> Address:
+    """The checked address; ValueError says what is wrong with it, without repeating it."""
+    url = dsn.reveal() if isinstance(dsn, SecretText) else dsn
+    try:
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+    except ValueError:
+        raise ValueError("the database URL cannot be read; write postgresql://user:password@host:5432/name") from None
+    if parts.scheme not in SCHEMES:
+        raise ValueError("the database URL must begin with postgresql://")
+    if not _hosts(parts, query):
+        raise ValueError("the database URL names no host; write one before the /, or ?host=/folder for a Unix socket")
+    if any(port and not port.isdigit() for _, port in map(_host_port, parts.netloc.rpartition("@")[2].split(","))):
+        raise ValueError("the database URL has a port that is not a number")
+    database = unquote(parts.path.lstrip("/")) or query.get("dbname", query.get("database", ""))
+    if not database:
+        raise ValueError("the database URL names no database; write it after the /, as in …:5432/messagepipe")
+    return Address(secret=SecretText(url), shown=f"{_hosts(parts, query)}/{database}", database=database)
+
+
+async def connect(dsn: Dsn) -> "asyncpg.Connection[asyncpg.Record]":
+    """A connection of one's own, to be closed by the caller; the driver's errors come out as they are."""
+    return await asyncpg.connect(parse_dsn(dsn).secret.reveal(), timeout=CONNECT_TIMEOUT_SECONDS)
+
+
+def create_engine(dsn: Dsn, *, size: int = 5, **options: Any) -> AsyncEngine:
+    """An engine that connects at first use; `size` is how many connections it keeps."""
+    address = parse_dsn(dsn)
+    pooling = {} if "poolclass" in options else {"pool_size": size, "pool_pre_ping": True}
+    # SQLAlchemy's own URLs cannot say all that libpq's can: hand the whole DSN to the driver.
+    return create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: connect(address.secret), **pooling, **options
+    )
+
+
+async def create_pool(
+    dsn: Dsn, *, size: int, settings: Mapping[str, str] | None = None
+) -> "asyncpg.Pool[asyncpg.Record]":
+    """A pool of exactly `size` connections, each with `settings` (such as application_name) for its session."""
+    return await asyncpg.create_pool(
+        parse_dsn(dsn).secret.reveal(),
+        min_size=size,
+        max_size=size,
+        timeout=CONNECT_TIMEOUT_SECONDS,
+        server_settings=dict(settings or {}),
+    )
+
+
+async def wait_until_reachable(dsn: Dsn, *, timeout: float, clock: Clock | None = None) -> None:
+    """Returns once a query is answered; DatabaseUnreachable after `timeout` seconds, or at once if waiting is vain."""
+    address = parse_dsn(dsn)
+    clock = clock or SystemClock()
+    reason = "no answer"
+    pause = FIRST_RETRY_SECONDS
+    try:
+        async with asyncio.timeout(timeout):
+            while True:
+                try:
+                    return await _ask(address.secret)
+                except _FINAL as error:
+                    raise DatabaseUnreachable(f"{address.shown}: {_one_line(error)}") from None
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                    reason = _one_line(error)
+                await clock.sleep(pause)
+                pause = min(pause * 2, LAST_RETRY_SECONDS)
+    except TimeoutError:
+        raise DatabaseUnreachable(f"{address.shown}: {reason} (waited {timeout:g} s)") from None
+
+
+async def check_durability(dsn: Dsn) -> list[str]:
+    """The settings, as `name=value`, under which the server may forget what it has acknowledged; empty is good."""
+    async with _connected(dsn) as connection:
+        rows = await connection.fetch(
+            "SELECT name, setting FROM pg_settings WHERE name IN "
+            "('fsync', 'full_page_writes', 'synchronous_commit', 'synchronous_standby_names')"
+        )
+    return unsafe_settings({row["name"]: row["setting"] for row in rows})
+
+
+def unsafe_settings(settings: Mapping[str, str]) -> list[str]:
+    """Which of these server settings break "accepted means durable"."""
+    unsafe = [
+        f"{name}=off" for name in ("fsync", "full_page_writes", "synchronous_commit") if settings.get(name) == "off"
+    ]
+    # With standbys configured, `local` acknowledges before any of them has it.
+    if settings.get("synchronous_commit") == "local" and settings.get("synchronous_standby_names"):
+        unsafe.append("synchronous_commit=local")
+    return unsafe
+
+
+async def migrate(dsn: Dsn, *, script_location: Path, version_schema: str) -> None:
+    """The schema exists and every migration in `script_location` is applied; starters at the same time take turns.
+
+    All migrations run in one transaction: they are applied together or not at all. The folder's env.py is
+    `run_migrations(metadata)`.
+    """
+    engine = create_engine(dsn, poolclass=NullPool)
+    try:
+        async with engine.begin() as connection:
+            # Held to the end of this transaction, so that it cannot outlive a crash.
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _lock_key(version_schema)})
+            await connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{_identifier(version_schema)}"'))
+            await connection.run_sync(_upgrade, script_location, version_schema)
+    finally:
+        await engine.dispose()
+
+
+def run_migrations(metadata: MetaData | None = None) -> None:
+    """For a migrations folder's env.py: applies the migrations over the connection that `migrate` holds."""
+    attributes = context.config.attributes
+    context.configure(
+        connection=attributes["connection"],
+        target_metadata=metadata,
+        version_table_schema=attributes["version_schema"],
+        include_schemas=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _upgrade(connection: Connection, script_location: Path, version_schema: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(script_location.resolve()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    config.attributes["version_schema"] = version_schema
+    command.upgrade(config, "head")
+
+
+def _lock_key(version_schema: str) -> int:
+    digest = hashlib.sha256(f"messagepipe migrate {version_schema}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def _identifier(name: str) -> str:
+    if not name.isidentifier():
+        raise ValueError(f"{name!r} cannot name a schema")
+    return name
+
+
+@asynccontextmanager
+async def _connected(dsn: Dsn) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    connection = await connect(dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def _ask(secret: SecretText) -> None:
+    async with _connected(secret) as connection:
+        await connection.execute("SELECT 1")
+
+
+def _hosts(parts: SplitResult, query: Mapping[str, str]) -> str:
+    return query.get("host") or parts.netloc.rpartition("@")[2]
+
+
+def _host_port(host: str) -> tuple[str, str]:
+    name, _, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
+    return (name, port) if name else (port, "")
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return " ".join(str(error).split()) or type(error).__name__

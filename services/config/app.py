@@ -1,0 +1,186 @@
+"""ConfigService put together: what is opened in which order, and how it stops. No rules and no statements.
+
+Two stages of stopping. Soft: health says NOT_SERVING, watchers are let go, open requests may end. Hard, after the
+grace: whatever is still open is cancelled.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Never
+
+from messagepipe.config.v1 import config_service_pb2
+from messagepipe.config.v1.config_service_pb2_grpc import add_ConfigServiceServicer_to_server
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.adapters.base import ProviderSpec
+from services.adapters.registry import specs as installed_specs
+from services.chassis import log
+from services.chassis.auth import TokenVerifier
+from services.chassis.clock import Clock, SystemClock
+from services.chassis.database import DatabaseUnreachable, wait_until_reachable
+from services.chassis.env import SettingsError, load
+from services.chassis.interceptors import standard_interceptors
+from services.chassis.scopes import required_scope_from_options
+from services.chassis.server import PortBusy, RunningServer, run_until_signal, serve
+from services.config.chain import ChangeHub
+from services.config.chain_listener import ChainListener
+from services.config.errors import DatabaseUnavailable
+from services.config.kinds import Kinds
+from services.config.reseal import WrongVaultKeys, check_keys, keep_resealing
+from services.config.servicer import ConfigServicer
+from services.config.settings import ConfigSettings
+from services.config.store import Store, open_engine
+from services.config.vault import Vault
+
+SERVICE = config_service_pb2.DESCRIPTOR.services_by_name["ConfigService"]
+MAX_REQUEST_BYTES = 1024 * 1024
+PULSE_SECONDS = 2.0
+
+_log = log.get_logger()
+
+
+class RunningConfig:
+    """A ConfigService that answers at `address`."""
+
+    def __init__(self, server: RunningServer, hub: ChangeHub, stop: asyncio.Event, grace: float) -> None:
+        self.stop = stop  # set when it can not go on; whoever runs it may set it too
+        self._server = server
+        self._hub = hub
+        self._grace = grace
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._server.port
+
+    @property
+    def address(self) -> str:
+        """Where clients reach it, as `host:port`."""
+        return self._server.address
+
+    async def drain(self) -> None:
+        """Takes no more requests, lets watchers go and gives open requests the grace; returns when all have ended."""
+        self._hub.close()
+        await self._server.drain(self._grace)
+
+
+class SchemaMissing(Exception):
+    """The database has none of our tables, or those of another version."""
+
+
+@asynccontextmanager
+async def open_config(
+    settings: ConfigSettings,
+    *,
+    specs: Iterable[ProviderSpec] | None = None,
+    clock: Clock | None = None,
+) -> AsyncIterator[RunningConfig]:
+    """A ConfigService that serves within the block; drained at its end.
+
+    Raises before it serves: WrongVaultKeys, SchemaMissing, PortBusy, DatabaseUnavailable.
+    """
+    clock = clock or SystemClock()
+    vault = Vault(settings.keys)
+    hub = ChangeHub(clock)
+    stop = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        store = Store(await stack.enter_async_context(_engine(settings)))
+        await _check(store, vault)
+        servicer = ConfigServicer(store, vault, Kinds(installed_specs() if specs is None else specs), hub)
+        scopes = required_scope_from_options(SERVICE)
+        server = await stack.enter_async_context(
+            serve(
+                lambda grpc_server: add_ConfigServiceServicer_to_server(servicer, grpc_server),
+                host=settings.host,
+                port=settings.config_port,
+                names=[SERVICE.full_name],
+                interceptors=standard_interceptors(TokenVerifier(settings.auth, clock=clock), scopes.get),
+                max_receive_bytes=MAX_REQUEST_BYTES,
+            )
+        )
+        listener = ChainListener(store, hub, settings.database_url, clock)
+        await stack.enter_async_context(_background(listener.run, stop))
+        await stack.enter_async_context(_background(lambda: keep_resealing(store, vault, clock), stop))
+        await stack.enter_async_context(_background(lambda: keep_pulse(store, server, clock), stop))
+        running = RunningConfig(server, hub, stop, settings.drain_grace)
+        stack.push_async_callback(running.drain)
+        yield running
+
+
+async def main(environ: Mapping[str, str]) -> int:
+    """Serves until a signal, then drains; the exit code. What keeps it from starting is said in plain words."""
+    try:
+        settings = load(ConfigSettings, environ)
+        log.configure(service="config", json=settings.log_json, level=settings.log_level)
+        await wait_until_reachable(settings.database_url, timeout=settings.database_wait)
+        async with open_config(settings) as running:
+            _log.info("config_serving", listening=running.address)
+            await run_until_signal(running.stop)
+            _log.info("config_draining")
+            await running.drain()
+    except (SettingsError, DatabaseUnreachable, DatabaseUnavailable, WrongVaultKeys, SchemaMissing, PortBusy) as error:
+        sys.stderr.write("".join(f"messagepipe config: {line}\n" for line in str(error).splitlines()))
+        return 1
+    return 0
+
+
+async def keep_pulse(store: Store, server: RunningServer, clock: Clock) -> Never:
+    """Until cancelled: health says SERVING while the database answers, NOT_SERVING while it does not."""
+    serving = True
+    while True:
+        answers = await _answers(store)
+        if answers != serving:
+            serving = answers
+            _log.warning("health_changed", serving=serving)
+            for name in ("", SERVICE.full_name):
+                await server.set_serving(name, serving)
+        await clock.sleep(PULSE_SECONDS)
+
+
+async def _answers(store: Store) -> bool:
+    try:
+        await store.ping()
+    except DatabaseUnavailable:
+        return False
+    return True
+
+
+async def _check(store: Store, vault: Vault) -> None:
+    try:
+        await check_keys(store, vault)
+    except ProgrammingError as error:
+        raise SchemaMissing("the database lacks ConfigService's tables: run `messagepipe migrate` first") from error
+
+
+@asynccontextmanager
+async def _engine(settings: ConfigSettings) -> AsyncIterator[AsyncEngine]:
+    engine = open_engine(settings.database_url)
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def _background(run: Callable[[], Awaitable[Never]], stop: asyncio.Event) -> AsyncIterator[None]:
+    """`run` goes on for as long as the block; ending by itself is a fault: logged, `stop` set, raised at the end."""
+
+    async def watched() -> None:
+        try:
+            await run()
+        except Exception as error:
+            _log.error("background_work_ended", exc_info=error)
+            stop.set()
+            raise
+
+    task = asyncio.create_task(watched())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error

@@ -1,0 +1,189 @@
+"""The methods of ConfigService, one short function each: read the request, do it, answer. Rules live elsewhere."""
+
+# ruff: noqa: N802 - methods have the contract's names
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from messagepipe.config.v1 import config_service_pb2 as pb2
+from messagepipe.config.v1 import provider_pb2, provider_schema_pb2
+from messagepipe.config.v1.config_service_pb2_grpc import ConfigServiceServicer
+
+from services.adapters.base import Channel
+from services.chassis.auth import current_principal
+from services.chassis.errors import FieldViolation, InvalidArgument
+from services.chassis.validation import require_valid
+from services.config import requests
+from services.config.chain import Chain, ChainKey, ChangeHub, Link, Watcher
+from services.config.convert import (
+    announcement_message,
+    chain_message,
+    channel_config_message,
+    provider_message,
+    schema_message,
+)
+from services.config.editor import Editor
+from services.config.errors import ChannelConfigNotFound, MethodNotImplemented, ProviderNotFound
+from services.config.kinds import Kinds
+from services.config.provider import join, parse_id
+from services.config.statements import KeptProvider
+from services.config.store import Store
+from services.config.vault import Vault
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class ConfigServicer(ConfigServiceServicer):
+    """ConfigService behind the interceptor, which has checked token and scope; errors are raised as ServiceError."""
+
+    def __init__(self, store: Store, vault: Vault, kinds: Kinds, hub: ChangeHub) -> None:
+        self._store = store
+        self._vault = vault
+        self._kinds = kinds
+        self._hub = hub
+        self._editor = Editor(store, vault, kinds, hub)
+
+    async def ListProviderSchemas(
+        self, request: pb2.ListProviderSchemasRequest, context: Context
+    ) -> pb2.ListProviderSchemasResponse:
+        """Every kind with its schema, by channel, then kind."""
+        specs = self._kinds.all(requests.optional_channel(request.channel))
+        return pb2.ListProviderSchemasResponse(schemas=[schema_message(spec) for spec in specs])
+
+    async def GetProviderSchema(
+        self, request: pb2.GetProviderSchemaRequest, context: Context
+    ) -> provider_schema_pb2.ProviderSchema:
+        """The schema of one kind."""
+        require_valid(request)
+        spec = self._kinds.only(requests.optional_channel(request.channel), request.kind)
+        if spec is None:
+            violation = FieldViolation("channel", "is required, as several channels have this kind")
+            raise InvalidArgument(violations=[violation])
+        return schema_message(spec)
+
+    async def CreateProvider(self, request: pb2.CreateProviderRequest, context: Context) -> provider_pb2.Provider:
+        """The new provider, without its secrets."""
+        draft = requests.read_draft(current_principal(), request, self._kinds)
+        return provider_message(await self._editor.create(draft), self._kinds)
+
+    async def GetProvider(self, request: pb2.GetProviderRequest, context: Context) -> provider_pb2.Provider:
+        """One provider, without its secrets."""
+        require_valid(request)
+        channel = requests.optional_channel(request.channel)
+        return provider_message((await self._find(request.id, channel)).provider, self._kinds)
+
+    async def ListProviders(self, request: pb2.ListProvidersRequest, context: Context) -> pb2.ListProvidersResponse:
+        """A page of a project's providers in the order in which they are tried."""
+        asked = requests.read_page(current_principal(), request)
+        size = asked.page.size
+        async with self._store.transaction() as transaction:
+            found = await transaction.list_providers(asked.project_id, asked.channel, after=asked.after, limit=size + 1)
+        answer = pb2.ListProvidersResponse(providers=[provider_message(each, self._kinds) for each in found[:size]])
+        if len(found) > size:
+            last = found[size - 1]
+            answer.next_page_token = asked.page.next_token(
+                last.channel.value, last.priority, last.created_at.isoformat(), str(last.id)
+            )
+        return answer
+
+    async def UpdateProvider(self, request: pb2.UpdateProviderRequest, context: Context) -> provider_pb2.Provider:
+        """The provider with its new values, without its secrets."""
+        change, problems = requests.read_change(request)
+        projects = current_principal().project_filter()
+        updated = await self._editor.update(request.provider.id, change, problems, projects)
+        return provider_message(updated, self._kinds)
+
+    async def DeleteProvider(self, request: pb2.DeleteProviderRequest, context: Context) -> Empty:
+        """Nothing, once the provider is gone."""
+        require_valid(request)
+        channel = requests.optional_channel(request.channel)
+        await self._editor.delete(request.id, current_principal().project_filter(), channel)
+        return Empty()
+
+    async def ReorderProviders(
+        self, request: pb2.ReorderProvidersRequest, context: Context
+    ) -> pb2.ReorderProvidersResponse:
+        """The providers in their new order."""
+        key = requests.read_key(current_principal(), request)
+        providers = await self._editor.reorder(key, request.provider_ids)
+        return pb2.ReorderProvidersResponse(providers=[provider_message(each, self._kinds) for each in providers])
+
+    async def TestProvider(self, request: pb2.TestProviderRequest, context: Context) -> pb2.TestProviderResponse:
+        """Not served yet."""
+        raise MethodNotImplemented("TestProvider")
+
+    async def GetChannelConfig(
+        self, request: pb2.GetChannelConfigRequest, context: Context
+    ) -> provider_pb2.ChannelConfig:
+        """The project's sender on one channel."""
+        key = requests.read_key(current_principal(), request)
+        async with self._store.transaction() as transaction:
+            kept = await transaction.channel_config(key)
+        if kept is None:
+            raise ChannelConfigNotFound(key.channel)
+        return channel_config_message(kept)
+
+    async def CreateChannelConfig(
+        self, request: pb2.CreateChannelConfigRequest, context: Context
+    ) -> provider_pb2.ChannelConfig:
+        """The new sender."""
+        config = requests.read_sender(current_principal(), request)
+        return channel_config_message(await self._editor.create_sender(config))
+
+    async def UpdateChannelConfig(
+        self, request: pb2.UpdateChannelConfigRequest, context: Context
+    ) -> provider_pb2.ChannelConfig:
+        """The sender with its new values."""
+        key, change, problems = requests.read_sender_change(current_principal(), request)
+        return channel_config_message(await self._editor.update_sender(key, change, problems))
+
+    async def ResolveChain(self, request: pb2.ResolveChainRequest, context: Context) -> provider_pb2.Chain:
+        """The chain with opened credentials; the scope `internal` was checked before."""
+        key = requests.read_key(current_principal(), request)
+        async with self._store.transaction() as transaction:
+            kept = await transaction.chain(key)
+        links = tuple(self._link(each) for each in kept.providers)
+        return chain_message(
+            Chain(key=ChainKey(*key), version=kept.version, channel_config=kept.channel_config, links=links)
+        )
+
+    async def WatchChains(
+        self, request_iterator: AsyncIterator[pb2.WatchChainsRequest], context: Context
+    ) -> AsyncIterator[pb2.WatchChainsResponse]:
+        """Every change of a chain from the first answer on, until the caller falls silent or the service drains."""
+        with self._hub.watch() as watcher:
+            # A task of its own and no TaskGroup: a generator must not yield inside one.
+            words = asyncio.create_task(_hear(request_iterator, watcher), name="watcher's words")
+            try:
+                async for announcement in watcher.announcements():
+                    yield announcement_message(announcement)
+            finally:
+                words.cancel()
+                await asyncio.wait([words])
+
+    async def _find(self, provider_id: str, channel: Channel | None) -> KeptProvider:
+        known = parse_id(provider_id)
+        if known is not None:
+            async with self._store.transaction() as transaction:
+                kept = await transaction.find_provider(known, current_principal().project_filter(), channel)
+            if kept is not None:
+                return kept
+        raise ProviderNotFound(provider_id)
+
+    def _link(self, kept: KeptProvider) -> Link:
+        if not kept.provider.enabled:
+            return Link(provider=kept.provider, opened={})
+        secrets = self._vault.open(kept.sealed, kept.place)
+        return Link(provider=kept.provider, opened=join(kept.provider.settings, secrets))
+
+
+async def _hear(words: AsyncIterator[pb2.WatchChainsRequest], watcher: Watcher) -> None:
+    """Takes every acknowledgement until the caller has no more words; then nobody waits for it any longer."""
+    try:
+        async for word in words:
+            watcher.acknowledge(word.acknowledged_revision)
+    finally:
+        watcher.let_go()

@@ -1,0 +1,58 @@
+"""What ConfigService can be told, each from MESSAGEPIPE_<NAME>. Reading the environment is chassis/env.py's work."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from services.chassis.auth import AuthSettings
+from services.chassis.database import parse_dsn
+from services.chassis.env import SecretText, SettingsError
+from services.chassis.log import LEVELS
+from services.config.vault import KeyRing, parse_keys
+
+MAX_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigSettings:
+    """The settings of one ConfigService process.
+
+    `vault_keys` is `id:base64key,id:base64key`, AES-256 keys, the first of which seals (see vault.py). `config_port` 0
+    takes any free one. In seconds: `database_wait` for the database at the start, `drain_grace` for open requests at
+    the end.
+    """
+
+    database_url: SecretText
+    vault_keys: SecretText
+    auth: AuthSettings
+    host: str = "127.0.0.1"
+    config_port: int = 50051
+    database_wait: float = 30.0
+    drain_grace: float = 5.0
+    log_level: str = "info"
+    log_json: bool | None = None
+
+    def __post_init__(self) -> None:
+        problems = list(self._problems())
+        if problems:
+            raise SettingsError(problems)
+
+    @property
+    def keys(self) -> KeyRing:
+        """The vault's keys."""
+        return parse_keys(self.vault_keys)
+
+    def _problems(self) -> Iterator[str]:
+        try:
+            parse_dsn(self.database_url)
+        except ValueError as error:
+            yield f"MESSAGEPIPE_DATABASE_URL is wrong: {error}"
+        try:
+            parse_keys(self.vault_keys)
+        except ValueError as error:
+            yield f"MESSAGEPIPE_VAULT_KEYS is wrong: {error}"
+        if not 0 <= self.config_port <= MAX_PORT:
+            yield f"MESSAGEPIPE_CONFIG_PORT={self.config_port} is wrong: a port is 0 to {MAX_PORT}"
+        if self.log_level.lower() not in LEVELS:
+            yield f"MESSAGEPIPE_LOG_LEVEL is wrong: use one of {', '.join(LEVELS)}"
+        if self.database_wait < 0 or self.drain_grace < 0:
+            yield "MESSAGEPIPE_DATABASE_WAIT and MESSAGEPIPE_DRAIN_GRACE must be 0 or more seconds"

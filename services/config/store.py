@@ -1,0 +1,82 @@
+"""The way to the database: an engine with our limits, transactions, and what "away" means. No statements."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.chassis.database import Dsn, create_engine
+from services.chassis.log import get_logger
+from services.config.errors import DatabaseUnavailable
+from services.config.statements import Transaction
+
+POOL_SIZE = 8
+POOL_TIMEOUT_SECONDS = 3.0
+# The whole transaction, on this side. A statement_timeout could cut a COMMIT that waits for a standby, and the server
+# would call that a success; here it ends in an error, so nothing is acknowledged that is not durable.
+TRANSACTION_SECONDS = 5.0
+SESSION = (
+    "SET lock_timeout = '3s'; SET idle_in_transaction_session_timeout = '10s';"
+    "SET application_name = 'messagepipe-config'"
+)
+
+# Connection lost, out of resources, shut down, system error, read-only after a failover, lock not had, serialisation.
+_PASSING = ("08", "53", "57", "58", "25006", "55P03", "40001", "40P01")
+
+_log = get_logger()
+
+
+def open_engine(dsn: Dsn) -> AsyncEngine:
+    """An engine with our limits; parameters, which may be people's settings, never appear in its errors."""
+    engine = create_engine(dsn, size=POOL_SIZE, max_overflow=0, pool_timeout=POOL_TIMEOUT_SECONDS, hide_parameters=True)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        connection.run_async(lambda driver: driver.execute(SESSION))
+
+    return engine
+
+
+class Store:
+    """Transactions on the database; everything that keeps one from ending is DatabaseUnavailable."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator["Transaction"]:
+        """One transaction, committed at the end of the block unless it raises; READ COMMITTED."""
+        try:
+            async with asyncio.timeout(TRANSACTION_SECONDS), self._engine.begin() as connection:
+                yield Transaction(connection)
+        except Exception as error:
+            if not is_passing(error):
+                raise
+            _log.warning("database_unavailable", error=type(error).__name__, sqlstate=_sqlstate(error))
+            raise DatabaseUnavailable from error
+
+    async def ping(self) -> None:
+        """Returns when the database answers; raises DatabaseUnavailable."""
+        async with self.transaction() as transaction:
+            await transaction.ping()
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same may succeed later: the database is away, overloaded, changing over, or held by others."""
+    if isinstance(error, OSError | TimeoutError | PoolTimeoutError | asyncpg.InterfaceError | asyncpg.PostgresError):
+        return True  # the driver's own errors come out only while connecting; later ones are wrapped
+    if isinstance(error, DBAPIError):
+        lost = error.connection_invalidated or isinstance(error, InterfaceError)
+        return lost or (_sqlstate(error) or "").startswith(_PASSING)
+    return False
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    found = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
+    return found if isinstance(found, str) else None

@@ -1,0 +1,1 @@
+"""DispatchService: the life of a message, from accepted to its final state."""

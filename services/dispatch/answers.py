@@ -1,0 +1,193 @@
+"""What DispatchService answers: responses made of messages, events and routes. The documented sentences stand here."""
+
+from collections.abc import Iterable, Sequence
+
+from messagepipe.dispatch.v1 import attempt_pb2, message_pb2
+from messagepipe.dispatch.v1 import dispatch_service_pb2 as pb
+from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
+from messagepipe.type.v1 import channel_pb2
+
+from services.adapters.base import Channel
+from services.chassis.errors import FieldViolation, ServiceError
+from services.dispatch.attempt import Attempt
+from services.dispatch.chain import Chain
+from services.dispatch.convert import CHANNEL_CODES, attempt_to_proto, duration, state_to_proto, timestamp
+from services.dispatch.errors import AllProvidersFailed, MessageEnded, MessageRejected, NoProvider
+from services.dispatch.explain import Route
+from services.dispatch.message import EndReason, Message
+from services.dispatch.store import Overview
+
+# How long before the caller's deadline SendMessage answers that the message is still being sent.
+MARGIN = 0.2
+_NOT_TRIED = frozenset(
+    {
+        EndReason.NO_PROVIDER,
+        EndReason.CHANNEL_DISABLED,
+        EndReason.PREFERRED_PROVIDER_NOT_FOUND,
+        EndReason.PREFERRED_PROVIDER_DISABLED,
+    }
+)
+_NOUN = {Channel.EMAIL: "Email", Channel.SMS: "SMS"}
+State_ = message_pb2.Message
+
+
+def accepted(message: Message, spec: message_pb2.MessageSpec) -> message_pb2.Message:
+    """A message that was accepted a moment ago."""
+    return message_pb2.Message(
+        id=str(message.id),
+        project_id=message.project_id,
+        channel=CHANNEL_CODES[message.channel],
+        recipient=message.recipient,
+        state=message_pb2.Message.STATE_QUEUED,
+        tags=spec.tags,
+        metadata=spec.metadata,
+        created_at=timestamp(message.created_at),
+        deadline=timestamp(message.deadline),
+    )
+
+
+def message(overview: Overview, attempts: Sequence[Attempt]) -> message_pb2.Message:
+    """A stored message with its attempts."""
+    spec = message_pb2.MessageSpec.FromString(overview.spec)
+    return message_pb2.Message(
+        id=str(overview.id),
+        project_id=overview.project_id,
+        channel=CHANNEL_CODES[overview.channel],
+        recipient=overview.recipient,
+        state=state_to_proto(overview.state),
+        reason=overview.reason,
+        kind=overview.kind,
+        provider_id=overview.provider_id,
+        possible_duplicate=overview.possible_duplicate,
+        attempts=[attempt_to_proto(attempt) for attempt in attempts],
+        tags=spec.tags,
+        metadata=spec.metadata,
+        created_at=timestamp(overview.created_at),
+        deadline=timestamp(overview.deadline),
+        completed_at=timestamp(overview.completed_at),
+        chain_version=overview.chain_version,
+        next_attempt_in=duration(overview.next_attempt_in),
+    )
+
+
+def sent(message: Message, events: Sequence[DeliveryEvent]) -> pb.SendMessageResponse:
+    """The answer of SendMessage; raises the error that the end of the dispatch stands for."""
+    end = events[-1].completed
+    attempts = attempts_of(events)
+    if end.state == message_pb2.Message.STATE_SENT:
+        sentence = f"{_NOUN[message.channel]} sent successfully"
+    elif end.state == message_pb2.Message.STATE_UNKNOWN:
+        sentence = f"{_NOUN[message.channel]} may have been sent: {end.detail}"
+    else:
+        raise failure(message, end, attempts)
+    return pb.SendMessageResponse(
+        message=sentence,
+        message_id=str(message.id),
+        state=end.state,
+        kind=end.kind,
+        provider_id=end.provider_id,
+        possible_duplicate=end.possible_duplicate,
+        attempts=attempts,
+    )
+
+
+def failure(message: Message, end: DeliveryEvent.Completed, attempts: Sequence[attempt_pb2.Attempt]) -> ServiceError:
+    """Why a message was not sent, as an error."""
+    if end.reason in _NOT_TRIED:
+        return NoProvider(message.id, end.detail)
+    if end.reason == EndReason.REJECTED:
+        return MessageRejected(message.id, attempts[-1].reason if attempts else "", end.detail)
+    if end.state == message_pb2.Message.STATE_FAILED:
+        return AllProvidersFailed(message.id, len(attempts), _last_words(attempts))
+    return MessageEnded(message.id, State_.State.Name(end.state).removeprefix("STATE_"))
+
+
+def _last_words(attempts: Sequence[attempt_pb2.Attempt]) -> str:
+    if not attempts:
+        return "no provider could be tried"
+    last = attempts[-1]
+    return last.provider_text or last.reason
+
+
+def attempts_of(events: Iterable[DeliveryEvent]) -> list[attempt_pb2.Attempt]:
+    """Every attempt that a history tells of, in order, finished ones with their outcome."""
+    found: dict[int, attempt_pb2.Attempt] = {}
+    for event in events:
+        if event.HasField("attempt_started"):
+            found[event.attempt_started.attempt.number] = event.attempt_started.attempt
+        elif event.HasField("attempt_finished"):
+            found[event.attempt_finished.attempt.number] = event.attempt_finished.attempt
+    return list(found.values())
+
+
+def bulk(
+    channel: channel_pb2.Channel.ValueType, results: Sequence[pb.SendBulkMessagesResponse.Result]
+) -> pb.SendBulkMessagesResponse:
+    """The answer of SendBulkMessages with its documented sentence."""
+    success = sum(result.success for result in results)
+    noun = "email" if channel == channel_pb2.CHANNEL_EMAIL else "sms"
+    sentence = f"Bulk {noun} processed: {success} sent, {len(results) - success} failed"
+    return pb.SendBulkMessagesResponse(message=sentence, success=success == len(results), results=results)
+
+
+def bulk_result(
+    recipient: str, message: Message, events: Sequence[DeliveryEvent]
+) -> pb.SendBulkMessagesResponse.Result:
+    """What became of one recipient's message."""
+    end = events[-1].completed
+    success = end.state == message_pb2.Message.STATE_SENT
+    return pb.SendBulkMessagesResponse.Result(
+        recipient=recipient,
+        success=success,
+        message_id=str(message.id),
+        kind=end.kind,
+        delivery_log_id=str(message.id),
+        error="" if success else end.detail or end.reason,
+        state=end.state,
+    )
+
+
+def refused(recipient: str, violations: Sequence[FieldViolation]) -> pb.SendBulkMessagesResponse.Result:
+    """A recipient that no message was accepted for."""
+    return pb.SendBulkMessagesResponse.Result(
+        recipient=recipient, error="; ".join(violation.description for violation in violations)
+    )
+
+
+def unsent(recipient: str, message: Message, error: ServiceError) -> pb.SendBulkMessagesResponse.Result:
+    """A recipient whose message was not accepted, or is still being sent."""
+    accepted_id = str(message.id) if "messageId" in error.metadata else ""
+    return pb.SendBulkMessagesResponse.Result(
+        recipient=recipient, message_id=accepted_id, delivery_log_id=accepted_id, error=error.message
+    )
+
+
+def with_any_content(spec: message_pb2.MessageSpec) -> message_pb2.MessageSpec:
+    """The spec with content filled in where it has none: a route does not depend on it."""
+    filled = message_pb2.MessageSpec()
+    filled.CopyFrom(spec)
+    filled.text = filled.text or "-"
+    if filled.channel == channel_pb2.CHANNEL_EMAIL:
+        filled.subject = filled.subject or "-"
+        filled.to = filled.to or "somebody@example.com"
+    elif filled.channel == channel_pb2.CHANNEL_SMS:
+        filled.to = filled.to or "+14155550100"
+    return filled
+
+
+def route(found: Route, chain: Chain) -> pb.ExplainRouteResponse:
+    """The answer of ExplainRoute."""
+    steps = [
+        pb.ExplainRouteResponse.Step(
+            provider_id=step.provider.id,
+            kind=step.provider.kind,
+            provider_name=step.provider.name,
+            eligible=not step.skip_reason,
+            skip_reason=step.skip_reason,
+            skip_until=timestamp(step.skip_until),
+        )
+        for step in found.steps
+    ]
+    return pb.ExplainRouteResponse(
+        steps=steps, chain_version=chain.version, state=state_to_proto(found.state), reason=found.reason
+    )

@@ -1,0 +1,269 @@
+"""DispatchService put together: what is opened in which order, and how it stops. No rules and no statements.
+
+Two stages of stopping. Soft: health says NOT_SERVING, nothing new is accepted or claimed, calls in flight may end.
+Hard, after the grace: calls are cut, their attempts stay open and become unknown, and what never started is given
+back.
+"""
+
+import asyncio
+import random
+import secrets
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Never
+
+import asyncpg
+from messagepipe.dispatch.v1 import dispatch_service_pb2
+from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import add_DispatchServiceServicer_to_server
+
+from services.adapters.base import Adapter, Channel
+from services.adapters.egress import Egress
+from services.adapters.registry import build_adapters
+from services.chassis import log
+from services.chassis.auth import TokenVerifier, mint
+from services.chassis.clock import Clock, SystemClock
+from services.chassis.database import DatabaseUnreachable, wait_until_reachable
+from services.chassis.env import SettingsError, load
+from services.chassis.interceptors import standard_interceptors
+from services.chassis.scopes import required_scope_from_options
+from services.chassis.server import PortBusy, RunningServer, run_until_signal, serve
+from services.dispatch.config_client import ChainCache
+from services.dispatch.database_clock import DatabaseClock
+from services.dispatch.delivery import Delivery, Tools
+from services.dispatch.health_board import HealthBoard
+from services.dispatch.intake import Intake
+from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
+from services.dispatch.servicer import DispatchServicer
+from services.dispatch.settings import MEBIBYTE, DispatchSettings
+from services.dispatch.store import Store
+from services.dispatch.watch import EventHub
+from services.dispatch.worker import DATABASE_AWAY, Worker
+
+SERVICE = dispatch_service_pb2.DESCRIPTOR.services_by_name["DispatchService"]
+TOKEN_SECONDS = 3600.0
+PULSE_SECONDS = 2.0
+# What a request holds beside its message: field tags, the batch around it.
+ENVELOPE_BYTES = MEBIBYTE
+
+Adapters = Mapping[tuple[Channel, str], Adapter]
+_log = log.get_logger()
+
+
+class SchemaMissing(Exception):
+    """The database has none of our tables."""
+
+
+class RunningDispatch:
+    """A DispatchService that answers at `address`."""
+
+    def __init__(
+        self, server: RunningServer, worker: Worker, adapters: Adapters, stop: asyncio.Event, grace: float
+    ) -> None:
+        self.stop = stop  # set when it can not go on; whoever runs it may set it too
+        self.adapters = adapters
+        self.worker = worker
+        self._server = server
+        self._grace = grace
+        self._drained = False
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._server.port
+
+    @property
+    def address(self) -> str:
+        """Where clients reach it, as `host:port`."""
+        return self._server.address
+
+    async def drain(self) -> None:
+        """Nothing new; what is in flight gets the grace; returns when all has ended. May be called again."""
+        if not self._drained:
+            self._drained = True
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._server.drain(min(self._grace, 5.0)))
+                group.create_task(self.worker.drain(self._grace))
+
+
+@asynccontextmanager
+async def open_dispatch(
+    settings: DispatchSettings,
+    *,
+    adapters: Adapters | None = None,
+    clock: Clock | None = None,
+    fraction: Callable[[], float] = random.random,
+    backoff: Backoff | None = None,
+) -> AsyncIterator[RunningDispatch]:
+    """A DispatchService that serves within the block; drained at its end. Raises SchemaMissing or PortBusy before it
+    serves.
+    """
+    clock = clock or SystemClock()
+    database_clock = DatabaseClock(clock)
+    hub, stop = EventHub(), asyncio.Event()
+    async with AsyncExitStack() as stack:
+        adapters = await stack.enter_async_context(_open_adapters(settings, clock, adapters))
+        store = await stack.enter_async_context(_open_store(settings))
+        database_clock.learn(await store.now())
+        health = HealthBoard(store, clock)
+        await _first_look(health)
+        idempotent = frozenset(key for key, adapter in adapters.items() if adapter.spec.capabilities.idempotency_key)
+        chains = ChainCache(settings.config_target, _token_of(settings, clock), clock, idempotent_kinds=idempotent)
+        stack.push_async_callback(chains.close)
+        worker = Worker(store, clock, database_clock, max_in_flight=settings.max_in_flight)
+        tools = Tools(
+            chains=chains,
+            ledger=store,
+            health=health,
+            adapters=adapters,
+            clock=clock,
+            database_now=database_clock.now,
+            fraction=fraction,
+            publish=hub.publish,
+            lease_left=worker.lease_left,
+            backoff=backoff or DEFAULT_BACKOFF,
+        )
+        worker.deliver_with(lambda lease: Delivery(tools, lease).run())
+        intake = Intake(store, worker, hub, clock, database_clock, max_message_bytes=settings.max_message_bytes)
+        servicer = DispatchServicer(store, intake, hub, chains, health, database_clock)
+        server = await stack.enter_async_context(_serve(settings, servicer, clock))
+        for work in (chains.run, health.run, worker.claim_forever, worker.renew_forever):
+            await stack.enter_async_context(_background(work, stop))
+        await stack.enter_async_context(_background(lambda: keep_pulse(store, server, clock, database_clock), stop))
+        running = RunningDispatch(server, worker, adapters, stop, settings.drain_grace)
+        stack.push_async_callback(running.drain)
+        yield running
+
+
+async def main(environ: Mapping[str, str]) -> int:
+    """Serves until a signal, then drains; the exit code. What keeps it from starting is said in plain words."""
+    try:
+        settings = load(DispatchSettings, environ)
+        log.configure(service="dispatch", json=settings.log_json, level=settings.log_level)
+        await wait_until_reachable(settings.database_url, timeout=settings.database_wait)
+        async with open_dispatch(settings) as running:
+            _log.info("dispatch_serving", listening=running.address)
+            await run_until_signal(running.stop)
+            _log.info("dispatch_draining", in_flight=running.worker.in_flight)
+            await running.drain()
+    except (SettingsError, DatabaseUnreachable, SchemaMissing, PortBusy) as error:
+        sys.stderr.write("".join(f"messagepipe dispatch: {line}\n" for line in str(error).splitlines()))
+        return 1
+    return 0
+
+
+async def keep_pulse(store: Store, server: RunningServer, clock: Clock, database_clock: DatabaseClock) -> Never:
+    """Until cancelled: learns the database's time, and health says SERVING while the database answers."""
+    serving = True
+    while True:
+        try:
+            database_clock.learn(await store.now())
+            answers = True
+        except DATABASE_AWAY:
+            answers = False
+        if answers != serving:
+            serving = answers
+            _log.warning("health_changed", serving=serving)
+            for name in ("", SERVICE.full_name):
+                await server.set_serving(name, serving)
+        await clock.sleep(PULSE_SECONDS)
+
+
+def worker_name() -> str:
+    """Which dispatcher holds a lease, for people who look: the host and a word of its own."""
+    return f"{socket.gethostname()}:{secrets.token_hex(4)}"
+
+
+def _token_of(settings: DispatchSettings, clock: Clock) -> Callable[[], str]:
+    """The token for ConfigService: the one that was given, else one of our own, made anew before it ends."""
+    if settings.internal_token is not None:
+        return settings.internal_token.reveal
+    secret = settings.auth.jwt_secret
+    if secret is None:
+        raise SettingsError(["MESSAGEPIPE_INTERNAL_TOKEN or MESSAGEPIPE_JWT_SECRET is required"])
+    made: list[tuple[float, str]] = []
+
+    def token() -> str:
+        now = clock.now()
+        if not made or now.timestamp() > made[0][0]:
+            text = mint(
+                secret,
+                subject="dispatch",
+                projects="*",
+                scopes=["internal"],
+                ttl_seconds=TOKEN_SECONDS,
+                now=now,
+                issuer=settings.auth.jwt_issuer,
+            )
+            made[:] = [(now.timestamp() + TOKEN_SECONDS / 2, text)]
+        return made[0][1]
+
+    return token
+
+
+@asynccontextmanager
+async def _open_adapters(settings: DispatchSettings, clock: Clock, given: Adapters | None) -> AsyncIterator[Adapters]:
+    adapters = build_adapters(Egress(allow=settings.allowed_networks), clock) if given is None else given
+    try:
+        yield adapters
+    finally:
+        for adapter in adapters.values():
+            await adapter.close()
+
+
+@asynccontextmanager
+async def _open_store(settings: DispatchSettings) -> AsyncIterator[Store]:
+    store = await Store.open(
+        settings.database_url,
+        worker=worker_name(),
+        lease_seconds=settings.lease_seconds,
+        connections=settings.database_connections,
+    )
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def _first_look(health: HealthBoard) -> None:
+    try:
+        await health.refresh()
+    except asyncpg.UndefinedTableError as error:
+        raise SchemaMissing("the database lacks DispatchService's tables: run `messagepipe migrate` first") from error
+
+
+@asynccontextmanager
+async def _serve(settings: DispatchSettings, servicer: DispatchServicer, clock: Clock) -> AsyncIterator[RunningServer]:
+    scopes = required_scope_from_options(SERVICE)
+    async with serve(
+        lambda server: add_DispatchServiceServicer_to_server(servicer, server),
+        host=settings.host,
+        port=settings.dispatch_port,
+        names=[SERVICE.full_name],
+        interceptors=standard_interceptors(TokenVerifier(settings.auth, clock=clock), scopes.get),
+        max_receive_bytes=settings.max_message_bytes + ENVELOPE_BYTES,
+    ) as server:
+        yield server
+
+
+@asynccontextmanager
+async def _background(run: Callable[[], Awaitable[None]], stop: asyncio.Event) -> AsyncIterator[None]:
+    """`run` goes on for as long as the block; an error ends the process: logged, `stop` set, raised at the end."""
+
+    async def watched() -> None:
+        try:
+            await run()
+        except Exception as error:
+            _log.error("background_work_ended", exc_info=error)
+            stop.set()
+            raise
+
+    task = asyncio.create_task(watched())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error

@@ -1,0 +1,59 @@
+"""One attempt as a value: recorded before the wire, closed by its result. Not how it is made (delivery.py)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from services.adapters.outcome import Outcome, Result
+from services.dispatch.chain import Provider
+
+LEASE_LOST = "LEASE_LOST"
+"""Reason of an attempt that was open when its dispatcher's lease ran out: it may or may not have reached the provider.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try of one message through one provider; open while `result` is None. Numbers count from 1, rounds too."""
+
+    number: int
+    round: int
+    provider_id: str
+    kind: str
+    provider_name: str
+    epoch: int
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    result: Result | None = None
+    latency: float | None = None
+
+    def finished(self, result: Result, *, latency: float | None) -> "Attempt":
+        """The same attempt with what came of it; `latency` in seconds, None when nobody measured it."""
+        return replace(self, result=result, latency=latency)
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What its answer means; None while it is open."""
+        return None if self.result is None else self.result.outcome
+
+
+def begin(provider: Provider, history: Sequence[Attempt], *, round_number: int, epoch: int) -> Attempt:
+    """The next attempt of a message, through `provider`, still open."""
+    return Attempt(
+        number=len(history) + 1,
+        round=round_number,
+        provider_id=provider.id,
+        kind=provider.kind,
+        provider_name=provider.name,
+        epoch=epoch,
+    )
+
+
+def interrupted(attempt: Attempt) -> Attempt:
+    """An attempt whose dispatcher went away: nobody knows whether the provider took it (failover.md R11)."""
+    lost = Result(
+        outcome=Outcome.UNKNOWN,
+        reason=LEASE_LOST,
+        provider_text="The dispatcher went away before it recorded an answer.",
+    )
+    return attempt.finished(lost, latency=None)

@@ -1,0 +1,237 @@
+"""Between the contract's messages and our values, both ways. No rules of its own: content.py has those."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
+from messagepipe.config.v1 import provider_pb2
+from messagepipe.dispatch.v1 import attempt_pb2, message_pb2
+from messagepipe.type.v1 import channel_pb2
+
+from services.adapters.base import Address, Attachment, Channel
+from services.adapters.outcome import Outcome, Result
+from services.chassis.errors import FieldViolation
+from services.dispatch.attempt import Attempt
+from services.dispatch.chain import Chain, Provider
+from services.dispatch.content import Draft, Findings, email_content, sms_content
+from services.dispatch.message import Message, Policy, State, StateCode, UnknownPolicy
+
+DEFAULT_TTL = timedelta(hours=1)
+MAX_TTL = timedelta(days=7)
+MAX_TRIES = 10
+MAX_PREFERRED = 100
+
+CHANNELS = {channel_pb2.CHANNEL_EMAIL: Channel.EMAIL, channel_pb2.CHANNEL_SMS: Channel.SMS}
+CHANNEL_CODES = {channel: code for code, channel in CHANNELS.items()}
+OUTCOME_CODES = {outcome: attempt_pb2.Attempt.Outcome.Value(f"OUTCOME_{outcome}") for outcome in Outcome}
+OUTCOMES = {code: outcome for outcome, code in OUTCOME_CODES.items()}
+_AT_MOST_ONCE = message_pb2.UNKNOWN_POLICY_AT_MOST_ONCE
+
+
+def message_from_spec(
+    spec: message_pb2.MessageSpec, *, message_id: UUID, project_id: str, now: datetime, prefix: str = "message"
+) -> Message | tuple[FieldViolation, ...]:
+    """The message that a spec asks for, or everything that is wrong with it by its JSON path below `prefix`."""
+    findings = Findings(prefix)
+    channel = CHANNELS.get(spec.channel)
+    if channel is None:
+        findings.add("channel", "is required: EMAIL or SMS")
+        return tuple(findings.violations)
+    draft = _draft(spec)
+    content = email_content(draft, findings) if channel is Channel.EMAIL else sms_content(draft, findings)
+    policy = _policy(spec, findings)
+    deadline = _deadline(spec, now, findings)
+    if content is None or findings.violations:
+        return tuple(findings.violations)
+    return Message(
+        id=message_id,
+        project_id=project_id,
+        channel=channel,
+        content=content,
+        policy=policy,
+        deadline=deadline,
+        created_at=now,
+    )
+
+
+def stored_message(
+    spec_bytes: bytes, *, message_id: UUID, project_id: str, deadline: datetime, created_at: datetime
+) -> Message | tuple[FieldViolation, ...]:
+    """The message whose spec was stored at acceptance; violations only if a rule became stricter since (a numbering
+    plan, say).
+    """
+    spec = message_pb2.MessageSpec.FromString(spec_bytes)
+    spec.ClearField("deadline")
+    spec.ClearField("ttl")
+    message = message_from_spec(spec, message_id=message_id, project_id=project_id, now=created_at)
+    return replace(message, deadline=deadline) if isinstance(message, Message) else message
+
+
+def _draft(spec: message_pb2.MessageSpec) -> Draft:
+    attachments = tuple(
+        Attachment(
+            filename=item.filename, content_type=item.content_type, content=item.content, content_id=item.content_id
+        )
+        for item in spec.attachments
+    )
+    return Draft(
+        to=spec.to,
+        sender=spec.sender,
+        subject=spec.subject,
+        text=spec.text,
+        html=spec.html,
+        cc=tuple(spec.cc),
+        bcc=tuple(spec.bcc),
+        reply_to=spec.reply_to,
+        attachments=attachments,
+        headers=dict(spec.headers),
+        tags=tuple(spec.tags),
+        metadata=dict(spec.metadata),
+    )
+
+
+def _policy(spec: message_pb2.MessageSpec, findings: Findings) -> Policy:
+    for path, value in (("maxTries", spec.max_tries), ("maxRounds", spec.max_rounds)):
+        if not 0 <= value <= MAX_TRIES:
+            findings.add(path, f"must be between 1 and {MAX_TRIES}")
+    findings.no_control_characters("preferredProvider", spec.preferred_provider)
+    if len(spec.preferred_provider) > MAX_PREFERRED:
+        findings.add("preferredProvider", f"must be at most {MAX_PREFERRED} characters")
+    if spec.unknown_policy not in message_pb2.UnknownPolicy.values():
+        findings.add("unknownPolicy", "must be AT_LEAST_ONCE or AT_MOST_ONCE")
+    return Policy(
+        preferred_provider=spec.preferred_provider,
+        strict=spec.preferred_provider_strict,
+        max_tries=spec.max_tries or 1,
+        max_rounds=spec.max_rounds or 1,
+        on_unknown=UnknownPolicy.AT_MOST_ONCE if spec.unknown_policy == _AT_MOST_ONCE else UnknownPolicy.AT_LEAST_ONCE,
+    )
+
+
+def _deadline(spec: message_pb2.MessageSpec, now: datetime, findings: Findings) -> datetime:
+    if spec.HasField("deadline") and spec.HasField("ttl"):
+        findings.add("ttl", "must not be given together with deadline")
+        return now
+    if not spec.HasField("deadline") and not spec.HasField("ttl"):
+        return now + DEFAULT_TTL
+    path = "deadline" if spec.HasField("deadline") else "ttl"
+    try:
+        deadline = spec.deadline.ToDatetime(tzinfo=UTC) if path == "deadline" else now + spec.ttl.ToTimedelta()
+    except (ValueError, OverflowError):
+        findings.add(path, "is out of range")
+        return now
+    if path == "ttl" and deadline <= now:
+        findings.add(path, "must be more than 0 s")
+    if deadline > now + MAX_TTL:
+        findings.add(path, "must be at most 7 days ahead")
+    return deadline
+
+
+def chain_from_proto(chain: provider_pb2.Chain, idempotent_kinds: frozenset[tuple[Channel, str]]) -> Chain:
+    """The chain as ConfigService resolved it."""
+    channel = CHANNELS[chain.channel]
+    configured = chain.HasField("channel_config")
+    providers = tuple(
+        Provider(
+            id=link.provider.id,
+            kind=link.provider.kind,
+            name=link.provider.name,
+            enabled=link.provider.enabled,
+            version=link.provider.version,
+            config=settings_from_struct(link.opened_config),
+            idempotent=(channel, link.provider.kind) in idempotent_kinds,
+        )
+        for link in chain.links
+    )
+    return Chain(
+        project_id=chain.project_id,
+        channel=channel,
+        version=chain.version,
+        enabled=chain.channel_config.enabled if configured else True,
+        sender=_sender(channel, chain.channel_config) if configured else None,
+        providers=providers,
+    )
+
+
+def _sender(channel: Channel, config: provider_pb2.ChannelConfig) -> Address | str | None:
+    if channel is Channel.SMS:
+        return config.sender_id or None
+    return Address(email=config.sender_email, name=config.sender_name) if config.sender_email else None
+
+
+def settings_from_struct(struct: Struct) -> dict[str, Any]:
+    """The settings that a Struct carries."""
+    return {name: _integral(value) for name, value in MessageToDict(struct).items()}
+
+
+def _integral(value: object) -> object:
+    """Structs only know doubles: 587.0 is the 587 that was written."""
+    if isinstance(value, dict):
+        return {key: _integral(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_integral(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def attempt_to_proto(attempt: Attempt) -> attempt_pb2.Attempt:
+    """An attempt as clients see it."""
+    proto = attempt_pb2.Attempt(
+        number=attempt.number,
+        provider_id=attempt.provider_id,
+        kind=attempt.kind,
+        provider_name=attempt.provider_name,
+        round=attempt.round,
+        started_at=timestamp(attempt.started_at),
+        finished_at=timestamp(attempt.finished_at),
+        latency=duration(attempt.latency),
+    )
+    if attempt.result is not None:
+        result = attempt.result
+        proto.outcome = OUTCOME_CODES[result.outcome]
+        proto.reason = result.reason
+        proto.provider_code = result.provider_code
+        proto.provider_text = result.provider_text
+        proto.provider_message_id = result.provider_message_id
+        if result.retry_after is not None:
+            proto.retry_after.FromTimedelta(timedelta(seconds=result.retry_after))
+    return proto
+
+
+def result_from_columns(row: Mapping[str, Any]) -> Result:
+    """The result that the columns of a finished attempt hold."""
+    names = ("reason", "provider_code", "provider_text", "provider_message_id", "retry_after")
+    return Result(outcome=OUTCOMES[row["outcome"]], **{name: row[name] for name in names})
+
+
+def state_to_proto(state: State) -> message_pb2.Message.State.ValueType:
+    """A state's number in the contract; the database holds the same one."""
+    return message_pb2.Message.State.ValueType(StateCode[state])
+
+
+def state_from_code(code: int) -> State:
+    """The state that a number stands for."""
+    return State(StateCode(code).name)
+
+
+def timestamp(moment: datetime | None) -> Timestamp | None:
+    """A moment for a message field; None leaves it unset."""
+    if moment is None:
+        return None
+    value = Timestamp()
+    value.FromDatetime(moment)
+    return value
+
+
+def duration(seconds: float | None) -> Duration | None:
+    """A length for a message field; None leaves it unset."""
+    if seconds is None:
+        return None
+    value = Duration()
+    value.FromTimedelta(timedelta(seconds=seconds))
+    return value

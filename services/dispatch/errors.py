@@ -1,0 +1,121 @@
+"""The errors of DispatchService, one class per reason of error_reason.proto. Why an attempt failed is no error: see
+Result.reason.
+
+ServiceError
+├── InvalidArgument     └── MessageRejected
+├── NotFound            ├── ProjectNotFound
+│                       └── MessageNotFound
+├── FailedPrecondition  ├── NoProvider
+│                       ├── MessageEnded
+│                       └── WrongState
+├── Internal            └── AllProvidersFailed
+├── DeadlineExceeded    └── StillSending
+├── Unavailable         └── ServiceUnavailable
+└── Unimplemented       └── NotServed
+"""
+
+from uuid import UUID
+
+from services.chassis.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    Kind,
+    NotFound,
+    ServiceError,
+    Unavailable,
+    Unimplemented,
+)
+
+
+class ProjectNotFound(NotFound):
+    """The project does not exist for this caller."""
+
+    reason = "PROJECT_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__("Project not found.")
+
+
+class MessageNotFound(NotFound):
+    """The message does not exist for this caller."""
+
+    reason = "MESSAGE_NOT_FOUND"
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__("Message not found.", metadata={"id": message_id})
+
+
+class WrongState(FailedPrecondition):
+    """The message is not in a state that allows this."""
+
+    reason = "WRONG_STATE"
+
+    def __init__(self, message_id: UUID, state: str, why: str) -> None:
+        super().__init__(why, metadata={"id": str(message_id), "state": state})
+
+
+class NotServed(Unimplemented):
+    """The method or field is part of the contract and not served yet."""
+
+    reason = "NOT_IMPLEMENTED"
+
+    def __init__(self, method: str) -> None:
+        super().__init__(f"{method} is not served by this version.", metadata={"method": method})
+
+
+class ServiceUnavailable(Unavailable):
+    """The database or another part can not be reached."""
+
+    reason = "UNAVAILABLE"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} can not be reached; try again.", retry_after=1.0)
+
+
+class AllProvidersFailed(ServiceError):
+    """SendMessage: every provider of the chain failed. The documented HTTP status is 500, hence INTERNAL."""
+
+    code = Kind.INTERNAL
+    reason = "ALL_PROVIDERS_FAILED"
+
+    def __init__(self, message_id: UUID, attempts: int, last_error: str) -> None:
+        metadata = {"messageId": str(message_id), "attempts": str(attempts)}
+        super().__init__(f"All providers failed: {last_error}", metadata=metadata)
+
+
+class MessageRejected(InvalidArgument):
+    """SendMessage: a provider said that no provider would take the message."""
+
+    reason = "MESSAGE_REJECTED"
+
+    def __init__(self, message_id: UUID, attempt_reason: str, detail: str) -> None:
+        metadata = {"messageId": str(message_id), "attemptReason": attempt_reason}
+        super().__init__(f"The message was rejected: {detail}", metadata=metadata)
+
+
+class NoProvider(FailedPrecondition):
+    """SendMessage: there was no provider that might be tried."""
+
+    reason = "NO_PROVIDER"
+
+    def __init__(self, message_id: UUID, detail: str) -> None:
+        super().__init__(detail, metadata={"messageId": str(message_id)})
+
+
+class MessageEnded(FailedPrecondition):
+    """SendMessage: the message expired or was cancelled before a provider took it."""
+
+    reason = "MESSAGE_ENDED"
+
+    def __init__(self, message_id: UUID, state: str) -> None:
+        super().__init__(f"The message ended as {state}.", metadata={"messageId": str(message_id), "state": state})
+
+
+class StillSending(DeadlineExceeded):
+    """SendMessage: the caller's time ran out first; the message is accepted and goes on."""
+
+    reason = "STILL_SENDING"
+
+    def __init__(self, message_id: UUID) -> None:
+        super().__init__("The message is accepted and still being sent.", metadata={"messageId": str(message_id)})

@@ -1,0 +1,274 @@
+"""What to do next with a message: pure, over frozen values, and the whole of the failover policy (failover.md §1,
+R1 to R5, R8).
+
+`decide` is asked after every attempt and whenever a waiting message's time has come. It does nothing itself;
+delivery.py acts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from services.adapters.outcome import Outcome
+from services.dispatch.attempt import Attempt
+from services.dispatch.chain import Chain, Provider
+from services.dispatch.health import Mark, Marks, blocking_mark, recovery_order, scopes_of
+from services.dispatch.message import EndReason, Message, State, UnknownPolicy
+from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
+
+_ONE_TRY = frozenset({Outcome.DENIED, Outcome.UNFIT, Outcome.UNKNOWN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """A provider that is passed by, and why; `provider` is None when a preferred one does not exist."""
+
+    provider: Provider | None
+    reason: str
+    detail: str = ""
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Begin an attempt through `provider` now; the call may take `timeout` seconds."""
+
+    provider: Provider
+    round: int
+    timeout: float
+    time_left: float
+    skips: tuple[Skip, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Nothing to do for `delay` seconds; then, as things stand, `provider` is asked."""
+
+    delay: float
+    provider: Provider | None
+    reason: str
+    skips: tuple[Skip, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """The dispatch ends in `state`."""
+
+    state: State
+    reason: str = ""
+    detail: str = ""
+    attempt: Attempt | None = None
+    skips: tuple[Skip, ...] = ()
+
+
+Decision = Start | Wait | Finish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """All that a decision depends on.
+
+    `waited` says that the wait after the last attempt is over; `fraction` in [0, 1) is the jitter of this decision.
+    """
+
+    message: Message
+    history: tuple[Attempt, ...]
+    chain: Chain
+    marks: Marks
+    now: datetime
+    fraction: float
+    waited: bool = False
+    backoff: Backoff = DEFAULT_BACKOFF
+
+    @property
+    def time_left(self) -> float:
+        """Seconds until the deadline; negative when it has passed."""
+        return (self.message.deadline - self.now).total_seconds()
+
+
+def decide(situation: Situation) -> Decision:
+    """The one next step of a message; never raises, never loops: every path ends in an attempt, a wait or the end."""
+    ended = _ended_by_last_attempt(situation) or _ended_by_deadline(situation)
+    if ended:
+        return ended
+    order, skips = order_for(situation)
+    refused = _refused_before_any_call(situation, order, skips)
+    if refused:
+        return refused
+    first_round = situation.history[-1].round if situation.history else 1
+    for number in range(first_round, situation.message.policy.max_rounds + 1):
+        step, passed = _step_in_round(situation, order, number)
+        skips = (*skips, *passed)
+        if step:
+            return replace(step, skips=skips)
+    return _exhausted(situation, skips)
+
+
+def possible_duplicate(history: Sequence[Attempt]) -> bool:
+    """Whether a message may arrive twice: an attempt became unknown and another one was started after it."""
+    return any(attempt.outcome is Outcome.UNKNOWN for attempt in history[:-1])
+
+
+def summary(history: Sequence[Attempt]) -> str:
+    """Every attempt's error in order, in words for a person (R8)."""
+    return "; ".join(_error_of(attempt) for attempt in history)
+
+
+def _error_of(attempt: Attempt) -> str:
+    result = attempt.result
+    if result is None:
+        return f"{attempt.provider_name}: open"
+    words = result.provider_text or result.reason
+    code = f" [{result.provider_code}]" if result.provider_code else ""
+    return f"{attempt.provider_name}: {words}{code}"
+
+
+def _ended_by_last_attempt(situation: Situation) -> Finish | None:
+    if not situation.history:
+        return None
+    last = situation.history[-1]
+    if last.outcome is Outcome.ACCEPTED:
+        return Finish(state=State.SENT, attempt=last)
+    if last.outcome is Outcome.INVALID:
+        return Finish(state=State.FAILED, reason=EndReason.REJECTED, detail=_error_of(last))
+    if _stops_on_unknown(situation):
+        return Finish(state=State.UNKNOWN, reason=EndReason.OUTCOME_UNKNOWN, detail=_error_of(last), attempt=last)
+    return None
+
+
+def _stops_on_unknown(situation: Situation) -> bool:
+    """AT_MOST_ONCE: after an unknown attempt nobody is called, but the same provider with the same idempotency key."""
+    policy, last = situation.message.policy, situation.history[-1]
+    if policy.on_unknown is not UnknownPolicy.AT_MOST_ONCE:
+        return False
+    unknown = {attempt.provider_id for attempt in situation.history if attempt.outcome is Outcome.UNKNOWN}
+    return bool(unknown) and (unknown != {last.provider_id} or not _may_repeat_with_key(situation, last.provider_id))
+
+
+def _may_repeat_with_key(situation: Situation, provider_id: str) -> bool:
+    provider = next((p for p in situation.chain.providers if p.id == provider_id), None)
+    tries = sum(attempt.provider_id == provider_id for attempt in situation.history)
+    return (
+        provider is not None and provider.enabled and provider.idempotent and tries < situation.message.policy.max_tries
+    )
+
+
+def _ended_by_deadline(situation: Situation) -> Finish | None:
+    if situation.time_left > 0:
+        return None
+    if any(attempt.outcome is Outcome.UNKNOWN for attempt in situation.history):
+        return _unknown(situation, EndReason.DEADLINE_PASSED, ())
+    return Finish(state=State.EXPIRED, reason=EndReason.DEADLINE_PASSED, detail=summary(situation.history))
+
+
+def order_for(situation: Situation) -> tuple[tuple[Provider, ...], tuple[Skip, ...]]:
+    """The enabled providers in the order of this message, and why a preferred one is not first (R1, R2)."""
+    chain, preferred = situation.chain, situation.message.policy.preferred_provider
+    enabled = tuple(provider for provider in chain.providers if provider.enabled)
+    if not preferred:
+        return enabled, ()
+    named = [provider for provider in chain.providers if preferred in (provider.id, provider.kind)]
+    first = tuple(provider for provider in named if provider.enabled)
+    if first:
+        return first + tuple(provider for provider in enabled if provider not in first), ()
+    if named:
+        reason = EndReason.PREFERRED_PROVIDER_DISABLED
+        return enabled, (Skip(provider=named[0], reason=reason, detail="The preferred provider is disabled."),)
+    detail = f"The project has no provider {preferred!r} on this channel."
+    return enabled, (Skip(provider=None, reason=EndReason.PREFERRED_PROVIDER_NOT_FOUND, detail=detail),)
+
+
+def _refused_before_any_call(
+    situation: Situation, order: tuple[Provider, ...], skips: tuple[Skip, ...]
+) -> Finish | None:
+    if situation.history:
+        return None
+    if not situation.chain.enabled:
+        detail = "The project has switched this channel off."
+        return Finish(state=State.FAILED, reason=EndReason.CHANNEL_DISABLED, detail=detail)
+    if skips and situation.message.policy.strict:
+        return Finish(state=State.FAILED, reason=skips[0].reason, detail=skips[0].detail, skips=skips)
+    if not order:
+        detail = "The project has no enabled provider on this channel."
+        return Finish(state=State.FAILED, reason=EndReason.NO_PROVIDER, detail=detail, skips=skips)
+    return None
+
+
+def _step_in_round(
+    situation: Situation, order: tuple[Provider, ...], number: int
+) -> tuple[Start | Wait | None, tuple[Skip, ...]]:
+    """The next step within one round; None when the round is over, with the providers that health passed by."""
+    tried = {attempt.provider_id for attempt in situation.history if attempt.round == number}
+    fresh = [provider for provider in order if provider.id not in tried and not _spent(situation, provider)]
+    again = _same_again(situation, order, number, others=bool(fresh))
+    if again:
+        return again, ()
+    scopes = scopes_of(situation.message, situation.chain)
+    blocked: list[tuple[Provider, Mark]] = []
+    for provider in fresh:
+        mark = blocking_mark(provider, scopes, situation.marks, situation.now)
+        if mark is None:
+            return _begin(situation, provider, number), tuple(_skip(*pair) for pair in blocked)
+        blocked.append((provider, mark))
+    if blocked and not tried:
+        # Every provider is passed by: the one closest to recovery is tried rather than failing at once (R7).
+        provider, _ = min(blocked, key=lambda pair: recovery_order(pair[1]))
+        return _begin(situation, provider, number), tuple(_skip(*pair) for pair in blocked if pair[0] is not provider)
+    return None, tuple(_skip(*pair) for pair in blocked)
+
+
+def _spent(situation: Situation, provider: Provider) -> bool:
+    """Whether this message must not be given to a provider again, in any round."""
+    return any(
+        attempt.provider_id == provider.id
+        and attempt.outcome in _ONE_TRY
+        and not (attempt.outcome is Outcome.UNKNOWN and provider.idempotent)
+        for attempt in situation.history
+    )
+
+
+def _same_again(situation: Situation, order: tuple[Provider, ...], number: int, *, others: bool) -> Start | Wait | None:
+    """The provider that was just asked, once more, when it deferred (or is idempotent and unknown) and has tries left
+    (R3).
+    """
+    last = situation.history[-1] if situation.history else None
+    if last is None or last.round != number or last.result is None:
+        return None
+    provider = next((candidate for candidate in order if candidate.id == last.provider_id), None)
+    tries = sum(attempt.provider_id == last.provider_id and attempt.round == number for attempt in situation.history)
+    if provider is None or tries >= situation.message.policy.max_tries or _spent(situation, provider):
+        return None
+    if situation.waited:
+        return _begin(situation, provider, number)
+    asked = last.result.retry_after
+    delay = asked if asked is not None else situation.backoff.delay(tries, situation.fraction)
+    # Another provider now is better than this one after a long wait; the last one is waited for as long as it takes.
+    if delay > (min(situation.backoff.cap, situation.time_left) if others else situation.time_left):
+        return None
+    return Wait(delay=delay, provider=provider, reason="BACKOFF" if asked is None else "RETRY_AFTER")
+
+
+def _begin(situation: Situation, provider: Provider, number: int) -> Start | Wait:
+    last = situation.history[-1] if situation.history else None
+    if last is not None and last.round < number and not situation.waited:
+        delay = min(situation.backoff.delay(number - 1, situation.fraction), situation.time_left)
+        return Wait(delay=delay, provider=provider, reason="BACKOFF")
+    left = situation.time_left
+    return Start(provider=provider, round=number, timeout=min(provider.timeout, left), time_left=left)
+
+
+def _skip(provider: Provider, mark: Mark) -> Skip:
+    return Skip(provider=provider, reason=mark.block, detail=mark.detail or mark.reason, until=mark.until)
+
+
+def _exhausted(situation: Situation, skips: tuple[Skip, ...]) -> Finish:
+    if any(attempt.outcome is Outcome.UNKNOWN for attempt in situation.history):
+        return _unknown(situation, EndReason.ALL_PROVIDERS_FAILED, skips)
+    detail = summary(situation.history)
+    return Finish(state=State.FAILED, reason=EndReason.ALL_PROVIDERS_FAILED, detail=detail, skips=skips)
+
+
+def _unknown(situation: Situation, reason: EndReason, skips: tuple[Skip, ...]) -> Finish:
+    """Nobody took it for sure and somebody may have: calling that FAILED would invite a second copy."""
+    attempt = next(attempt for attempt in situation.history if attempt.outcome is Outcome.UNKNOWN)
+    return Finish(state=State.UNKNOWN, reason=reason, detail=summary(situation.history), attempt=attempt, skips=skips)

@@ -1,0 +1,121 @@
+"""How a message is accepted: checked, made durable in a shared commit, and handed to this process's worker. Not how it
+is sent.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from messagepipe.dispatch.v1 import message_pb2
+
+from services.chassis.auth import PROJECT_ID, Principal
+from services.chassis.batcher import FlushFailed
+from services.chassis.clock import Clock
+from services.chassis.errors import FieldViolation, InvalidArgument
+from services.chassis.log import get_logger
+from services.dispatch import history as tell
+from services.dispatch.convert import message_from_spec
+from services.dispatch.database_clock import DatabaseClock
+from services.dispatch.delivery import Lease
+from services.dispatch.errors import ProjectNotFound, ServiceUnavailable
+from services.dispatch.ledger import Acceptance, Transition
+from services.dispatch.message import Message, new_message_id
+from services.dispatch.store import Store
+from services.dispatch.watch import EventHub
+from services.dispatch.worker import Worker
+
+
+class Intake:
+    """The door: what it answers is durable."""
+
+    def __init__(
+        self,
+        store: Store,
+        worker: Worker,
+        hub: EventHub,
+        clock: Clock,
+        database_clock: DatabaseClock,
+        *,
+        max_message_bytes: int,
+        new_id: Callable[[], UUID] | None = None,
+    ) -> None:
+        self._store = store
+        self._worker = worker
+        self._hub = hub
+        self._clock = clock
+        self._database_clock = database_clock
+        self._max_message_bytes = max_message_bytes
+        self._new_id = new_id or (lambda: new_message_id(clock.now()))
+        self._log = get_logger()
+
+    def check(
+        self, spec: message_pb2.MessageSpec, principal: Principal, prefix: str = "message"
+    ) -> Message | tuple[FieldViolation, ...]:
+        """The message a spec asks for, not yet accepted, or everything that is wrong with it. Raises
+        ProjectNotFound.
+        """
+        size = spec.ByteSize()
+        if size > self._max_message_bytes:
+            limit = f"must be at most {self._max_message_bytes} bytes with its attachments; it has {size}"
+            return (FieldViolation(prefix, limit),)
+        project = project_of(spec.project_id, principal, f"{prefix}.projectId")
+        if isinstance(project, FieldViolation):
+            return (project,)
+        now = self._database_clock.now()
+        return message_from_spec(spec, message_id=self._new_id(), project_id=project, now=now, prefix=prefix)
+
+    def checked(self, spec: message_pb2.MessageSpec, principal: Principal) -> Message:
+        """As `check`; raises InvalidArgument with every violation."""
+        message = self.check(spec, principal)
+        if not isinstance(message, Message):
+            raise InvalidArgument(violations=message)
+        return message
+
+    async def accept(self, message: Message, spec: message_pb2.MessageSpec) -> Message:
+        """The message, durable: it will reach a final state whatever dies. ServiceUnavailable: nobody knows, so not
+        accepted.
+        """
+        place = self._worker.reserve()
+        since = self._clock.boottime()
+        event = tell.numbered(0, [tell.queued(message.deadline)])
+        acceptance = Acceptance(
+            message=message,
+            spec=spec.SerializeToString(),
+            events=event,
+            worker=self._store.worker if place else None,
+        )
+        at = await self._commit(acceptance, place)
+        accepted = replace(message, created_at=at)
+        step = Transition(message_id=message.id, project_id=message.project_id, epoch=1, events=event)
+        self._hub.publish(message.id, message.project_id, step, at)
+        if place:
+            self._worker.start(Lease(message=accepted, epoch=1), since=since)
+        return accepted
+
+    async def _commit(self, acceptance: Acceptance, place: bool) -> datetime:
+        try:
+            return await self._store.accept(acceptance)
+        except BaseException as error:
+            # Whatever it was, a caller who went away included: this process does not work on it. If it was written all
+            # the same, its lease runs out and any worker takes it up.
+            if place:
+                self._worker.release_place()
+            if not isinstance(error, FlushFailed | OSError):
+                raise
+            self._log.warning("accept_failed", cause=type(error.__cause__).__name__)
+            raise ServiceUnavailable("The database") from error
+
+
+def project_of(asked: str, principal: Principal, path: str) -> str | FieldViolation:
+    """The project a request is about: the one it names, else the token's only one. ProjectNotFound for any other."""
+    if not asked:
+        only = principal.project_filter()
+        if only is not None and len(only) == 1:
+            return only[0]
+        return FieldViolation(path, "is required: the token allows more than one project")
+    if not PROJECT_ID.match(asked):
+        return FieldViolation(path, "must be 1-64 characters of A-Z a-z 0-9 _ -")
+    if not principal.may_use(asked):
+        raise ProjectNotFound
+    return asked

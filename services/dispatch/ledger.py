@@ -1,0 +1,280 @@
+"""What is written about a message, as values, and the one statement list that writes it. Reads are in store.py.
+
+Every change of a message's life is one `Transition`: close the open attempt, open the next, end the dispatch or put
+it off, and the events that say so, in one transaction, only while its epoch is held. So failing over costs one
+commit, and a reader sees either all of a step or none of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import asyncpg
+
+from services.dispatch.attempt import Attempt
+from services.dispatch.convert import CHANNEL_CODES, OUTCOME_CODES, state_to_proto
+from services.dispatch.health import Mark
+from services.dispatch.message import Message, State
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One entry of a message's history: its place, and a DeliveryEvent without id, sequence and time, serialised."""
+
+    sequence: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """How a dispatch ended."""
+
+    state: State
+    reason: str = ""
+    provider_id: str = ""
+    kind: str = ""
+    possible_duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """One step of one message's life. At most one of `opens`, `completes` and `due_in` (seconds) is given."""
+
+    message_id: UUID
+    project_id: str
+    epoch: int
+    closes: Attempt | None = None
+    opens: Attempt | None = None
+    chain_version: int = 0
+    completes: Completion | None = None
+    due_in: float | None = None
+    events: tuple[Event, ...] = ()
+    mark: Mark | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What became of a transition: whether the epoch was still held, and when it was written, by the database's
+    clock.
+    """
+
+    held: bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """A message about to become durable. With `worker` it is born leased by it; without, ready to be claimed."""
+
+    message: Message
+    spec: bytes
+    events: tuple[Event, ...]
+    worker: str | None
+
+
+_ACCEPT = """
+WITH accepted AS (
+    INSERT INTO dispatch.messages (id, project_id, channel, recipient, spec, deadline)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::smallint[], $4::text[], $5::bytea[], $6::timestamptz[])
+), queued AS (
+    INSERT INTO dispatch.queue (id, due_at, worker, epoch, claims)
+    SELECT id, now() + CASE WHEN worker IS NULL THEN interval '0' ELSE $8 * interval '1 second' END,
+           worker, CASE WHEN worker IS NULL THEN 0 ELSE 1 END, CASE WHEN worker IS NULL THEN 0 ELSE 1 END
+    FROM unnest($1::uuid[], $7::text[]) AS q (id, worker)
+), told AS (
+    INSERT INTO dispatch.events (message_id, sequence, project_id, payload)
+    SELECT * FROM unnest($1::uuid[], $9::bigint[], $2::text[], $10::bytea[])
+)
+SELECT now()
+"""
+
+# FOR UPDATE in id order: two batches that share rows then wait for each other instead of deadlocking. The lease must be
+# alive only where an attempt is opened: a result that is known is kept as long as nobody else has taken the message
+# over.
+_HOLD = """
+SELECT q.id, now() AS at
+FROM unnest($1::uuid[], $2::int[], $3::bool[]) AS t (id, epoch, opens)
+JOIN dispatch.queue q ON q.id = t.id AND q.epoch = t.epoch
+WHERE NOT t.opens OR q.due_at > clock_timestamp()
+ORDER BY q.id FOR UPDATE OF q
+"""
+_CLOSE = """
+UPDATE dispatch.attempts a
+SET finished_at = now(), outcome = c.outcome, reason = c.reason, provider_code = c.code, provider_text = c.words,
+    provider_message_id = c.reference, latency = c.latency, retry_after = c.retry_after
+FROM unnest($1::uuid[], $2::int[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::float8[],
+$9::float8[])
+     AS c (id, number, outcome, reason, code, words, reference, latency, retry_after)
+WHERE a.message_id = c.id AND a.number = c.number AND a.finished_at IS NULL
+"""
+_OPEN = """
+INSERT INTO dispatch.attempts (message_id, number, round, epoch, provider_id, kind, provider_name, chain_version)
+SELECT * FROM unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[], $8::bigint[])
+ON CONFLICT (message_id, number) DO NOTHING
+"""
+_RENEW_OPENED = "UPDATE dispatch.queue SET due_at = now() + $2 * interval '1 second' WHERE id = ANY($1::uuid[])"
+_PUT_OFF = """
+UPDATE dispatch.queue q SET due_at = now() + t.delay * interval '1 second', worker = NULL, claims = 0
+FROM unnest($1::uuid[], $2::float8[]) AS t (id, delay) WHERE q.id = t.id
+"""
+_COMPLETE = """
+INSERT INTO dispatch.completions (message_id, state, reason, provider_id, kind, possible_duplicate)
+SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::text[], $6::bool[])
+ON CONFLICT (message_id) DO NOTHING
+"""
+_LEAVE = "DELETE FROM dispatch.queue WHERE id = ANY($1::uuid[])"
+_TELL = """
+INSERT INTO dispatch.events (message_id, sequence, project_id, payload)
+SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bytea[])
+ON CONFLICT (message_id, sequence) DO NOTHING
+"""
+_MARK = """
+INSERT INTO dispatch.provider_health (provider_id, scope, project_id, config_version, block, reason, detail, until)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (provider_id, scope) DO UPDATE
+SET config_version = excluded.config_version, block = excluded.block, reason = excluded.reason, detail =
+excluded.detail,
+    until = excluded.until, marked_at = now()
+"""
+_EVIDENCE = """
+INSERT INTO dispatch.evidence (message_id, number, epoch, outcome, reason, provider_code, provider_text,
+provider_message_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+
+
+async def accept(connection: Connection, batch: Sequence[Acceptance], lease_seconds: float) -> datetime:
+    """Make every message of the batch durable in one statement, one commit; answers when, by the database's clock."""
+    events = [event for item in batch for event in item.events]
+    if len(events) != len(batch):
+        raise ValueError("a message is accepted with exactly one event")
+    at: datetime = await connection.fetchval(
+        _ACCEPT,
+        [item.message.id for item in batch],
+        [item.message.project_id for item in batch],
+        [CHANNEL_CODES[item.message.channel] for item in batch],
+        [item.message.recipient for item in batch],
+        [item.spec for item in batch],
+        [item.message.deadline for item in batch],
+        [item.worker for item in batch],
+        lease_seconds,
+        [event.sequence for event in events],
+        [event.payload for event in events],
+    )
+    return at
+
+
+async def apply(connection: Connection, batch: Sequence[Transition], lease_seconds: float) -> list[Settled]:
+    """Write every transition whose epoch is still held, in one transaction; the others change nothing and say so."""
+    async with connection.transaction():
+        rows = await connection.fetch(
+            _HOLD, [t.message_id for t in batch], [t.epoch for t in batch], [t.opens is not None for t in batch]
+        )
+        at = {row["id"]: row["at"] for row in rows}
+        held = [transition for transition in batch if transition.message_id in at]
+        await _write_attempts(connection, held, lease_seconds)
+        await _write_queue(connection, held)
+        await _write_events(connection, held)
+        marks = [(transition, transition.mark) for transition in held if transition.mark is not None]
+        if marks:
+            await connection.executemany(_MARK, [_mark_row(transition, mark) for transition, mark in marks])
+        now = rows[0]["at"] if rows else await connection.fetchval("SELECT now()")
+    return [Settled(held=transition.message_id in at, at=at.get(transition.message_id, now)) for transition in batch]
+
+
+async def keep_evidence(connection: Connection, transition: Transition) -> None:
+    """Keep what an attempt taught after its lease was lost; changes nothing else."""
+    attempt = transition.closes
+    if attempt is None or attempt.result is None:
+        return
+    result = attempt.result
+    await connection.execute(
+        _EVIDENCE,
+        transition.message_id,
+        attempt.number,
+        transition.epoch,
+        OUTCOME_CODES[result.outcome],
+        result.reason,
+        result.provider_code,
+        result.provider_text,
+        result.provider_message_id,
+    )
+
+
+async def _write_attempts(connection: Connection, held: list[Transition], lease_seconds: float) -> None:
+    closed = [
+        (t.message_id, t.closes, t.closes.result) for t in held if t.closes is not None and t.closes.result is not None
+    ]
+    if closed:
+        await connection.execute(
+            _CLOSE,
+            [message_id for message_id, _, _ in closed],
+            [attempt.number for _, attempt, _ in closed],
+            [OUTCOME_CODES[result.outcome] for _, _, result in closed],
+            [result.reason for _, _, result in closed],
+            [result.provider_code for _, _, result in closed],
+            [result.provider_text for _, _, result in closed],
+            [result.provider_message_id for _, _, result in closed],
+            [attempt.latency for _, attempt, _ in closed],
+            [result.retry_after for _, _, result in closed],
+        )
+    opened = [(t, t.opens) for t in held if t.opens is not None]
+    if opened:
+        await connection.execute(
+            _OPEN,
+            [t.message_id for t, _ in opened],
+            [attempt.number for _, attempt in opened],
+            [attempt.round for _, attempt in opened],
+            [attempt.epoch for _, attempt in opened],
+            [attempt.provider_id for _, attempt in opened],
+            [attempt.kind for _, attempt in opened],
+            [attempt.provider_name for _, attempt in opened],
+            [t.chain_version for t, _ in opened],
+        )
+        await connection.execute(_RENEW_OPENED, [t.message_id for t, _ in opened], lease_seconds)
+
+
+async def _write_queue(connection: Connection, held: list[Transition]) -> None:
+    put_off = [(t.message_id, t.due_in) for t in held if t.due_in is not None]
+    if put_off:
+        await connection.execute(_PUT_OFF, [message_id for message_id, _ in put_off], [delay for _, delay in put_off])
+    ended = [(t.message_id, t.completes) for t in held if t.completes is not None]
+    if ended:
+        await connection.execute(
+            _COMPLETE,
+            [message_id for message_id, _ in ended],
+            [state_to_proto(completion.state) for _, completion in ended],
+            [completion.reason for _, completion in ended],
+            [completion.provider_id for _, completion in ended],
+            [completion.kind for _, completion in ended],
+            [completion.possible_duplicate for _, completion in ended],
+        )
+        await connection.execute(_LEAVE, [message_id for message_id, _ in ended])
+
+
+async def _write_events(connection: Connection, held: list[Transition]) -> None:
+    events = [(transition, event) for transition in held for event in transition.events]
+    if events:
+        await connection.execute(
+            _TELL,
+            [transition.message_id for transition, _ in events],
+            [event.sequence for _, event in events],
+            [transition.project_id for transition, _ in events],
+            [event.payload for _, event in events],
+        )
+
+
+def _mark_row(transition: Transition, mark: Mark) -> tuple[Any, ...]:
+    return (
+        mark.provider_id,
+        mark.scope,
+        transition.project_id,
+        mark.config_version,
+        mark.block.value,
+        mark.reason,
+        mark.detail,
+        mark.until,
+    )

@@ -1,0 +1,258 @@
+"""DispatchService as gRPC sees it: each method reads its request, asks the house, answers. No decision is made here."""
+
+# ruff: noqa: N802 - the contract names the methods
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from uuid import UUID
+
+import grpc
+from google.protobuf import empty_pb2
+from messagepipe.dispatch.v1 import dispatch_service_pb2 as pb
+from messagepipe.dispatch.v1 import dispatch_service_pb2_grpc, message_pb2
+from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
+
+from services.chassis.auth import current_principal
+from services.chassis.errors import FieldViolation, InvalidArgument, ServiceError
+from services.chassis.pagination import parse_page
+from services.chassis.status import to_status
+from services.dispatch import answers
+from services.dispatch import history as tell
+from services.dispatch.config_client import ChainCache, ConfigUnavailable
+from services.dispatch.convert import CHANNELS, state_from_code
+from services.dispatch.database_clock import DatabaseClock
+from services.dispatch.errors import MessageNotFound, NotServed, ServiceUnavailable, StillSending, WrongState
+from services.dispatch.explain import explain
+from services.dispatch.failover import Finish
+from services.dispatch.health_board import HealthBoard
+from services.dispatch.intake import Intake, project_of
+from services.dispatch.ledger import Completion
+from services.dispatch.message import EndReason, Message, State
+from services.dispatch.resume import position_from_token, token_from_position
+from services.dispatch.store import Overview, Store
+from services.dispatch.watch import EventHub, watch_message, watch_project
+
+MAX_BATCH = 1000
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
+    """The methods of the contract; those that are not served yet say so."""
+
+    def __init__(
+        self,
+        store: Store,
+        intake: Intake,
+        hub: EventHub,
+        chains: ChainCache,
+        health: HealthBoard,
+        database_clock: DatabaseClock,
+    ) -> None:
+        self._store = store
+        self._intake = intake
+        self._hub = hub
+        self._chains = chains
+        self._health = health
+        self._database_clock = database_clock
+
+    async def CreateMessage(self, request: pb.CreateMessageRequest, context: Context) -> message_pb2.Message:
+        """Accept durably, answer at once."""
+        _require_message(request)
+        message = await self._intake.accept(self._intake.checked(request.message, current_principal()), request.message)
+        return answers.accepted(message, request.message)
+
+    async def BatchCreateMessages(
+        self, request: pb.BatchCreateMessagesRequest, context: Context
+    ) -> pb.BatchCreateMessagesResponse:
+        """Accept each item by itself (R12)."""
+        if not 1 <= len(request.messages) <= MAX_BATCH:
+            raise InvalidArgument(violations=[FieldViolation("messages", f"must have 1 to {MAX_BATCH} items")])
+        results = await asyncio.gather(
+            *(self._one_of_batch(place, spec) for place, spec in enumerate(request.messages))
+        )
+        accepted = sum(result.HasField("message_id") for result in results)
+        return pb.BatchCreateMessagesResponse(results=results, accepted=accepted, refused=len(results) - accepted)
+
+    async def _one_of_batch(self, place: int, spec: message_pb2.MessageSpec) -> pb.BatchCreateMessagesResponse.Result:
+        try:
+            message = self._intake.check(spec, current_principal(), f"messages[{place}]")
+            if not isinstance(message, Message):
+                raise InvalidArgument(violations=message)
+            await self._intake.accept(message, spec)
+        except ServiceError as error:
+            return pb.BatchCreateMessagesResponse.Result(error=to_status(error))
+        return pb.BatchCreateMessagesResponse.Result(message_id=str(message.id))
+
+    async def DispatchMessage(
+        self, request: pb.DispatchMessageRequest, context: Context
+    ) -> AsyncIterator[DeliveryEvent]:
+        """Accept, then stream the dispatch."""
+        _require_message(request)
+        async for event in self._dispatch(self._intake.checked(request.message, current_principal()), request.message):
+            yield event
+
+    async def _dispatch(self, message: Message, spec: message_pb2.MessageSpec) -> AsyncIterator[DeliveryEvent]:
+        with self._hub.of_message(message.id) as inbox:
+            await self._intake.accept(message, spec)
+            async for event in watch_message(self._store, inbox, message.id, 0):
+                yield event
+
+    async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:
+        """Accept, wait for the end, answer it."""
+        _require_message(request)
+        message = self._intake.checked(request.message, current_principal())
+        return answers.sent(message, await self._ending(message, request.message, context))
+
+    async def _ending(self, message: Message, spec: message_pb2.MessageSpec, context: Context) -> list[DeliveryEvent]:
+        """Every event of a dispatch; StillSending shortly before the caller's own time is over."""
+        remaining = context.time_remaining()
+        limit = max(remaining - answers.MARGIN, 0.0) if remaining else None
+        with self._hub.of_message(message.id) as inbox:
+            await self._intake.accept(message, spec)
+            try:
+                async with asyncio.timeout(limit):
+                    return [event async for event in watch_message(self._store, inbox, message.id, 0)]
+            except TimeoutError:
+                raise StillSending(message.id) from None
+
+    async def SendBulkMessages(
+        self, request: pb.SendBulkMessagesRequest, context: Context
+    ) -> pb.SendBulkMessagesResponse:
+        """One content, many recipients, one message and one result each."""
+        _require_message(request)
+        if not 1 <= len(request.recipients) <= MAX_BATCH:
+            raise InvalidArgument(violations=[FieldViolation("recipients", f"must have 1 to {MAX_BATCH} entries")])
+        if request.message.to:
+            raise InvalidArgument(
+                violations=[FieldViolation("message.to", "must be empty: the recipients are in recipients")]
+            )
+        distinct = list(dict.fromkeys(request.recipients))
+        results = await asyncio.gather(*(self._one_of_bulk(to, request.message, context) for to in distinct))
+        by_recipient = dict(zip(distinct, results, strict=True))
+        return answers.bulk(request.message.channel, [by_recipient[to] for to in request.recipients])
+
+    async def _one_of_bulk(
+        self, recipient: str, content: message_pb2.MessageSpec, context: Context
+    ) -> pb.SendBulkMessagesResponse.Result:
+        spec = message_pb2.MessageSpec()
+        spec.CopyFrom(content)
+        spec.to = recipient
+        message = self._intake.check(spec, current_principal())
+        if not isinstance(message, Message):
+            _raise_unless_about("message.to", message)
+            return answers.refused(recipient, message)
+        try:
+            return answers.bulk_result(recipient, message, await self._ending(message, spec, context))
+        except ServiceError as error:
+            return answers.unsent(recipient, message, error)
+
+    async def WatchMessage(self, request: pb.WatchMessageRequest, context: Context) -> AsyncIterator[DeliveryEvent]:
+        """The history, then what happens, up to the end."""
+        overview = await self._find(request.message_id)
+        if request.after_sequence < 0:
+            raise InvalidArgument(violations=[FieldViolation("afterSequence", "must be 0 or more")])
+        with self._hub.of_message(overview.id) as inbox:
+            async for event in watch_message(self._store, inbox, overview.id, request.after_sequence):
+                yield event
+
+    async def WatchProject(
+        self, request: pb.WatchProjectRequest, context: Context
+    ) -> AsyncIterator[pb.WatchProjectResponse]:
+        """What happens in a project, from now or from where a token stands."""
+        project = _project(request.project_id)
+        with self._hub.of_project(project) as inbox:
+            given = position_from_token(request.resume_token) if request.resume_token else None
+            start = given or await self._store.project_position()
+            # Headers at once: the watcher then knows that nothing after this moment will be missed.
+            await context.send_initial_metadata(())
+            async for event, position in watch_project(self._store, inbox, project, start):
+                yield pb.WatchProjectResponse(event=event, resume_token=token_from_position(position))
+
+    async def GetMessage(self, request: pb.GetMessageRequest, context: Context) -> message_pb2.Message:
+        """One message with its attempts."""
+        overview = await self._find(request.id)
+        return answers.message(overview, await self._store.attempts(overview.id))
+
+    async def ListMessages(self, request: pb.ListMessagesRequest, context: Context) -> pb.ListMessagesResponse:
+        """A project's messages, newest first."""
+        project = _project(request.project_id)
+        key = (str(request.channel), str(request.state))
+        page = parse_page(request.page_size, request.page_token, "ListMessages", project, *key, key_types=(str,))
+        found = await self._store.list_messages(
+            project,
+            channel=CHANNELS.get(request.channel),
+            state=state_from_code(request.state) if request.state else None,
+            before=UUID(str(page.cursor[0])) if page.cursor else None,
+            limit=page.size + 1,
+        )
+        shown = found[: page.size]
+        token = page.next_token(str(shown[-1].id)) if len(found) > page.size else ""
+        return pb.ListMessagesResponse(messages=[answers.message(item, ()) for item in shown], next_page_token=token)
+
+    async def CancelMessage(self, request: pb.CancelMessageRequest, context: Context) -> message_pb2.Message:
+        """End a message that nobody is calling a provider for."""
+        overview = await self._find(request.id)
+        attempts = await self._store.attempts(overview.id)
+        finish = Finish(state=State.CANCELED, reason=EndReason.CANCELED_BY_CALLER)
+        payload = tell.completed(finish, attempts).SerializeToString()
+        completion = Completion(state=finish.state, reason=finish.reason)
+        if await self._store.cancel(overview.id, completion, payload) is None:
+            now = await self._find(request.id)
+            why = (
+                "Its dispatch has ended."
+                if now.completed_at
+                else "An attempt is in flight; try again when it has ended."
+            )
+            raise WrongState(overview.id, now.state, why)
+        self._hub.hint(overview.project_id)
+        return await self.GetMessage(pb.GetMessageRequest(id=request.id), context)
+
+    async def RetryMessage(self, request: pb.RetryMessageRequest, context: Context) -> message_pb2.Message:
+        """Not served yet."""
+        raise NotServed("RetryMessage")
+
+    async def ExplainRoute(self, request: pb.ExplainRouteRequest, context: Context) -> pb.ExplainRouteResponse:
+        """Which provider would be tried, which passed by."""
+        _require_message(request)
+        message = self._intake.checked(answers.with_any_content(request.message), current_principal())
+        try:
+            chain = await self._chains.get(message.project_id, message.channel)
+        except ConfigUnavailable:
+            raise ServiceUnavailable("ConfigService") from None
+        route = explain(message, chain, self._health.marks(), self._database_clock.now())
+        return answers.route(route, chain)
+
+    async def ReceiveReceipt(self, request: pb.ReceiveReceiptRequest, context: Context) -> empty_pb2.Empty:
+        """Not served yet."""
+        raise NotServed("ReceiveReceipt")
+
+    async def _find(self, message_id: str) -> Overview:
+        """The message if it is one of the caller's; otherwise it does not exist, whoever's it is."""
+        try:
+            parsed = UUID(message_id)
+        except ValueError:
+            raise MessageNotFound(message_id[:100]) from None
+        overview = await self._store.overview(parsed, current_principal().project_filter())
+        if overview is None:
+            raise MessageNotFound(str(parsed))
+        return overview
+
+
+def _require_message(request: Any) -> None:
+    if not request.HasField("message"):
+        raise InvalidArgument(violations=[FieldViolation("message", "is required")])
+
+
+def _project(asked: str) -> str:
+    project = project_of(asked, current_principal(), "projectId")
+    if isinstance(project, FieldViolation):
+        raise InvalidArgument(violations=[project])
+    return project
+
+
+def _raise_unless_about(path: str, violations: Sequence[FieldViolation]) -> None:
+    """What is wrong with the content is wrong for every recipient: then the whole request is."""
+    common = [violation for violation in violations if violation.field != path]
+    if common:
+        raise InvalidArgument(violations=common)

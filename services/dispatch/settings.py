@@ -1,0 +1,75 @@
+"""The settings of the dispatch process, each read from MESSAGEPIPE_<NAME>. Not the policies of a message: those come
+with it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from services.chassis.auth import AuthSettings
+from services.chassis.database import parse_dsn
+from services.chassis.env import SecretText, SettingsError
+from services.chassis.log import LEVELS
+
+MEBIBYTE = 1024 * 1024
+LARGEST_MESSAGE = 40 * MEBIBYTE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchSettings:
+    """The settings of one DispatchService process; times in seconds.
+
+    `lease_seconds` is how long the messages of a dispatcher that died wait for rescue. `max_in_flight` bounds the
+    provider calls at a time. `egress_allow` names networks (CIDR) that a provider may be reached in although they are
+    not public. `internal_token` goes to ConfigService; without it one is made from the JWT secret.
+    """
+
+    database_url: SecretText
+    auth: AuthSettings
+    host: str = "127.0.0.1"
+    dispatch_port: int = 50052
+    config_target: str = "127.0.0.1:50051"
+    internal_token: SecretText | None = None
+    egress_allow: tuple[str, ...] = ()
+    max_message_bytes: int = 10 * MEBIBYTE
+    max_in_flight: int = 1000
+    lease_seconds: float = 30.0
+    database_connections: int = 8
+    database_wait: float = 30.0
+    drain_grace: float = 25.0
+    log_level: str = "info"
+    log_json: bool | None = None
+
+    def __post_init__(self) -> None:
+        problems = list(self._problems())
+        if problems:
+            raise SettingsError(problems)
+
+    @property
+    def allowed_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """`egress_allow` as networks."""
+        return tuple(ip_network(item.strip(), strict=False) for item in self.egress_allow)
+
+    def _problems(self) -> Iterator[str]:
+        try:
+            parse_dsn(self.database_url)
+        except ValueError as error:
+            yield f"MESSAGEPIPE_DATABASE_URL is wrong: {error}"
+        try:
+            _ = self.allowed_networks
+        except ValueError as error:
+            yield f"MESSAGEPIPE_EGRESS_ALLOW is wrong: {error}"
+        if self.internal_token is None and self.auth.jwt_secret is None:
+            yield "MESSAGEPIPE_INTERNAL_TOKEN is required when there is no MESSAGEPIPE_JWT_SECRET to make one from"
+        if not 0 <= self.dispatch_port <= 65535:
+            yield "MESSAGEPIPE_DISPATCH_PORT must be 0 to 65535; 0 takes any free one"
+        if not MEBIBYTE <= self.max_message_bytes <= LARGEST_MESSAGE:
+            yield f"MESSAGEPIPE_MAX_MESSAGE_BYTES must be {MEBIBYTE} to {LARGEST_MESSAGE}"
+        if not 1 <= self.max_in_flight <= 100_000:
+            yield "MESSAGEPIPE_MAX_IN_FLIGHT must be 1 to 100000"
+        if not 1 <= self.lease_seconds <= 600:
+            yield "MESSAGEPIPE_LEASE_SECONDS must be 1 to 600"
+        if not 2 <= self.database_connections <= 100:
+            yield "MESSAGEPIPE_DATABASE_CONNECTIONS must be 2 to 100"
+        if self.log_level.lower() not in LEVELS:
+            yield f"MESSAGEPIPE_LOG_LEVEL is wrong: use one of {', '.join(LEVELS)}"

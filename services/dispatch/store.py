@@ -1,0 +1,364 @@
+"""The dispatch database: who may write when, and every read. The statements of a message's life are in ledger.py.
+
+Hot writes go through group commit: one writer per kind of statement, many callers per commit (design decision 3).
+Times that are compared are the database's.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from services.adapters.base import Channel
+from services.chassis.batcher import MicroBatcher
+from services.chassis.database import Dsn, create_pool
+from services.dispatch import ledger
+from services.dispatch.attempt import Attempt
+from services.dispatch.convert import CHANNEL_CODES, CHANNELS, result_from_columns, state_from_code
+from services.dispatch.health import Block, Mark
+from services.dispatch.ledger import Acceptance, Settled, Transition
+from services.dispatch.message import State
+
+BATCH = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A message taken under a fresh epoch, with all that was written about it."""
+
+    id: UUID
+    epoch: int
+    claims: int
+    project_id: str
+    spec: bytes
+    deadline: datetime
+    created_at: datetime
+    attempts: tuple[Attempt, ...]
+    last_sequence: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """One event as read: `position` orders the events of a project."""
+
+    message_id: UUID
+    sequence: int
+    at: datetime
+    payload: bytes
+    transaction_id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """A message as GetMessage and ListMessages show it."""
+
+    id: UUID
+    project_id: str
+    channel: Channel
+    recipient: str
+    spec: bytes
+    deadline: datetime
+    created_at: datetime
+    state: State
+    reason: str
+    provider_id: str
+    kind: str
+    possible_duplicate: bool
+    completed_at: datetime | None
+    next_attempt_in: float | None
+    chain_version: int
+
+
+class Store:
+    """Durable memory of the dispatch. Opened with `Store.open`, closed with `close`; one per process."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, worker: str, lease_seconds: float) -> None:
+        self._pool = pool
+        self.worker = worker
+        self.lease_seconds = lease_seconds
+        weigh_spec = 256
+        self._acceptances: MicroBatcher[Acceptance, datetime] = MicroBatcher(
+            self._accept, name="accept", max_rows=BATCH, weigh=lambda item: len(item.spec) + weigh_spec
+        )
+        self._transitions: MicroBatcher[Transition, Settled] = MicroBatcher(
+            self._apply, name="settle", max_rows=BATCH, max_waiting=100_000
+        )
+
+    @classmethod
+    async def open(cls, dsn: Dsn, *, worker: str, lease_seconds: float, connections: int) -> "Store":
+        """Connect; raises the driver's errors when the database can not be reached."""
+        settings = {
+            "application_name": f"messagepipe dispatch {worker}",
+            # A generic plan made while a table was small scans it when it is large.
+            "plan_cache_mode": "force_custom_plan",
+            "idle_in_transaction_session_timeout": "10000",
+            "statement_timeout": "30000",
+        }
+        return cls(
+            await create_pool(dsn, size=connections, settings=settings), worker=worker, lease_seconds=lease_seconds
+        )
+
+    async def close(self) -> None:
+        """Write what waits, then let go of every connection."""
+        await self._acceptances.close()
+        await self._transitions.close()
+        await self._pool.close()
+
+    async def accept(self, acceptance: Acceptance) -> datetime:
+        """The moment the message became durable. Any exception means: not acknowledged (it may have been written all
+        the
+        same).
+        """
+        return await self._acceptances.submit(acceptance)
+
+    async def apply(self, transition: Transition) -> Settled:
+        """Write one step of a message's life, or learn that somebody else holds it. An exception means: nobody
+        knows.
+        """
+        return await self._transitions.submit(transition)
+
+    async def _accept(self, batch: list[Acceptance]) -> list[datetime]:
+        async with self._pool.acquire() as connection:
+            at = await ledger.accept(connection, batch, self.lease_seconds)
+        return [at] * len(batch)
+
+    async def _apply(self, batch: list[Transition]) -> list[Settled]:
+        async with self._pool.acquire() as connection:
+            return await ledger.apply(connection, batch, self.lease_seconds)
+
+    async def keep_evidence(self, transition: Transition) -> None:
+        """Keep what was learned too late to settle."""
+        async with self._pool.acquire() as connection:
+            await ledger.keep_evidence(connection, transition)
+
+    async def now(self) -> datetime:
+        """The database's clock."""
+        at: datetime = await self._pool.fetchval("SELECT clock_timestamp()")
+        return at
+
+    async def claim(self, limit: int) -> list[Claim]:
+        """Take up to `limit` messages that are due, those of expired leases among them, each under a fresh epoch."""
+        rows = await self._pool.fetch(_CLAIM, limit, self.worker, self.lease_seconds)
+        if not rows:
+            return []
+        ids = [row["id"] for row in rows]
+        attempts = await self._attempts(ids)
+        return [
+            Claim(
+                id=row["id"],
+                epoch=row["epoch"],
+                claims=row["claims"],
+                project_id=row["project_id"],
+                spec=row["spec"],
+                deadline=row["deadline"],
+                created_at=row["created_at"],
+                attempts=tuple(attempts.get(row["id"], ())),
+                last_sequence=row["last_sequence"],
+                at=row["at"],
+            )
+            for row in rows
+        ]
+
+    async def renew(self, leases: Mapping[UUID, int]) -> frozenset[UUID]:
+        """Extend these leases (message id → epoch) in one statement; answers which are still ours."""
+        rows = await self._pool.fetch(_RENEW, list(leases), list(leases.values()), self.lease_seconds)
+        return frozenset(row["id"] for row in rows)
+
+    async def release(self, leases: Mapping[UUID, int]) -> None:
+        """Give back leases whose message has no open attempt, due at once; the others run out and become unknown."""
+        await self._pool.execute(_RELEASE, list(leases), list(leases.values()))
+
+    async def cancel(self, message_id: UUID, completion: ledger.Completion, payload: bytes) -> int | None:
+        """End a message that has no open attempt; answers the sequence of its last event, None when it can not
+        be ended.
+        """
+        async with self._pool.acquire() as connection, connection.transaction():
+            row = await connection.fetchrow(_CANCELABLE, message_id)
+            if row is None or await connection.fetchval(_HAS_OPEN, message_id):
+                return None
+            sequence: int = await connection.fetchval(_LAST_SEQUENCE, message_id) + 1
+            event = ledger.Event(sequence=sequence, payload=payload)
+            transition = Transition(
+                message_id=message_id,
+                project_id=row["project_id"],
+                epoch=row["epoch"],
+                completes=completion,
+                events=(event,),
+            )
+            await ledger.apply(connection, [transition], self.lease_seconds)
+        return sequence
+
+    async def overview(self, message_id: UUID, projects: Sequence[str] | None) -> Overview | None:
+        """One message of these projects (None: of any)."""
+        rows = await self._pool.fetch(_OVERVIEW + _ONE, message_id, projects)
+        return _overview(rows[0]) if rows else None
+
+    async def attempts(self, message_id: UUID) -> tuple[Attempt, ...]:
+        """Every attempt of a message, in order. The caller has checked whose it is."""
+        return tuple((await self._attempts([message_id])).get(message_id, ()))
+
+    async def list_messages(
+        self, project_id: str, *, channel: Channel | None, state: State | None, before: UUID | None, limit: int
+    ) -> list[Overview]:
+        """A project's messages, newest first, older than `before`."""
+        code = CHANNEL_CODES[channel] if channel else None
+        rows = await self._pool.fetch(
+            _OVERVIEW + _LIST, project_id, code, before, state.value if state else None, limit
+        )
+        return [_overview(row) for row in rows]
+
+    async def events_after(self, message_id: UUID, sequence: int, limit: int = 500) -> list[StoredEvent]:
+        """The events of a message after `sequence`, in order. The caller has checked whose it is."""
+        rows = await self._pool.fetch(_EVENTS, message_id, sequence, limit)
+        return [_event(row) for row in rows]
+
+    async def is_completed(self, message_id: UUID) -> bool:
+        """Whether the dispatch of a message has ended. The caller has checked whose it is."""
+        ended: bool = await self._pool.fetchval(_IS_COMPLETED, message_id)
+        return ended
+
+    async def project_events_after(
+        self, project_id: str, position: tuple[int, UUID, int], limit: int = 500
+    ) -> list[StoredEvent]:
+        """The events of a project after a position, in commit order, only such that nothing can still appear before
+        them.
+        """
+        rows = await self._pool.fetch(_PROJECT_EVENTS, project_id, *position, limit)
+        return [_event(row) for row in rows]
+
+    async def project_position(self) -> tuple[int, UUID, int]:
+        """The position after which every event that is not yet committed will stand."""
+        transaction: int = await self._pool.fetchval("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1")
+        return (transaction, UUID(int=(1 << 128) - 1), 0)
+
+    async def marks(self) -> dict[str, list[Mark]]:
+        """What is known about providers, by provider id; marks whose time is over are left out."""
+        found: dict[str, list[Mark]] = {}
+        for row in await self._pool.fetch(_MARKS):
+            fields: dict[str, Any] = dict(row)
+            mark = Mark(**{**fields, "block": Block(fields["block"])})
+            found.setdefault(mark.provider_id, []).append(mark)
+        return found
+
+    async def _attempts(self, ids: list[UUID]) -> dict[UUID, list[Attempt]]:
+        found: dict[UUID, list[Attempt]] = {}
+        for row in await self._pool.fetch(_ATTEMPTS, ids):
+            found.setdefault(row["message_id"], []).append(_attempt(row))
+        return found
+
+
+def _attempt(row: asyncpg.Record) -> Attempt:
+    return Attempt(
+        number=row["number"],
+        round=row["round"],
+        provider_id=row["provider_id"],
+        kind=row["kind"],
+        provider_name=row["provider_name"],
+        epoch=row["epoch"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        result=None if row["outcome"] is None else result_from_columns(row),
+        latency=row["latency"],
+    )
+
+
+def _overview(row: asyncpg.Record) -> Overview:
+    return Overview(
+        id=row["id"],
+        project_id=row["project_id"],
+        channel=CHANNELS[row["channel"]],
+        recipient=row["recipient"],
+        spec=row["spec"],
+        deadline=row["deadline"],
+        created_at=row["created_at"],
+        state=State(row["live_state"]) if row["state"] is None else state_from_code(row["state"]),
+        reason=row["reason"] or "",
+        provider_id=row["provider_id"] or "",
+        kind=row["kind"] or "",
+        possible_duplicate=bool(row["possible_duplicate"]),
+        completed_at=row["completed_at"],
+        next_attempt_in=row["next_attempt_in"],
+        chain_version=row["chain_version"],
+    )
+
+
+def _event(row: asyncpg.Record) -> StoredEvent:
+    return StoredEvent(
+        message_id=row["message_id"],
+        sequence=row["sequence"],
+        at=row["occurred_at"],
+        payload=row["payload"],
+        transaction_id=row["transaction_id"],
+    )
+
+
+_CLAIM = """
+WITH due AS (
+    SELECT id FROM dispatch.queue WHERE due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE dispatch.queue q
+    SET worker = $2, epoch = q.epoch + 1, claims = q.claims + 1, due_at = now() + $3 * interval '1 second'
+    FROM due WHERE q.id = due.id
+    RETURNING q.id, q.epoch, q.claims
+)
+SELECT t.id, t.epoch, t.claims, m.project_id, m.spec, m.deadline, m.created_at, now() AS at,
+       (SELECT max(e.sequence) FROM dispatch.events e WHERE e.message_id = t.id) AS last_sequence
+FROM taken t JOIN dispatch.messages m ON m.id = t.id
+"""
+_RENEW = """
+UPDATE dispatch.queue q SET due_at = now() + $3 * interval '1 second'
+FROM unnest($1::uuid[], $2::int[]) AS t (id, epoch) WHERE q.id = t.id AND q.epoch = t.epoch
+RETURNING q.id
+"""
+_RELEASE = """
+UPDATE dispatch.queue q SET due_at = now(), worker = NULL
+FROM unnest($1::uuid[], $2::int[]) AS t (id, epoch) WHERE q.id = t.id AND q.epoch = t.epoch
+AND NOT EXISTS (SELECT FROM dispatch.attempts a WHERE a.message_id = q.id AND a.finished_at IS NULL)
+"""
+_CANCELABLE = """
+SELECT q.epoch, m.project_id FROM dispatch.queue q JOIN dispatch.messages m USING (id) WHERE q.id = $1 FOR UPDATE OF q
+"""
+_HAS_OPEN = "SELECT EXISTS (SELECT FROM dispatch.attempts WHERE message_id = $1 AND finished_at IS NULL)"
+_LAST_SEQUENCE = "SELECT max(sequence) FROM dispatch.events WHERE message_id = $1"
+_ATTEMPTS = "SELECT * FROM dispatch.attempts WHERE message_id = ANY($1::uuid[]) ORDER BY message_id, number"
+_OVERVIEW = """
+SELECT * FROM (
+    SELECT m.*, c.state, c.reason, c.provider_id, c.kind, c.possible_duplicate, c.completed_at,
+           CASE WHEN c.state IS NULL THEN
+               CASE WHEN started.chain_version IS NULL THEN 'QUEUED' ELSE 'SENDING' END
+           END AS live_state,
+           CASE WHEN q.worker IS NULL THEN greatest(extract(epoch FROM q.due_at - now()), 0)::float8 END AS
+           next_attempt_in, coalesce(started.chain_version, 0) AS chain_version
+    FROM dispatch.messages m
+    LEFT JOIN dispatch.completions c ON c.message_id = m.id
+    LEFT JOIN dispatch.queue q ON q.id = m.id
+    LEFT JOIN dispatch.attempts started ON started.message_id = m.id AND started.number = 1
+) AS overview
+"""
+_ONE = "WHERE id = $1 AND ($2::text[] IS NULL OR project_id = ANY($2))"
+_LIST = """
+WHERE project_id = $1 AND ($2::smallint IS NULL OR channel = $2) AND ($3::uuid IS NULL OR id < $3)
+  AND ($4::text IS NULL OR coalesce(live_state, (ARRAY['QUEUED', 'SENDING', 'SENT', 'DELIVERED', 'UNDELIVERED',
+  'FAILED',
+                                                       'EXPIRED', 'CANCELED', 'UNKNOWN'])[state]) = $4)
+ORDER BY id DESC LIMIT $5
+"""
+_EVENTS = """
+SELECT message_id, sequence, occurred_at, payload, transaction_id FROM dispatch.events
+WHERE message_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3
+"""
+_IS_COMPLETED = "SELECT EXISTS (SELECT FROM dispatch.completions WHERE message_id = $1)"
+_PROJECT_EVENTS = """
+SELECT message_id, sequence, occurred_at, payload, transaction_id FROM dispatch.events
+WHERE project_id = $1 AND (transaction_id, message_id, sequence) > ($2, $3, $4)
+  AND transaction_id < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+ORDER BY transaction_id, message_id, sequence LIMIT $5
+"""
+_MARKS = """
+SELECT provider_id, scope, config_version, block, reason, detail, until FROM dispatch.provider_health
+WHERE until IS NULL OR until > now()
+"""

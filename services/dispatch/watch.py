@@ -1,0 +1,164 @@
+"""Events on their way to whoever watches: this process's own at once, everybody's from the database. Nothing is kept
+for watchers.
+
+A watcher is handed events directly while they follow the last one it has seen; after a gap, an overflow or a poll it
+reads the database from where it stands. So being late, coming back and being slow are one case.
+"""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Hashable, Iterator
+from datetime import datetime
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
+
+from services.dispatch import history as tell
+from services.dispatch.ledger import Transition
+from services.dispatch.store import StoredEvent
+
+RING = 256
+SHORTEST_POLL, LONGEST_POLL = 0.05, 1.0
+
+Position = tuple[int, UUID, int]
+Key = TypeVar("Key", bound=Hashable)
+
+
+class EventReader(Protocol):
+    """Where events are read."""
+
+    async def events_after(self, message_id: UUID, sequence: int, limit: int = ...) -> list[StoredEvent]:
+        """The events of a message after `sequence`, in order."""
+
+    async def is_completed(self, message_id: UUID) -> bool:
+        """Whether the dispatch of a message has ended."""
+
+    async def project_events_after(self, project_id: str, position: Position, limit: int = ...) -> list[StoredEvent]:
+        """The events of a project after a position, in commit order."""
+
+
+class Inbox:
+    """What one watcher has not taken yet: at most `RING` events; on overflow all are dropped and the database is
+    asked.
+    """
+
+    def __init__(self) -> None:
+        self._events: list[StoredEvent] = []
+        self._hint = asyncio.Event()
+
+    def put(self, events: list[StoredEvent]) -> None:
+        """Hand over events, or only the hint that there are some."""
+        if len(self._events) + len(events) > RING:
+            self._events.clear()
+        else:
+            self._events.extend(events)
+        self._hint.set()
+
+    def take(self) -> list[StoredEvent]:
+        """Everything that was handed over."""
+        events, self._events = self._events, []
+        self._hint.clear()
+        return events
+
+    async def wait(self, seconds: float) -> bool:
+        """Whether something came within `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hint.wait()
+        return self._hint.is_set()
+
+
+class EventHub:
+    """Hands this process's events to its watchers, by message and by project."""
+
+    def __init__(self) -> None:
+        self._by_message: dict[UUID, set[Inbox]] = defaultdict(set)
+        self._by_project: dict[str, set[Inbox]] = defaultdict(set)
+
+    def publish(self, message_id: UUID, project_id: str, transition: Transition, at: datetime) -> None:
+        """The events of a transition that was written at `at`."""
+        inboxes = self._by_message.get(message_id)
+        if inboxes:
+            events = [tell.just_told(message_id, event, at) for event in transition.events]
+            for inbox in inboxes:
+                inbox.put(events)
+        self.hint(project_id)
+
+    def hint(self, project_id: str) -> None:
+        """Something of this project was written."""
+        for inbox in self._by_project.get(project_id, ()):
+            inbox.put([])
+
+    def of_message(self, message_id: UUID) -> contextlib.AbstractContextManager[Inbox]:
+        """An inbox for the events of one message, for as long as the block runs."""
+        return _listed(self._by_message, message_id)
+
+    def of_project(self, project_id: str) -> contextlib.AbstractContextManager[Inbox]:
+        """An inbox for hints about one project, for as long as the block runs."""
+        return _listed(self._by_project, project_id)
+
+
+@contextlib.contextmanager
+def _listed(inboxes: dict[Key, set[Inbox]], key: Key) -> Iterator[Inbox]:
+    inbox = Inbox()
+    inboxes[key].add(inbox)
+    try:
+        yield inbox
+    finally:
+        inboxes[key].discard(inbox)
+        if not inboxes[key]:
+            del inboxes[key]
+
+
+async def watch_message(
+    reader: EventReader, inbox: Inbox, message_id: UUID, after: int
+) -> AsyncIterator[DeliveryEvent]:
+    """Every event of a message after `after`, in order and none twice, up to `completed`.
+
+    Ends at once when `after` is at or past `completed`. The caller has checked that the message exists and whose it is.
+    """
+    last, pause = after, SHORTEST_POLL
+    fresh = await reader.events_after(message_id, last)
+    while True:
+        for event in fresh:
+            if event.sequence != last + 1:
+                continue  # seen already, or after a gap: the database is asked below
+            last, pause = event.sequence, SHORTEST_POLL
+            told = tell.shown(event)
+            yield told
+            if told.HasField("completed"):
+                return
+        if not fresh and pause > SHORTEST_POLL and await _nothing_follows(reader, message_id, last):
+            return
+        fresh = inbox.take() if await inbox.wait(pause) else []
+        if not fresh or fresh[0].sequence > last + 1:
+            pause = min(pause * 2, LONGEST_POLL)
+            fresh = await reader.events_after(message_id, last)
+
+
+async def _nothing_follows(reader: EventReader, message_id: UUID, last: int) -> bool:
+    """Whether the dispatch is over and `last` is at or past its end: somebody resumed from behind the last event."""
+    return await reader.is_completed(message_id) and not await reader.events_after(message_id, last)
+
+
+async def watch_project(
+    reader: EventReader, inbox: Inbox, project_id: str, position: Position
+) -> AsyncIterator[tuple[DeliveryEvent, Position]]:
+    """Every event of a project after a position as it is committed, each with the position after it; never ends by
+    itself.
+    """
+    pause = SHORTEST_POLL
+    while True:
+        events = await reader.project_events_after(project_id, position)
+        for event in events:
+            position = (event.transaction_id, event.message_id, event.sequence)
+            yield tell.shown(event), position
+        if events:
+            pause = SHORTEST_POLL
+            continue
+        # An event is readable only when no older transaction is open, a moment after its hint: so look again soon.
+        inbox.take()
+        pause = SHORTEST_POLL if await inbox.wait(pause) else min(pause * 2, LONGEST_POLL)
+        await asyncio.sleep(SHORTEST_POLL / 5)

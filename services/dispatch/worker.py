@@ -1,0 +1,216 @@
+"""Which messages this process works on: claims what is due, renews its leases, rescues what others left behind, drains
+at the end.
+
+A claim takes ready messages and expired leases alike: `due_at` is when anybody may take a message. So every worker is
+a rescuer, and nothing has to be told apart but whether an attempt was open (delivery.py).
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+
+from services.chassis.clock import Clock
+from services.chassis.log import get_logger
+from services.dispatch import history as tell
+from services.dispatch.convert import stored_message
+from services.dispatch.database_clock import DatabaseClock
+from services.dispatch.delivery import Lease
+from services.dispatch.failover import Finish
+from services.dispatch.ledger import Completion, Transition
+from services.dispatch.message import EndReason, Message, State
+from services.dispatch.store import Claim, Store
+
+CLAIM_BATCH = 200
+SHORTEST_POLL, LONGEST_POLL = 0.02, 0.5
+# What the driver raises when the database is away; the next round tries again.
+DATABASE_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+@dataclass(slots=True)
+class _Held:
+    """A lease in work: its epoch, its task, and when it ends in seconds since boot."""
+
+    epoch: int
+    ends: float
+    task: "asyncio.Task[None]"
+
+
+class Worker:
+    """Works on at most `max_in_flight` messages at a time, each through `deliver`."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        database_clock: DatabaseClock,
+        *,
+        max_in_flight: int,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._database_clock = database_clock
+        self._free = max_in_flight
+        self._jitter = jitter
+        self._held: dict[UUID, _Held] = {}
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._deliver: Callable[[Lease], Awaitable[float | None]] | None = None
+        self._log = get_logger()
+
+    def deliver_with(self, deliver: Callable[[Lease], Awaitable[float | None]]) -> None:
+        """Say how one message is delivered; before anything else."""
+        self._deliver = deliver
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages are in work."""
+        return len(self._held)
+
+    def lease_left(self, message_id: UUID) -> float:
+        """Seconds until our lease on a message ends, as this process knows; 0 or less when it has none."""
+        held = self._held.get(message_id)
+        return held.ends - self._clock.boottime() if held else 0.0
+
+    def reserve(self) -> bool:
+        """Keep a place for a message that is about to be accepted; give it back with `start` or `release_place`."""
+        if self._free <= 0 or self._stopping:
+            return False
+        self._free -= 1
+        return True
+
+    def release_place(self) -> None:
+        """The message that the place was for was not accepted."""
+        self._free += 1
+        self._wake.set()
+
+    def start(self, lease: Lease, *, since: float) -> None:
+        """Work on a message whose lease began at `since` (seconds since boot); its place was reserved."""
+        # In a context of its own: it goes on when the RPC that brought the message has ended.
+        task = asyncio.create_task(self._work(lease), name=f"deliver {lease.id}", context=contextvars.Context())
+        self._held[lease.id] = _Held(epoch=lease.epoch, ends=since + self._store.lease_seconds, task=task)
+
+    async def _work(self, lease: Lease) -> None:
+        if self._deliver is None:
+            raise RuntimeError("deliver_with was not called")
+        try:
+            due_in = await self._deliver(lease)
+        except Exception:  # noqa: BLE001 - the last stop of one message
+            # A bug must not stop the others; the lease runs out and the message is taken up again.
+            self._log.exception("delivery_failed", message=str(lease.id))
+            return
+        finally:
+            self._held.pop(lease.id, None)
+            self.release_place()
+        if due_in is not None:
+            asyncio.get_running_loop().call_later(due_in, self._wake.set)
+
+    async def claim_forever(self) -> None:
+        """Take what is due until the process stops; polling is the truth, being woken a hint."""
+        pause = SHORTEST_POLL
+        while not self._stopping:
+            self._wake.clear()
+            taken = await self._claim_some()
+            if taken == CLAIM_BATCH:
+                continue
+            pause = SHORTEST_POLL if taken else min(pause * 2, LONGEST_POLL)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause * (0.5 + self._jitter())):
+                    await self._wake.wait()
+
+    async def _claim_some(self) -> int:
+        limit = min(self._free, CLAIM_BATCH)
+        if limit <= 0:
+            return 0
+        self._free -= limit
+        since = self._clock.boottime()
+        claims: list[Claim] = []
+        try:
+            claims = await self._store.claim(limit)
+        except DATABASE_AWAY as error:
+            self._log.warning("claim_failed", error=type(error).__name__)
+        finally:
+            self._free += limit - len(claims)
+        for claim in claims:
+            self._database_clock.learn(claim.at)
+            await self._take_up(claim, since)
+        return len(claims)
+
+    async def _take_up(self, claim: Claim, since: float) -> None:
+        message = stored_message(
+            claim.spec,
+            message_id=claim.id,
+            project_id=claim.project_id,
+            deadline=claim.deadline,
+            created_at=claim.created_at,
+        )
+        if not isinstance(message, Message):
+            await self._refuse(claim, "; ".join(f"{violation.field} {violation.description}" for violation in message))
+            self.release_place()
+            return
+        settled = bool(claim.attempts) and claim.attempts[-1].result is not None
+        lease = Lease(
+            message=message,
+            epoch=claim.epoch,
+            history=claim.attempts,
+            last_sequence=claim.last_sequence,
+            waited=settled,
+        )
+        self.start(lease, since=since)
+
+    async def _refuse(self, claim: Claim, why: str) -> None:
+        """A stored message that today's rules refuse ends visibly instead of coming back for ever."""
+        finish = Finish(state=State.FAILED, reason=EndReason.REJECTED, detail=why)
+        transition = Transition(
+            message_id=claim.id,
+            project_id=claim.project_id,
+            epoch=claim.epoch,
+            completes=Completion(state=finish.state, reason=finish.reason),
+            events=tell.numbered(claim.last_sequence, [tell.completed(finish, claim.attempts)]),
+        )
+        await self._store.apply(transition)
+
+    async def renew_forever(self) -> None:
+        """Extend every lease in work, in one statement, three times per lease."""
+        while True:
+            await self._clock.sleep(self._store.lease_seconds / 3)
+            await self._renew()
+
+    async def _renew(self) -> None:
+        leases = {message_id: held.epoch for message_id, held in self._held.items()}
+        if not leases:
+            return
+        since = self._clock.boottime()
+        try:
+            ours = await self._store.renew(leases)
+        except DATABASE_AWAY as error:
+            self._log.warning("renewal_failed", leases=len(leases), error=type(error).__name__)
+            return
+        for message_id, epoch in leases.items():
+            held = self._held.get(message_id)
+            if held is not None and held.epoch == epoch and message_id in ours:
+                held.ends = since + self._store.lease_seconds
+
+    async def drain(self, grace: float) -> None:
+        """Take nothing new, let what is in flight finish for `grace` seconds, then cut it off and give back what never
+        started.
+        """
+        self._stopping = True
+        self._wake.set()
+        tasks = [held.task for held in self._held.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace)
+        left = dict(self._held)
+        for held in left.values():
+            held.task.cancel()
+        await asyncio.gather(*(held.task for held in left.values()), return_exceptions=True)
+        if left:
+            self._log.warning("drain_cut", messages=len(left))
+            with contextlib.suppress(*DATABASE_AWAY):
+                await self._store.release({message_id: held.epoch for message_id, held in left.items()})

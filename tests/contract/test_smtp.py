@@ -1,0 +1,352 @@
+"""The adapter contract for SMTP: honest servers, and servers that are rude at every point of the dialogue."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from email import message_from_bytes, policy
+
+import pytest
+import structlog
+
+from services.adapters.base import Adapter, Address, Call, Channel, EmailContent
+from services.adapters.egress import Egress, parse_networks
+from services.adapters.outcome import Outcome, Reason, Result
+from services.adapters.registry import build_adapters
+from services.chassis.clock import SystemClock
+from tests.fakes.mail import CLOSE, SILENCE, Mail, ScriptedMailServer, mail_server, scripted
+from tests.fakes.vendor import refusing_port
+
+LOOPBACK = Egress(allow=parse_networks(("127.0.0.0/8",)))
+AUTH = {"user": "postman", "pass": "sekrit-password"}
+UNVERIFIED = {"rejectUnauthorized": False}
+
+
+@pytest.fixture
+async def adapter() -> AsyncIterator[Adapter]:
+    adapters = build_adapters(LOOPBACK, SystemClock())
+    yield adapters[Channel.EMAIL, "smtp"]
+    for each in adapters.values():
+        await each.close()
+
+
+def a_call(port: int, *, timeout: float = 3.0, time_left: float = 3600, content: EmailContent | None = None, **config: object) -> Call:
+    return Call(
+        message_id="0199c0de-0000-7000-8000-000000000001",
+        attempt=1,
+        content=content or an_email(),
+        config={"host": "127.0.0.1", "port": port, **config},
+        provider_id="provider-1",
+        config_version=1,
+        timeout=timeout,
+        time_left=time_left,
+    )
+
+
+def an_email(**more: object) -> EmailContent:
+    email = EmailContent(sender=Address(email="shop@example.com", name="Shop"), to=Address(email="ada@example.com"), subject="Hello", text="Hi")
+    return replace(email, **more)  # type: ignore[arg-type]
+
+
+def meaning(result: Result) -> tuple[Outcome, str]:
+    return result.outcome, result.reason
+
+
+async def test_accepted(adapter: Adapter) -> None:
+    """A message arrives whole; its id is our own Message-ID and the server's words are kept."""
+    async with mail_server() as server:
+        content = an_email(
+            html="<p>Hi</p>", cc=(Address(email="cc@example.com"),), bcc=(Address(email="bcc@example.com"),), headers=(("X-Campaign", "c1"),)
+        )
+        result = await adapter.send(a_call(server.port, content=content))
+    assert meaning(result) == (Outcome.ACCEPTED, Reason.ACCEPTED)
+    assert result.provider_message_id == "<0199c0de-0000-7000-8000-000000000001@example.com>"
+    assert "4F3A2" in result.provider_text
+    (mail,) = server.mails
+    assert mail.recipients == ("ada@example.com", "cc@example.com", "bcc@example.com")
+    parsed = message_from_bytes(mail.content, policy=policy.default)
+    assert (parsed["subject"], parsed["x-campaign"], parsed["message-id"]) == ("Hello", "c1", result.provider_message_id)
+    assert b"bcc@example.com" not in mail.content
+
+
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+async def test_encrypted_and_logged_in(adapter: Adapter, tls: str) -> None:
+    """With credentials the connection is encrypted first, by STARTTLS or from the first byte."""
+    async with mail_server(password=AUTH["pass"], tls=tls) as server:
+        result = await adapter.send(a_call(server.port, auth=AUTH, secure=tls == "implicit", tls=UNVERIFIED))
+    assert meaning(result) == (Outcome.ACCEPTED, Reason.ACCEPTED)
+    assert server.logins == ["good"]
+
+
+async def test_wrong_password(adapter: Adapter) -> None:
+    """A refused login is denied, and the password is in no log and no result."""
+    async with mail_server(password="another", tls="starttls") as server:
+        with structlog.testing.capture_logs() as logs:
+            result = await adapter.send(a_call(server.port, auth=AUTH, tls=UNVERIFIED))
+    assert meaning(result) == (Outcome.DENIED, Reason.CREDENTIALS)
+    assert AUTH["pass"] not in repr(result) + repr(logs)
+    assert "ada@example.com" not in repr(logs)
+
+
+async def test_password_quoted_back(adapter: Adapter) -> None:
+    """A server that quotes our AUTH line cannot make the password appear, in plain or encoded form."""
+    encoded = "AHBvc3RtYW4Ac2Vrcml0LXBhc3N3b3Jk"
+    server = ScriptedMailServer({"AUTH": f"500 what is AUTH PLAIN {encoded} {AUTH['pass']}"}, extensions=("AUTH PLAIN",))
+    async with scripted(server) as port:
+        result = await adapter.send(a_call(port, auth=AUTH, tls={"allowPlaintextAuth": True}))
+    assert f"AUTH PLAIN {encoded}\r\n".encode() in server.lines
+    assert encoded not in repr(result)
+    assert AUTH["pass"] not in repr(result)
+    assert "***" in result.provider_text
+
+
+async def test_certificate_nobody_signed(adapter: Adapter) -> None:
+    """A certificate nobody has signed is not believed: deferred, and no mail or password was sent."""
+    for tls in ("starttls", "implicit"):
+        async with mail_server(password=AUTH["pass"], tls=tls) as server:
+            result = await adapter.send(a_call(server.port, auth=AUTH, secure=tls == "implicit"))
+        assert meaning(result) == (Outcome.DEFERRED, Reason.TLS_FAILED)
+        assert (server.mails, server.logins) == ([], [])
+
+
+@pytest.mark.parametrize("settings", [{"auth": AUTH}, {"requireTls": True}])
+async def test_stripped_starttls(adapter: Adapter, settings: dict[str, object]) -> None:
+    """When STARTTLS is not offered, or was stripped on the way, credentials and mail stay here."""
+    server = ScriptedMailServer(extensions=("AUTH PLAIN LOGIN",))
+    async with scripted(server) as port:
+        result = await adapter.send(a_call(port, **settings))
+    assert meaning(result) == (Outcome.DENIED, Reason.TLS_REQUIRED)
+    assert "AUTH" not in server.verbs
+    assert "MAIL" not in server.verbs
+
+
+async def test_plaintext_credentials_when_told(adapter: Adapter) -> None:
+    """`tls.allowPlaintextAuth` lets a test server without TLS have the password."""
+    async with mail_server(password=AUTH["pass"], plaintext_auth=True) as server:
+        result = await adapter.send(a_call(server.port, auth=AUTH, tls={"allowPlaintextAuth": True}))
+    assert meaning(result) == (Outcome.ACCEPTED, Reason.ACCEPTED)
+
+
+async def test_starttls_is_used_when_offered(adapter: Adapter) -> None:
+    """Without credentials TLS is used when it is offered; its certificate still has to be right."""
+    async with mail_server(tls="starttls") as server:
+        assert meaning(await adapter.send(a_call(server.port))) == (Outcome.DEFERRED, Reason.TLS_FAILED)
+        assert meaning(await adapter.send(a_call(server.port, tls=UNVERIFIED))) == (Outcome.ACCEPTED, Reason.ACCEPTED)
+
+
+async def test_recipient_refused(adapter: Adapter) -> None:
+    """When the message's own recipient is refused nobody gets it, whoever else would."""
+    async with mail_server() as server:
+        server.refuse["ada@example.com"] = "550 5.1.1 no such user"
+        result = await adapter.send(a_call(server.port, content=an_email(cc=(Address(email="cc@example.com"),))))
+        assert meaning(result) == (Outcome.INVALID, Reason.RECIPIENT_INVALID)
+        assert result.provider_code == "550 5.1.1"
+        assert server.mails == []
+        again = await adapter.send(a_call(server.port, content=an_email(to=Address(email="bob@example.com"))))
+    assert again.outcome is Outcome.ACCEPTED
+    assert [mail.recipients for mail in server.mails] == [("bob@example.com",)]
+    assert server.connections == 1
+
+
+async def test_copy_refused(adapter: Adapter) -> None:
+    """A refused copy does not stop the message; the result names who was refused."""
+    async with mail_server() as server:
+        server.refuse["cc@example.com"] = "550 5.1.1 no such user"
+        result = await adapter.send(a_call(server.port, content=an_email(cc=(Address(email="cc@example.com"),))))
+    assert result.outcome is Outcome.ACCEPTED
+    assert "cc@example.com refused: 550" in result.provider_text
+    assert [mail.recipients for mail in server.mails] == [("ada@example.com",)]
+
+
+async def test_too_large(adapter: Adapter) -> None:
+    """A message over the announced SIZE does not fit, and is not begun."""
+    async with mail_server(size=2000) as server:
+        result = await adapter.send(a_call(server.port, content=an_email(text="long " * 1000)))
+    assert meaning(result) == (Outcome.UNFIT, Reason.TOO_LARGE)
+    assert server.mails == []
+
+
+async def test_smtputf8(adapter: Adapter) -> None:
+    """A non-ASCII local part goes with SMTPUTF8 where it is offered, and does not fit where it is not."""
+    content = an_email(to=Address(email="jörg@bücher.example"))
+    async with mail_server() as server:
+        assert (await adapter.send(a_call(server.port, content=content))).outcome is Outcome.ACCEPTED
+        assert server.mails[0].recipients == ("jörg@xn--bcher-kva.example",)
+    async with mail_server(smtputf8=False) as server:
+        result = await adapter.send(replace(a_call(server.port, content=content), config_version=2))
+    assert meaning(result) == (Outcome.UNFIT, Reason.FEATURE_UNSUPPORTED)
+
+
+BEFORE_THE_DOT = ["BANNER", "EHLO", "MAIL", "RCPT", "DATA", "BODY"]
+
+
+@pytest.mark.parametrize("verb", BEFORE_THE_DOT)
+async def test_line_lost_before_the_dot(adapter: Adapter, verb: str) -> None:
+    """A line that breaks before the final dot was written is deferred: nothing was accepted."""
+    content = an_email(text="more than any socket buffers\n" * 500_000 if verb == "BODY" else "Hi")
+    server = ScriptedMailServer({verb: CLOSE})
+    async with scripted(server) as port:
+        result = await adapter.send(a_call(port, content=content))
+    assert result.outcome is Outcome.DEFERRED
+    assert "." not in server.verbs
+
+
+@pytest.mark.parametrize("verb", ["BANNER", "EHLO", "MAIL", "RCPT", "DATA"])
+async def test_silence_before_the_dot(adapter: Adapter, verb: str) -> None:
+    """Silence before the final dot is deferred when the call's time is up."""
+    async with scripted(ScriptedMailServer({verb: SILENCE})) as port:
+        result = await adapter.send(a_call(port, timeout=0.3))
+    assert result.outcome is Outcome.DEFERRED
+
+
+@pytest.mark.parametrize("rude", [CLOSE, SILENCE])
+async def test_silence_after_the_dot(adapter: Adapter, rude: str | None) -> None:
+    """Once the final dot was written, a lost line or silence is unknown."""
+    server = ScriptedMailServer({".": rude})
+    async with scripted(server) as port:
+        result = await adapter.send(a_call(port, time_left=0.5))
+    assert meaning(result) == (Outcome.UNKNOWN, Reason.CONNECTION_LOST if rude is CLOSE else Reason.TIMEOUT)
+    assert server.verbs.count(".") == 1
+
+
+async def test_the_dot_has_more_time_than_the_call(adapter: Adapter) -> None:
+    """After the final dot the server may take longer than the call's timeout, as long as the message's deadline allows."""
+
+    class Slow(ScriptedMailServer):
+        async def _say(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, verb: str, usual: str) -> bool:
+            await asyncio.sleep(0.6 if verb == "." else 0)
+            return await super()._say(reader, writer, verb, usual)
+
+    async with scripted(Slow()) as port:
+        result = await adapter.send(a_call(port, timeout=0.4, time_left=5))
+    assert result.outcome is Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("verb", "reply", "outcome"),
+    [
+        ("BANNER", "421 busy", Outcome.DEFERRED),
+        ("BANNER", "554 go away", Outcome.DENIED),
+        ("BANNER", "hello there", Outcome.DEFERRED),
+        ("MAIL", "451 later", Outcome.DEFERRED),
+        ("MAIL", "550 5.7.1 not you", Outcome.DENIED),
+        ("RCPT", "450 4.7.1 greylisted", Outcome.DEFERRED),
+        ("RCPT", "554 5.7.1 relay access denied", Outcome.DENIED),
+        ("DATA", "451 4.3.1 disk full", Outcome.DEFERRED),
+        ("BODY", "552 5.3.4 too big", Outcome.UNFIT),
+        (".", "421 closing", Outcome.DEFERRED),
+        (".", "554 5.6.0 looks like spam", Outcome.INVALID),
+        (".", "what was that", Outcome.UNKNOWN),
+    ],
+)
+async def test_refusals(adapter: Adapter, verb: str, reply: str, outcome: Outcome) -> None:
+    """A refusal means what its place and code say, and the server's words are kept."""
+    async with scripted(ScriptedMailServer({verb: reply})) as port:
+        result = await adapter.send(a_call(port))
+    assert result.outcome is outcome
+    assert reply.split()[-1] in result.provider_text
+
+
+async def test_stale_connection(adapter: Adapter) -> None:
+    """A kept connection that turns out to be closed, or closes at once, costs the message nothing: a fresh one is used."""
+
+    class Impatient(ScriptedMailServer):
+        async def _say(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, verb: str, usual: str) -> bool:
+            if verb == "MAIL" and self.verbs.count("MAIL") == 2:
+                writer.write(b"421 idle too long\r\n")
+                return False
+            return await super()._say(reader, writer, verb, usual)
+
+    server = Impatient()
+    async with scripted(server) as port:
+        results = [await adapter.send(a_call(port)) for _ in range(2)]
+    assert {result.outcome for result in results} == {Outcome.ACCEPTED}
+    assert (server.connections, server.verbs.count(".")) == (2, 2)
+
+
+async def test_connection_is_kept(adapter: Adapter) -> None:
+    """Messages after one another use one connection; another config version does not."""
+    async with mail_server() as server:
+        for _ in range(3):
+            await adapter.send(a_call(server.port))
+        assert server.connections == 1
+        await adapter.send(replace(a_call(server.port), config_version=2))
+        assert server.connections == 2
+
+
+async def test_many_at_once(adapter: Adapter) -> None:
+    """Messages at once share at most maxConnections connections, and each arrives once."""
+    async with mail_server() as server:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(adapter.send(a_call(server.port, maxConnections=3))) for _ in range(20)]
+        assert {task.result().outcome for task in tasks} == {Outcome.ACCEPTED}
+        assert (len(server.mails), server.connections) == (20, 3)
+
+
+@pytest.mark.parametrize("trick", ["\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r\n.\r\n", "\r.\n"])
+async def test_smuggling(adapter: Adapter, trick: str) -> None:
+    """No body ends the message early: the server sees one message, with everything in it (reliability.md S18)."""
+    text = f"before{trick}MAIL FROM:<eve@evil.test>\r\nRCPT TO:<victim@example.com>\r\nDATA\r\nsmuggled{trick}after"
+    async with mail_server() as server:
+        result = await adapter.send(a_call(server.port, content=an_email(text=text)))
+    assert result.outcome is Outcome.ACCEPTED
+    (mail,) = server.mails
+    body = message_from_bytes(mail.content, policy=policy.default).get_content()
+    assert body.split() == text.split()
+
+
+@pytest.mark.parametrize("poison", ["\r\n", "\n", "\r", "\x00", "\x0b", "\x0c", "\u0085", "\u2028"])
+async def test_header_and_envelope_injection(adapter: Adapter, poison: str) -> None:
+    """A line break in a header or an address sends nothing at all, to nobody (reliability.md S16, S17)."""
+    text = f"x{poison}RCPT TO:<eve@evil.test>"
+    contents = [
+        an_email(subject=text),
+        an_email(headers=(("X-A", text),)),
+        an_email(to=Address(email=f"a@b.test{text}")),
+        an_email(to=Address(email="a@b.test", name=text)),
+        an_email(sender=Address(email=f"a@b.test{text}")),
+    ]
+    async with mail_server() as server:
+        results = [await adapter.send(a_call(server.port, content=content)) for content in contents]
+    assert {result.outcome for result in results} == {Outcome.UNFIT}
+    assert server.mails == list[Mail]()
+
+
+async def test_sender(adapter: Adapter) -> None:
+    """Without a sender on the message, `fromEmail`, then auth.user is used; with none it does not fit and the text says where to set it."""
+    async with mail_server(password=AUTH["pass"], plaintext_auth=True) as server:
+        plain = {"allowPlaintextAuth": True}
+        none = await adapter.send(a_call(server.port, content=an_email(sender=None), auth=AUTH, tls=plain))
+        own = await adapter.send(
+            a_call(server.port, content=an_email(sender=None), auth=AUTH, tls=plain, fromEmail="own@example.com")
+        )
+    assert meaning(none) == (Outcome.UNFIT, Reason.SENDER_MISSING)
+    assert "fromEmail" in none.provider_text
+    assert own.outcome is Outcome.ACCEPTED
+    assert server.mails[0].sender == "own@example.com"
+
+
+async def test_nobody_listens(adapter: Adapter) -> None:
+    """A server that cannot be connected to is deferred."""
+    async with refusing_port() as port:
+        result = await adapter.send(a_call(port))
+    assert meaning(result) == (Outcome.DEFERRED, Reason.CONNECT_FAILED)
+
+
+async def test_unresolvable_host(adapter: Adapter) -> None:
+    """A host nobody knows is deferred."""
+    result = await adapter.send(replace(a_call(25), config={"host": "nowhere.invalid", "port": 25}))
+    assert result.outcome is Outcome.DEFERRED
+
+
+async def test_loopback_is_refused_unless_allowed() -> None:
+    """A server on a private network is denied unless the operator has named it, literal address or name alike."""
+    adapters = build_adapters(Egress(), SystemClock())
+    async with mail_server() as server:
+        for host in ("127.0.0.1", "localhost"):
+            call = replace(a_call(server.port), config={"host": host, "port": server.port})
+            result = await adapters[Channel.EMAIL, "smtp"].send(call)
+            assert meaning(result) == (Outcome.DENIED, Reason.EGRESS_REFUSED)
+            assert "MESSAGEPIPE_EGRESS_ALLOW" in result.provider_text
+        assert server.connections == 0
+    for adapter in adapters.values():
+        await adapter.close()

@@ -1,0 +1,1 @@
+"""The chassis against real gRPC servers and a real PostgreSQL."""

