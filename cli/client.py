@@ -83,5 +83,5 @@ async def open_channel(target: str, *, patience: float = 3.0) -> AsyncIterator[g
 def problem_of(error: grpc.aio.AioRpcError) -> Problem:
     """The failure of a call in lines for people: what was wrong and where, every violation on a line of its own."""
     known = from_rpc_error(error)
-    lines = [f"{violation.field}: {violation.description}" for violation in known.violations]
+    lines = [f"{violation.field.removeprefix('message.')}: {violation.description}" for violation in known.violations]
     return Problem(*(lines or [f"{known.message} ({known.reason})" if known.reason else known.message]))

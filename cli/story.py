@@ -33,7 +33,7 @@ def line_of(event: DeliveryEvent) -> Line | None:
             return _clean(f"  -  {who}  skipped: {_words(skipped.reason, skipped.detail)}"), Colour.QUIET
         case "failover":
             moved = event.failover
-            text = f"  ↳  on to {moved.to_provider}, after {_outcome(moved.outcome)} from {moved.from_provider}"
+            text = f"  ↳  {_outcome(moved.outcome)}: failing over from {moved.from_provider} to {moved.to_provider}"
             return _clean(text), Colour.QUIET
         case "retry_scheduled":
             retry = event.retry_scheduled

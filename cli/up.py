@@ -26,7 +26,7 @@ from cli.token import mint_token
 from services.chassis.clock import Clock
 from services.chassis.database import DatabaseUnreachable, check_durability, wait_until_reachable
 
-DATABASE_PATIENCE = 10.0  # seconds for a database that is said to be running
+DATABASE_PATIENCE = 5.0  # seconds for a database that is said to be running
 EMBEDDED_PATIENCE = 60.0  # seconds for our own, which may have to recover first
 READY_PATIENCE = 60.0
 READY_POLL = 0.1
@@ -181,7 +181,8 @@ async def until_signal(running: Running) -> int:
             running.kill()
 
     loop = asyncio.get_running_loop()
-    for number in STOP_SIGNALS:
+    stop_signals = [number for number in STOP_SIGNALS if not _kept_from_us(number)]
+    for number in stop_signals:
         loop.add_signal_handler(number, on_signal)
     try:
         await work
@@ -190,7 +191,7 @@ async def until_signal(running: Running) -> int:
     except BaseExceptionGroup as group:
         raise _first(group) from None
     finally:
-        for number in STOP_SIGNALS:
+        for number in stop_signals:
             loop.remove_signal_handler(number)
     return 0
 
@@ -202,6 +203,11 @@ def service_command(name: str) -> tuple[str, ...]:
         return (sys.executable, str(script), name)
     # Installed without the script beside this interpreter: the comment keeps the name in the command line.
     return (sys.executable, "-c", "from cli.main import main; raise SystemExit(main())  # messagepipe", name)
+
+
+def _kept_from_us(number: signal.Signals) -> bool:
+    # nohup has it ignored on purpose. Ctrl-C is different: a script's background job ignores it by accident.
+    return number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
 
 
 async def _database_up(cluster: Cluster) -> None:

@@ -1,1 +1,3 @@
-"""What any provider is: values, templates and the adapters themselves. Knows nothing of messages, queues, gRPC or databases."""
+"""What any provider is: values, templates and the adapters themselves. Knows nothing of messages, queues, gRPC or
+databases.
+"""

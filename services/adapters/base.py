@@ -1,4 +1,6 @@
-"""The values every adapter takes and gives, and the seam itself. Not how a provider is spoken to: that is one file per kind."""
+"""The values every adapter takes and gives, and the seam itself. Not how a provider is spoken to: that is one file
+per kind.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,7 +54,9 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmailContent:
-    """One email. `sender` is already resolved (the message's own, else the project's); None lets the adapter use its settings."""
+    """One email. `sender` is already resolved (the message's own, else the project's); None lets the adapter use its
+    settings.
+    """
 
     sender: Address | None = None
     to: Address
@@ -82,8 +86,10 @@ class SmsContent:
 class Call:
     """One attempt handed to an adapter.
 
-    `timeout` is the seconds this call may take, all in. `time_left` is the seconds until the message's deadline: SMTP may use up to
-    600 s of it after the final dot (RFC 5321 §4.5.3.2.6), SMS hands it on as validity. `config` holds opened settings: never log it.
+    `timeout` is the seconds this call may take, all in. `time_left` is the seconds until the message's deadline: SMTP
+    may use up to
+    600 s of it after the final dot (RFC 5321 §4.5.3.2.6), SMS hands it on as validity. `config` holds opened
+    settings: never log it.
     """
 
     message_id: str
@@ -137,7 +143,9 @@ class Adapter(Protocol):
         """What this kind is."""
 
     async def send(self, call: Call) -> Result:
-        """Try once and say what the answer means. Never raises but CancelledError: what nobody knows is UNKNOWN/UNEXPECTED."""
+        """Try once and say what the answer means. Never raises but CancelledError: what nobody knows is
+        UNKNOWN/UNEXPECTED.
+        """
 
     async def close(self) -> None:
         """Close every kept connection; `send` must not be called afterwards."""

@@ -1,4 +1,6 @@
-"""The way out: which network addresses a provider may be reached at, and whose certificates are believed. Not a firewall: it guards our own sockets."""
+"""The way out: which network addresses a provider may be reached at, and whose certificates are believed. Not a
+firewall: it guards our own sockets.
+"""
 
 import socket
 import ssl
@@ -27,7 +29,9 @@ REFUSED_TEXT = (
 
 
 class EgressDenied(OSError):
-    """A provider's endpoint resolves to an address we do not connect to. An OSError, so that connecting code tries the next address."""
+    """A provider's endpoint resolves to an address we do not connect to. An OSError, so that connecting code tries
+    the next address.
+    """
 
     def __init__(self) -> None:
         super().__init__(REFUSED_TEXT)
@@ -40,7 +44,9 @@ class Egress:
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
 
     def check(self, address: str) -> None:
-        """Raise EgressDenied unless this IP address is public or allowed by name; anything that is no IP address is denied too."""
+        """Raise EgressDenied unless this IP address is public or allowed by name; anything that is no IP address is
+        denied too.
+        """
         try:
             ip = ip_address(address)
         except ValueError:
@@ -51,7 +57,9 @@ class Egress:
             raise EgressDenied
 
     def open_socket(self, addr_info: tuple[Any, ...]) -> socket.socket:
-        """A fresh socket for one getaddrinfo() answer, made only after its address was checked: nothing is resolved again afterwards."""
+        """A fresh socket for one getaddrinfo() answer, made only after its address was checked: nothing is resolved
+        again afterwards.
+        """
         family, kind, proto, _, address = addr_info
         try:
             self.check(str(address[0]))
@@ -95,7 +103,9 @@ current_progress: ContextVar[Progress | None] = ContextVar("messagepipe_adapter_
 
 @lru_cache(maxsize=2)
 def tls_context(verify: bool = True) -> ssl.SSLContext:
-    """The TLS client context all adapters share: system certificates where there are any, certifi's otherwise; TLS 1.2 at least."""
+    """The TLS client context all adapters share: system certificates where there are any, certifi's otherwise; TLS
+    1.2 at least.
+    """
     context = ssl.create_default_context()
     if not verify:
         context.check_hostname = False

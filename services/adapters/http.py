@@ -1,4 +1,6 @@
-"""The template of HTTP kinds: deadline, exceptions, Retry-After, redaction, size cap, logging. Not a vendor: those write `build` and `read`."""
+"""The template of HTTP kinds: deadline, exceptions, Retry-After, redaction, size cap, logging. Not a vendor: those
+write `build` and `read`.
+"""
 
 import asyncio
 import re
@@ -24,7 +26,8 @@ MAX_RETRY_AFTER = 24 * 3600.0
 CONNECT_SECONDS = 5.0
 USER_AGENT = "messagepipe"
 
-# providers.md §0.2. Looked up along the exception's classes, most particular first; a test walks every public httpx exception.
+# providers.md §0.2. Looked up along the exception's classes, most particular first; a test walks every public httpx
+# exception.
 EXCEPTIONS: dict[type[Exception], Verdict] = {
     httpx.ConnectTimeout: Verdict(Outcome.DEFERRED, Reason.CONNECT_TIMEOUT),
     httpx.PoolTimeout: Verdict(Outcome.DEFERRED, Reason.CONNECT_TIMEOUT),
@@ -71,7 +74,9 @@ class _Now(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpKind:
-    """One vendor: what it is, how a call becomes a POST (or a refusal on the spot), and what its answer means. Both functions are pure."""
+    """One vendor: what it is, how a call becomes a POST (or a refusal on the spot), and what its answer means. Both
+    functions are pure.
+    """
 
     spec: ProviderSpec
     build: Callable[[Call], httpx.Request | Result]
@@ -120,7 +125,9 @@ class HttpAdapter:
         return result
 
     async def _exchange(self, request: httpx.Request, timeout: float) -> httpx.Response:
-        """Send once and read at most MAX_ANSWER_BYTES; when the status is known, a body that breaks off is kept as far as it came."""
+        """Send once and read at most MAX_ANSWER_BYTES; when the status is known, a body that breaks off is kept as
+        far as it came.
+        """
         loop = asyncio.get_running_loop()
         ends = loop.time() + timeout
         request.extensions["timeout"] = {"connect": min(CONNECT_SECONDS, timeout), "read": timeout, "total": timeout}
@@ -205,7 +212,9 @@ def json_object(response: httpx.Response) -> dict[str, Any]:
 
 
 def retry_after(response: httpx.Response, now: datetime) -> float | None:
-    """Seconds to wait by Retry-After (seconds or HTTP date, RFC 9110 §10.2.3), else on a 429 by X-RateLimit-Reset (Unix time); at most 24 h."""
+    """Seconds to wait by Retry-After (seconds or HTTP date, RFC 9110 §10.2.3), else on a 429 by X-RateLimit-Reset
+    (Unix time); at most 24 h.
+    """
     raw = response.headers.get("retry-after", "").strip()
     seconds = _seconds(raw)
     if seconds is None and raw:

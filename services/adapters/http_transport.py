@@ -1,7 +1,9 @@
-"""The transport of HTTP kinds: aiohttp behind httpx's interface, telling the truth about how far a call came. Not a client: no cookies, proxies, redirects.
+"""The transport of HTTP kinds: aiohttp behind httpx's interface, telling the truth about how far a call came. Not a
+client: no cookies, proxies, redirects.
 
 httpx-aiohttp's own mapping cannot be used for that: it calls a connection dropped *after* the request was written
-`ConnectTimeout`, which would turn a possible duplicate into a safe retry (tests/integration/adapters/test_http_transport.py).
+`ConnectTimeout`, which would turn a possible duplicate into a safe retry
+(tests/integration/adapters/test_http_transport.py).
 """
 
 import asyncio
@@ -28,9 +30,11 @@ def build_transport(egress: Egress) -> httpx.AsyncBaseTransport:
 
 
 class TruthfulTransport(httpx.AsyncBaseTransport):
-    """Sends a request at most once. Connect* errors mean nothing was written; Read* and RemoteProtocolError mean it may have been.
+    """Sends a request at most once. Connect* errors mean nothing was written; Read* and RemoteProtocolError mean it
+    may have been.
 
-    Obeys `extensions["timeout"]`: connect (name look-up, connection and TLS), read (between bytes) and total, in seconds.
+    Obeys `extensions["timeout"]`: connect (name look-up, connection and TLS), read (between bytes) and total, in
+    seconds.
     """
 
     def __init__(self, egress: Egress) -> None:
@@ -71,7 +75,11 @@ def _in_chunks(request: httpx.Request) -> httpx.Request:
         return request
     # The content-length header stays, so that the body is not sent chunk-encoded.
     return httpx.Request(
-        request.method, request.url, headers=request.headers, stream=_Chunks(request.content), extensions=request.extensions
+        request.method,
+        request.url,
+        headers=request.headers,
+        stream=_Chunks(request.content),
+        extensions=request.extensions,
     )
 
 
@@ -80,7 +88,9 @@ def _timed_out(progress: Progress) -> httpx.TimeoutException:
 
 
 def truth(error: Exception, progress: Progress) -> Exception:
-    """The exception that says how far the call came; `error` is httpx's, as mapped by httpx-aiohttp, or aiohttp's own."""
+    """The exception that says how far the call came; `error` is httpx's, as mapped by httpx-aiohttp, or aiohttp's
+    own.
+    """
     cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ is not None else error
     if not progress.written and progress.refused:
         return EgressDenied()

@@ -1,4 +1,6 @@
-"""Builds the one MIME form of an email that SMTP, SES raw and Mailgun raw share. Not an envelope: bcc never appears here."""
+"""Builds the one MIME form of an email that SMTP, SES raw and Mailgun raw share. Not an envelope: bcc never appears
+here.
+"""
 
 import re
 from datetime import datetime
@@ -26,7 +28,9 @@ _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*\Z")  # RFC 5322 §3.2.3, 
 
 
 def message_id_header(message_id: str, sender: Address) -> str:
-    """Our stable Message-ID: the same for every attempt, so that a receiver can drop a copy. Raises ValueError when it cannot be one."""
+    """Our stable Message-ID: the same for every attempt, so that a receiver can drop a copy. Raises ValueError when
+    it cannot be one.
+    """
     domain = ascii_domain(sender.email.rpartition("@")[2])
     value = f"<{message_id}@{domain}>"
     if not re.fullmatch(r"<[A-Za-z0-9._+-]+@[A-Za-z0-9.\[\]:_-]+>", value, re.ASCII):
@@ -52,7 +56,8 @@ def build_mime(content: EmailContent, *, sender: Address, message_id: str, now: 
         (header_name(f"X-Metadata-{name}"), _line(value, f"metadata.{name}")) for name, value in content.metadata
     ]
     headers += [(name, _unstructured(name, value)) for name, value in metadata]
-    # EmailMessage folds long non-ASCII headers wrongly (Python 3.11 repeats words and leaves blank lines), so it only builds the body.
+    # EmailMessage folds long non-ASCII headers wrongly (Python 3.11 repeats words and leaves blank lines), so it only
+    # builds the body.
     message = EmailMessage(policy=SMTP.clone(cte_type="7bit"))
     _fill(message, content)
     return "".join(f"{name}: {value}\r\n" for name, value in headers).encode() + message.as_bytes()
@@ -69,9 +74,11 @@ def _encode(value: str, charset: str, name: str) -> str:
 
 
 def check_headers(content: EmailContent) -> None:
-    """Raise ValueError, naming the field, when any field that ends up in a header holds a line break or control character.
+    """Raise ValueError, naming the field, when any field that ends up in a header holds a line break or control
+    character.
 
-    The second line of defence (reliability.md S16): the services refuse such a message when they accept it. Kinds whose API takes JSON
+    The second line of defence (reliability.md S16): the services refuse such a message when they accept it. Kinds
+    whose API takes JSON
     or a form need it too, because their provider writes the headers.
     """
     _line(content.subject, "subject")
@@ -89,12 +96,16 @@ def check_headers(content: EmailContent) -> None:
 
 
 def needs_smtputf8(address: Address) -> bool:
-    """Whether this address can only travel with SMTPUTF8 (RFC 6531): a non-ASCII local part. A non-ASCII domain becomes A-labels."""
+    """Whether this address can only travel with SMTPUTF8 (RFC 6531): a non-ASCII local part. A non-ASCII domain
+    becomes A-labels.
+    """
     return not address.email.rpartition("@")[0].isascii()
 
 
 def wire_address(address: Address) -> str:
-    """The address as an envelope carries it, domain as A-labels. Raises ValueError for one that is not `local@domain` or holds a break."""
+    """The address as an envelope carries it, domain as A-labels. Raises ValueError for one that is not `local@domain`
+    or holds a break.
+    """
     local, _, domain = address.email.rpartition("@")
     if not (_QUOTED_LOCAL.match(local) or _PLAIN_LOCAL.match(local)) or not _DOMAIN.match(domain):
         raise ValueError("an address is not local@domain, or holds a character no envelope can carry")
@@ -122,6 +133,7 @@ def _line(value: str, field: str) -> str:
 
 
 def _mailbox(address: Address) -> str:
+    _line(address.name, "name")
     if not address.name:
         return wire_address(address)
     if not address.name.isascii() or "=?" in address.name or len(address.name) > 200:
@@ -167,7 +179,9 @@ def _set_text(message: EmailMessage, text: str, subtype: str) -> None:
 
 
 def _encoding(text: str) -> str:
-    """7bit for plain short lines; quoted-printable where mostly ASCII; base64 for the rest. Chosen here so that 8bit never happens."""
+    """7bit for plain short lines; quoted-printable where mostly ASCII; base64 for the rest. Chosen here so that 8bit
+    never happens.
+    """
     if text.isascii():
         short = all(len(line) <= 76 for line in text.splitlines())
         return "7bit" if short and not _CONTROL.search(text) else "quoted-printable"

@@ -1,4 +1,6 @@
-"""The six outcomes of an attempt and the closed vocabulary of reasons. Not what happens next: that is failover's decision."""
+"""The six outcomes of an attempt and the closed vocabulary of reasons. Not what happens next: that is failover's
+decision.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,7 +19,9 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Short constants that say why. Adapters of third parties may use words of their own: `Result.reason` is a string."""
+    """Short constants that say why. Adapters of third parties may use words of their own: `Result.reason` is a
+    string.
+    """
 
     ACCEPTED = "ACCEPTED"
     # invalid: no provider would take it
@@ -63,7 +67,9 @@ class Reason(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """One row of a kind's table of codes: what the provider's code means here. `scope` is "" or the word before the colon of Result.scope."""
+    """One row of a kind's table of codes: what the provider's code means here. `scope` is "" or the word before the
+    colon of Result.scope.
+    """
 
     outcome: Outcome
     reason: Reason

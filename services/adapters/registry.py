@@ -1,4 +1,5 @@
-"""The one visible list of every kind. Not a scanner: a kind that is not named here, or by an installed entry point, does not exist.
+"""The one visible list of every kind. Not a scanner: a kind that is not named here, or by an installed entry point,
+does not exist.
 
 Specs are plain data, so listing them loads no network library; what opens sockets is imported inside the factories.
 A third party ships an entry point of group `messagepipe.providers` whose object is a `Kind`.
@@ -73,7 +74,9 @@ BUILT_IN: tuple[Kind, ...] = (
 
 
 def merged(built_in: Iterable[Kind], plug_ins: Iterable[EntryPoint]) -> Mapping[tuple[Channel, str], Kind]:
-    """Every kind by channel and word. Raises ValueError when a plug-in does not load, is no Kind, or takes a word that is taken."""
+    """Every kind by channel and word. Raises ValueError when a plug-in does not load, is no Kind, or takes a word
+    that is taken.
+    """
     kinds = {(kind.spec.channel, kind.spec.kind): kind for kind in built_in}
     for plug_in in plug_ins:
         try:

@@ -1,4 +1,6 @@
-"""The adapter behind both sandboxes: plays scripted outcomes and keeps what it "sent" to look at. It reaches no network and costs nothing."""
+"""The adapter behind both sandboxes: plays scripted outcomes and keeps what it "sent" to look at. It reaches no
+network and costs nothing.
+"""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -130,7 +132,9 @@ class _Stage:
 
 
 class SandboxAdapter:
-    """Plays, in this order: what the recipient stands for, the provider's script, accepted. Positions live in this process only."""
+    """Plays, in this order: what the recipient stands for, the provider's script, accepted. Positions live in this
+    process only.
+    """
 
     def __init__(self, spec: ProviderSpec, by_recipient: Callable[[str], Result | str | None], clock: Clock) -> None:
         self._spec, self._by_recipient, self._clock = spec, by_recipient, clock

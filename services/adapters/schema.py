@@ -61,7 +61,9 @@ def _fault(error: ValidationError) -> _Fault:
 
 
 def settings_errors(spec: ProviderSpec, config: object) -> list[Problem]:
-    """Every violation as (path, message), in the settings' own dotted JSON names; empty when all is well. Never echoes a value."""
+    """Every violation as (path, message), in the settings' own dotted JSON names; empty when all is well. Never
+    echoes a value.
+    """
     if not isinstance(config, Mapping):
         return [("", "must be an object")]
     faults = [_fault(error) for error in _validator(_Key(spec.config_schema)).iter_errors(config)]

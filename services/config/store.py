@@ -9,7 +9,7 @@ import asyncpg
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.chassis.database import Dsn, create_engine
 from services.chassis.log import get_logger
@@ -53,18 +53,29 @@ class Store:
     async def transaction(self) -> AsyncIterator["Transaction"]:
         """One transaction, committed at the end of the block unless it raises; READ COMMITTED."""
         try:
-            async with asyncio.timeout(TRANSACTION_SECONDS), self._engine.begin() as connection:
+            async with asyncio.timeout(TRANSACTION_SECONDS), self._connected() as connection, connection.begin():
                 yield Transaction(connection)
         except Exception as error:
             if not is_passing(error):
                 raise
-            _log.warning("database_unavailable", error=type(error).__name__, sqlstate=_sqlstate(error))
-            raise DatabaseUnavailable from error
+            raise _unavailable(error) from error
 
     async def ping(self) -> None:
         """Returns when the database answers; raises DatabaseUnavailable."""
         async with self.transaction() as transaction:
             await transaction.ping()
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        connection = self._engine.connect()
+        try:
+            await connection.start()
+        except DBAPIError as error:  # while connecting, whatever is wrong is wrong with the way there
+            raise _unavailable(error) from error
+        try:
+            yield connection
+        finally:
+            await connection.close()
 
 
 def is_passing(error: BaseException) -> bool:
@@ -75,6 +86,11 @@ def is_passing(error: BaseException) -> bool:
         lost = error.connection_invalidated or isinstance(error, InterfaceError)
         return lost or (_sqlstate(error) or "").startswith(_PASSING)
     return False
+
+
+def _unavailable(error: Exception) -> DatabaseUnavailable:
+    _log.warning("database_unavailable", error=type(error).__name__, sqlstate=_sqlstate(error))
+    return DatabaseUnavailable()
 
 
 def _sqlstate(error: BaseException) -> str | None:

@@ -14,7 +14,9 @@ from tests.fakes.vendor import Reply
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """One kind's words. `settings` gets the test server's address; `secrets` are values in it that must never be seen again."""
+    """One kind's words. `settings` gets the test server's address; `secrets` are values in it that must never be seen
+    again.
+    """
 
     channel: Channel
     kind: str

@@ -24,17 +24,20 @@ LOOPBACK = Egress(allow=parse_networks(("127.0.0.0/8",)))
 
 @pytest.fixture(params=DIALECTS, ids=lambda dialect: dialect.kind)
 def dialect(request: pytest.FixtureRequest) -> Dialect:
+    """Each HTTP kind's words."""
     return request.param
 
 
 @pytest.fixture
 async def vendor() -> AsyncIterator[VendorServer]:
+    """A test server to point settings at."""
     async with VendorServer() as server:
         yield server
 
 
 @pytest.fixture
 async def adapter(dialect: Dialect) -> AsyncIterator[Adapter]:
+    """The kind's own adapter, allowed to reach loopback."""
     adapters = build_adapters(LOOPBACK, SystemClock())
     yield adapters[dialect.channel, dialect.kind]
     for each in adapters.values():
@@ -44,7 +47,11 @@ async def adapter(dialect: Dialect) -> AsyncIterator[Adapter]:
 def a_call(dialect: Dialect, url: str, *, timeout: float = 5.0, **content: object) -> Call:
     """A call any kind of the dialect's channel takes."""
     email = EmailContent(
-        sender=Address(email="shop@example.com", name="Shop"), to=Address(email="ada@example.com"), subject="Hello", text="Hi", html="<p>Hi</p>"
+        sender=Address(email="shop@example.com", name="Shop"),
+        to=Address(email="ada@example.com"),
+        subject="Hello",
+        text="Hi",
+        html="<p>Hi</p>",
     )
     sms = SmsContent(to="+14155550100", text="Hi")
     return Call(
@@ -64,7 +71,9 @@ async def test_settings_are_valid(dialect: Dialect) -> None:
     spec = spec_for(dialect.channel, dialect.kind)
     assert spec is not None
     assert settings_errors(spec, dialect.settings("http://127.0.0.1:4000")) == []
-    marked = {dialect.settings("http://x")[path[0]] for path in secret_paths(spec) if path[0] in dialect.settings("http://x")}
+    marked = {
+        dialect.settings("http://x")[path[0]] for path in secret_paths(spec) if path[0] in dialect.settings("http://x")
+    }
     assert marked == set(dialect.secrets)
 
 
@@ -72,13 +81,21 @@ async def test_accepted(dialect: Dialect, adapter: Adapter, vendor: VendorServer
     """Accepted yields the provider's id, and one request was made."""
     vendor.script(dialect.accepted)
     result = await adapter.send(a_call(dialect, vendor.url))
-    assert (result.outcome, result.reason, result.provider_message_id) == (Outcome.ACCEPTED, Reason.ACCEPTED, dialect.accepted_id)
+    assert (result.outcome, result.reason, result.provider_message_id) == (
+        Outcome.ACCEPTED,
+        Reason.ACCEPTED,
+        dialect.accepted_id,
+    )
     assert [received.method for received in vendor.received] == ["POST"]
 
 
 RETRY_FORMS = {
     "seconds": (lambda: {"retry-after": "37"}, 36, 37),
-    "http-date": (lambda: {"retry-after": format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)}, 55, 60),
+    "http-date": (
+        lambda: {"retry-after": format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)},
+        55,
+        60,
+    ),
     "past-date": (lambda: {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0, 0),
     "reset-time": (lambda: {"x-ratelimit-reset": str(int(datetime.now(UTC).timestamp()) + 90)}, 85, 90),
     "nonsense": (lambda: {"retry-after": "soon"}, None, None),
@@ -160,7 +177,9 @@ async def test_nobody_listens(dialect: Dialect, adapter: Adapter) -> None:
 
 @pytest.mark.parametrize("rude", [Rude.HANG, Rude.CLOSE, Rude.RESET, Rude.CUT_HEAD, Rude.GARBAGE])
 async def test_silence_after_the_request(dialect: Dialect, adapter: Adapter, vendor: VendorServer, rude: Rude) -> None:
-    """When the request was written and no answer can be read, the outcome is unknown, and the request was made exactly once."""
+    """When the request was written and no answer can be read, the outcome is unknown, and the request was made
+    exactly once.
+    """
     vendor.script(Reply(rude=rude))
     result = await adapter.send(a_call(dialect, vendor.url, timeout=0.5))
     assert result.outcome is Outcome.UNKNOWN
@@ -180,8 +199,12 @@ async def test_connection_dropped_while_idle(dialect: Dialect, adapter: Adapter,
     assert (len(vendor.received), vendor.connections) == (2, 2)
 
 
-async def test_kept_connection_closed_without_an_answer(dialect: Dialect, adapter: Adapter, vendor: VendorServer) -> None:
-    """A kept connection that breaks after the request was written is unknown, and the request is not made again behind our back."""
+async def test_kept_connection_closed_without_an_answer(
+    dialect: Dialect, adapter: Adapter, vendor: VendorServer
+) -> None:
+    """A kept connection that breaks after the request was written is unknown, and the request is not made again
+    behind our back.
+    """
     vendor.script(dialect.accepted, Reply(rude=Rude.CLOSE), dialect.accepted)
     await adapter.send(a_call(dialect, vendor.url))
     result = await adapter.send(a_call(dialect, vendor.url))
@@ -201,11 +224,17 @@ async def test_loopback_is_refused_unless_allowed(dialect: Dialect, vendor: Vend
 
 
 async def test_no_secret_is_seen_again(
-    dialect: Dialect, adapter: Adapter, vendor: VendorServer, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    dialect: Dialect,
+    adapter: Adapter,
+    vendor: VendorServer,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """No credential appears in a result, a repr or a log, even when the provider quotes our request back."""
     caplog.set_level(logging.DEBUG)
-    echo = lambda received: Reply(status=418, body=repr(received.headers).encode() + b" " + " ".join(dialect.secrets).encode())  # noqa: E731
+    echo = lambda received: Reply(
+        status=418, body=repr(received.headers).encode() + b" " + " ".join(dialect.secrets).encode()
+    )  # noqa: E731
     vendor.default = echo
     call = a_call(dialect, vendor.url)
     with structlog.testing.capture_logs() as logs:

@@ -23,13 +23,17 @@ UNVERIFIED = {"rejectUnauthorized": False}
 
 @pytest.fixture
 async def adapter() -> AsyncIterator[Adapter]:
+    """The SMTP adapter, allowed to reach loopback."""
     adapters = build_adapters(LOOPBACK, SystemClock())
     yield adapters[Channel.EMAIL, "smtp"]
     for each in adapters.values():
         await each.close()
 
 
-def a_call(port: int, *, timeout: float = 3.0, time_left: float = 3600, content: EmailContent | None = None, **config: object) -> Call:
+def a_call(
+    port: int, *, timeout: float = 3.0, time_left: float = 3600, content: EmailContent | None = None, **config: object
+) -> Call:
+    """A call to the server on this port."""
     return Call(
         message_id="0199c0de-0000-7000-8000-000000000001",
         attempt=1,
@@ -43,11 +47,18 @@ def a_call(port: int, *, timeout: float = 3.0, time_left: float = 3600, content:
 
 
 def an_email(**more: object) -> EmailContent:
-    email = EmailContent(sender=Address(email="shop@example.com", name="Shop"), to=Address(email="ada@example.com"), subject="Hello", text="Hi")
+    """A short email."""
+    email = EmailContent(
+        sender=Address(email="shop@example.com", name="Shop"),
+        to=Address(email="ada@example.com"),
+        subject="Hello",
+        text="Hi",
+    )
     return replace(email, **more)  # type: ignore[arg-type]
 
 
 def meaning(result: Result) -> tuple[Outcome, str]:
+    """What a result means, without its words."""
     return result.outcome, result.reason
 
 
@@ -55,7 +66,10 @@ async def test_accepted(adapter: Adapter) -> None:
     """A message arrives whole; its id is our own Message-ID and the server's words are kept."""
     async with mail_server() as server:
         content = an_email(
-            html="<p>Hi</p>", cc=(Address(email="cc@example.com"),), bcc=(Address(email="bcc@example.com"),), headers=(("X-Campaign", "c1"),)
+            html="<p>Hi</p>",
+            cc=(Address(email="cc@example.com"),),
+            bcc=(Address(email="bcc@example.com"),),
+            headers=(("X-Campaign", "c1"),),
         )
         result = await adapter.send(a_call(server.port, content=content))
     assert meaning(result) == (Outcome.ACCEPTED, Reason.ACCEPTED)
@@ -64,7 +78,11 @@ async def test_accepted(adapter: Adapter) -> None:
     (mail,) = server.mails
     assert mail.recipients == ("ada@example.com", "cc@example.com", "bcc@example.com")
     parsed = message_from_bytes(mail.content, policy=policy.default)
-    assert (parsed["subject"], parsed["x-campaign"], parsed["message-id"]) == ("Hello", "c1", result.provider_message_id)
+    assert (parsed["subject"], parsed["x-campaign"], parsed["message-id"]) == (
+        "Hello",
+        "c1",
+        result.provider_message_id,
+    )
     assert b"bcc@example.com" not in mail.content
 
 
@@ -90,7 +108,9 @@ async def test_wrong_password(adapter: Adapter) -> None:
 async def test_password_quoted_back(adapter: Adapter) -> None:
     """A server that quotes our AUTH line cannot make the password appear, in plain or encoded form."""
     encoded = "AHBvc3RtYW4Ac2Vrcml0LXBhc3N3b3Jk"
-    server = ScriptedMailServer({"AUTH": f"500 what is AUTH PLAIN {encoded} {AUTH['pass']}"}, extensions=("AUTH PLAIN",))
+    server = ScriptedMailServer(
+        {"AUTH": f"500 what is AUTH PLAIN {encoded} {AUTH['pass']}"}, extensions=("AUTH PLAIN",)
+    )
     async with scripted(server) as port:
         result = await adapter.send(a_call(port, auth=AUTH, tls={"allowPlaintextAuth": True}))
     assert f"AUTH PLAIN {encoded}\r\n".encode() in server.lines
@@ -209,7 +229,9 @@ async def test_silence_after_the_dot(adapter: Adapter, rude: str | None) -> None
 
 
 async def test_the_dot_has_more_time_than_the_call(adapter: Adapter) -> None:
-    """After the final dot the server may take longer than the call's timeout, as long as the message's deadline allows."""
+    """After the final dot the server may take longer than the call's timeout, as long as the message's deadline
+    allows.
+    """
 
     class Slow(ScriptedMailServer):
         async def _say(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, verb: str, usual: str) -> bool:
@@ -243,11 +265,13 @@ async def test_refusals(adapter: Adapter, verb: str, reply: str, outcome: Outcom
     async with scripted(ScriptedMailServer({verb: reply})) as port:
         result = await adapter.send(a_call(port))
     assert result.outcome is outcome
-    assert reply.split()[-1] in result.provider_text
+    assert reply.rsplit(maxsplit=1)[-1] in result.provider_text
 
 
 async def test_stale_connection(adapter: Adapter) -> None:
-    """A kept connection that turns out to be closed, or closes at once, costs the message nothing: a fresh one is used."""
+    """A kept connection that turns out to be closed, or closes at once, costs the message nothing: a fresh one is
+    used.
+    """
 
     class Impatient(ScriptedMailServer):
         async def _say(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, verb: str, usual: str) -> bool:
@@ -312,7 +336,9 @@ async def test_header_and_envelope_injection(adapter: Adapter, poison: str) -> N
 
 
 async def test_sender(adapter: Adapter) -> None:
-    """Without a sender on the message, `fromEmail`, then auth.user is used; with none it does not fit and the text says where to set it."""
+    """Without a sender on the message, `fromEmail`, then auth.user is used; with none it does not fit and the text
+    says where to set it.
+    """
     async with mail_server(password=AUTH["pass"], plaintext_auth=True) as server:
         plain = {"allowPlaintextAuth": True}
         none = await adapter.send(a_call(server.port, content=an_email(sender=None), auth=AUTH, tls=plain))

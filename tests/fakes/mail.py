@@ -1,4 +1,6 @@
-"""Mail servers on a local port: aiosmtpd as an honest one, and a scripted one that is rude at any point. Not mocks: SMTP over sockets."""
+"""Mail servers on a local port: aiosmtpd as an honest one, and a scripted one that is rude at any point. Not mocks:
+SMTP over sockets.
+"""
 
 import asyncio
 import ssl
@@ -69,7 +71,9 @@ class MailServer:
 async def mail_server(
     *, password: str = "", tls: str = "", size: int = 0, plaintext_auth: bool = False, smtputf8: bool = True
 ) -> AsyncIterator[MailServer]:
-    """An honest server. `tls` is "", "starttls" or "implicit"; with `password` it wants user `postman` and that password."""
+    """An honest server. `tls` is "", "starttls" or "implicit"; with `password` it wants user `postman` and that
+    password.
+    """
     handler = _Handler()
     running = MailServer(port=0, handler=handler)
 
@@ -109,7 +113,9 @@ SILENCE = ""
 
 
 class ScriptedMailServer:
-    """Answers each verb as told: a reply, CLOSE (drop the line) or SILENCE. "." is the final dot, "BANNER" the greeting, "BODY" at the first body line."""
+    """Answers each verb as told: a reply, CLOSE (drop the line) or SILENCE. "." is the final dot, "BANNER" the
+    greeting, "BODY" at the first body line.
+    """
 
     def __init__(self, replies: Mapping[str, str | None] | None = None, *, extensions: tuple[str, ...] = ()) -> None:
         self.replies = dict(replies or {})
@@ -191,7 +197,9 @@ def server_tls() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory() as folder:
         both = Path(folder) / "both.pem"
-        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
         both.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
         context.load_cert_chain(both)
     return context

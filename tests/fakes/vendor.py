@@ -1,4 +1,6 @@
-"""A real local HTTP server that speaks whatever a test scripts, slow and rude on request. Not a mock: bytes go over a socket."""
+"""A real local HTTP server that speaks whatever a test scripts, slow and rude on request. Not a mock: bytes go over a
+socket.
+"""
 
 import asyncio
 import contextlib
@@ -62,7 +64,9 @@ Answer = Callable[[Received], Reply]
 
 
 class VendorServer:
-    """Listens on a port of its own. Scripted replies are given in order; after them `default`, a Reply or a function of the request."""
+    """Listens on a port of its own. Scripted replies are given in order; after them `default`, a Reply or a function
+    of the request.
+    """
 
     def __init__(self, *, default: Reply | Answer | None = None) -> None:
         self.default: Reply | Answer = default or Reply()
@@ -151,7 +155,11 @@ async def _body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> byt
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reply: Reply) -> bool:
     await asyncio.sleep(reply.delay)
     headers = {"content-length": str(len(reply.body)), **reply.headers}
-    head = f"HTTP/1.1 {reply.status} Scripted\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
+    head = (
+        f"HTTP/1.1 {reply.status} Scripted\r\n"
+        + "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        + "\r\n"
+    )
     match reply.rude:
         case Rude.HANG:
             await reader.read()  # until the client gives up

@@ -119,8 +119,7 @@ class Pipe:
     async def chain(self, *names: str, timeouts: Mapping[str, float] | None = None) -> None:
         """Configure these providers in this order, each of the kind of the same letter."""
         for priority, name in enumerate(names):
-            config = Struct()
-            config.update({"timeoutSeconds": (timeouts or {}).get(name, 10)})
+            config = struct(timeoutSeconds=(timeouts or {}).get(name, 10))
             provider = provider_pb2.Provider(
                 channel=EMAIL, kind=name.lower(), name=name, priority=priority, config=config, enabled=True
             )
@@ -128,9 +127,9 @@ class Pipe:
             created = await self.config.CreateProvider(request, metadata=metadata())
             self.ids[name] = created.id
 
-    async def change(self, name: str, **fields: Any) -> None:
+    async def change(self, provider_name: str, **fields: Any) -> None:
         """Change a provider: enabled, priority, name."""
-        provider = provider_pb2.Provider(id=self.ids[name], **fields)
+        provider = provider_pb2.Provider(id=self.ids[provider_name], **fields)
         await self.config.UpdateProvider(
             config_service_pb2.UpdateProviderRequest(provider=provider), metadata=metadata()
         )
@@ -205,6 +204,13 @@ def open_config_for_tests(database_url: str, adapters: Mapping[str, ScriptedAdap
         drain_grace=0.2,
     )
     return open_config(settings, specs=[adapter.spec for adapter in adapters.values()])
+
+
+def struct(**members: Any) -> Struct:
+    """A JSON object as the contract carries it."""
+    made = Struct()
+    made.update(members)
+    return made
 
 
 async def eventually(condition: Any, *, seconds: float = 10.0) -> None:

@@ -10,7 +10,7 @@ from messagepipe.dispatch.v1 import dispatch_service_pb2, message_pb2
 
 from services.adapters.outcome import Outcome, Result
 from services.dispatch.retry import Backoff
-from tests.integration.rig import Pipe, eventually, metadata, rig
+from tests.integration.rig import Pipe, eventually, metadata, rig, struct
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ async def test_x06_a_denied_provider_is_skipped_until_its_config_changes(pipe: P
 
     first = await pipe.send()
     second = await pipe.send()
-    await pipe.change("A", name="A")
+    await pipe.change("A", config=struct(apiKey="a new one"))
     third = await pipe.send()
 
     assert first.calls == "A:denied B:accepted"

@@ -1,4 +1,6 @@
-"""Whom an email is from: the message's own or project's sender, else the provider's settings. Not the envelope's bounce address."""
+"""Whom an email is from: the message's own or project's sender, else the provider's settings. Not the envelope's
+bounce address.
+"""
 
 from collections.abc import Mapping
 from typing import Any

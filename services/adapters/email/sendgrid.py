@@ -255,7 +255,8 @@ def read(response: httpx.Response, call: Call) -> Result:
             provider_code=str(response.status_code),
             provider_message_id=response.headers.get("x-message-id", ""),
         )
-    errors = [error for error in json_object(response).get("errors") or [] if isinstance(error, dict)]
+    listed = json_object(response).get("errors")
+    errors = [error for error in listed if isinstance(error, dict)] if isinstance(listed, list) else []
     text = "; ".join(str(error.get("message") or "") for error in errors) or response.text
     verdict = _verdict(response.status_code, errors, text)
     sender = sender_of(call)

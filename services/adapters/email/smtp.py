@@ -1,4 +1,6 @@
-"""SMTP (RFC 5321): settings, and what a reply means by where it came. Not the dialogue: that is smtp_adapter.py, and its socket smtp_wire.py."""
+"""SMTP (RFC 5321): settings, and what a reply means by where it came. Not the dialogue: that is smtp_adapter.py, and
+its socket smtp_wire.py.
+"""
 
 import re
 from enum import StrEnum
@@ -141,7 +143,9 @@ class Phase(StrEnum):
 
 
 class Row(NamedTuple):
-    """One row of providers.md §4.3. Empty means any; the first row whose phase, code, enhanced code (or its start) and words match decides."""
+    """One row of providers.md §4.3. Empty means any; the first row whose phase, code, enhanced code (or its start)
+    and words match decides.
+    """
 
     phases: str
     codes: str

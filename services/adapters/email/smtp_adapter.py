@@ -1,4 +1,6 @@
-"""Sends email over SMTP: one transaction per call, on kept connections. Not the socket (smtp_wire.py), not what replies mean (smtp.py)."""
+"""Sends email over SMTP: one transaction per call, on kept connections. Not the socket (smtp_wire.py), not what
+replies mean (smtp.py).
+"""
 
 import asyncio
 import base64
@@ -135,7 +137,9 @@ class SmtpAdapter:
             current_progress.reset(token)
 
     async def _use_pool(self, call: Call, pool: _Pool, attempt: _Attempt) -> Result:
-        """On a kept connection if there is one; when that turns out to be stale, nothing was accepted on it: once more on a fresh one."""
+        """On a kept connection if there is one; when that turns out to be stale, nothing was accepted on it: once
+        more on a fresh one.
+        """
         kept = _take_alive(pool)
         if kept is not None:
             try:
@@ -203,7 +207,9 @@ def _take_alive(pool: _Pool) -> SmtpConnection | None:
 
 
 async def _transaction(connection: SmtpConnection, attempt: _Attempt) -> Result:
-    """MAIL, RCPT each, DATA, body, dot. The message's own recipient refused means nobody gets it; raises when the connection is of no more use."""
+    """MAIL, RCPT each, DATA, body, dot. The message's own recipient refused means nobody gets it; raises when the
+    connection is of no more use.
+    """
     mail = attempt.mail
     misfit = _misfit(connection, mail)
     if misfit is not None:

@@ -1,7 +1,10 @@
-"""One SMTP connection: socket, TLS, EHLO, AUTH, and a DATA that knows whether the final dot was written. Not a policy: it reports what was said.
+"""One SMTP connection: socket, TLS, EHLO, AUTH, and a DATA that knows whether the final dot was written. Not a
+policy: it reports what was said.
 
-aiosmtplib's SMTP.data() writes body and final dot in one piece, so it cannot tell "surely not accepted" from "nobody knows". Its SMTPProtocol
-has the finest public seam there is: write() and read_response(). The body is written and drained first, then the dot in a write of its own.
+aiosmtplib's SMTP.data() writes body and final dot in one piece, so it cannot tell "surely not accepted" from "nobody
+knows". Its SMTPProtocol
+has the finest public seam there is: write() and read_response(). The body is written and drained first, then the dot
+in a write of its own.
 """
 
 import asyncio
@@ -69,7 +72,9 @@ class _Wire(SMTPProtocol):
 
 
 class SmtpConnection:
-    """A connection from banner to QUIT, for one message at a time. `phase` always says how far the current message has come."""
+    """A connection from banner to QUIT, for one message at a time. `phase` always says how far the current message
+    has come.
+    """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = settings
@@ -85,7 +90,9 @@ class SmtpConnection:
         return self._wire.is_connected
 
     async def open(self, egress: Egress) -> None:
-        """Connect, greet, encrypt and log in as the settings ask. Raises Refused, TlsMissing, NoMechanism, OSError (EgressDenied too)."""
+        """Connect, greet, encrypt and log in as the settings ask. Raises Refused, TlsMissing, NoMechanism, OSError
+        (EgressDenied too).
+        """
         host = str(self._settings["host"])
         sock = await _connect(egress, host, int(self._settings["port"]))
         try:
@@ -176,7 +183,9 @@ class SmtpConnection:
         return Reply(reply.code, reply.message)
 
     async def reset_if_needed(self) -> None:
-        """RSET when the last message did not go through to its end; asked lazily, so that a refusal costs no further round trip."""
+        """RSET when the last message did not go through to its end; asked lazily, so that a refusal costs no further
+        round trip.
+        """
         if self._dirty:
             reply = await self.command(b"RSET")
             if reply.code != 250:
@@ -193,9 +202,11 @@ class SmtpConnection:
         return await self.command(line)
 
     async def body(self, message: bytes) -> asyncio.Task[Reply]:
-        """Write the body, all but the final dot, after a 354; the returned task holds the reply, which a rude server may give early.
+        """Write the body, all but the final dot, after a 354; the returned task holds the reply, which a rude server
+        may give early.
 
-        Returning means that nothing is left in our buffers. Raises Refused for an early reply, OSError for a lost line: nothing was accepted.
+        Returning means that nothing is left in our buffers. Raises Refused for an early reply, OSError for a lost
+        line: nothing was accepted.
         """
         self.phase = Phase.BODY
         transport = self._wire.transport
@@ -264,7 +275,9 @@ def _forget(reply: asyncio.Task[Reply]) -> None:
 
 
 def stuffed(message: bytes) -> bytes:
-    """The message as DATA carries it: CRLF line ends only, so that no server sees another end, and leading dots doubled (RFC 5321 §4.5.2)."""
+    """The message as DATA carries it: CRLF line ends only, so that no server sees another end, and leading dots
+    doubled (RFC 5321 §4.5.2).
+    """
     lines = _LINE_END.sub(b"\r\n", message)
     if not lines.endswith(b"\r\n"):
         lines += b"\r\n"

@@ -5,7 +5,9 @@ from functools import lru_cache
 
 @lru_cache(maxsize=4096)
 def country_scope(number: str) -> str:
-    """The scope of a denial for this number's country: "country:NG"; "country:+881" where a calling code has no country; "" for none."""
+    """The scope of a denial for this number's country: "country:NG"; "country:+881" where a calling code has no
+    country; "" for none.
+    """
     import phonenumbers  # its metadata is big and only a denial by country needs it
 
     try:

@@ -16,7 +16,8 @@ SPEC = ProviderSpec(
     config_schema=SCHEMA,
 )
 
-# 1, 2, 3, 4 and 9 as with Twilio's test credentials (providers.md §5.6); the others are ours, for outcomes Twilio has no number for.
+# 1, 2, 3, 4 and 9 as with Twilio's test credentials (providers.md §5.6); the others are ours, for outcomes Twilio has
+# no number for.
 NUMBERS: Mapping[str, Result | str] = {
     "+15005550001": Result(
         outcome=Outcome.INVALID,

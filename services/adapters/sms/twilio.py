@@ -1,4 +1,6 @@
-"""Twilio, Messages resource of API 2010-04-01, for SMS: settings, request, answer. Not its callbacks, media or scheduling."""
+"""Twilio, Messages resource of API 2010-04-01, for SMS: settings, request, answer. Not its callbacks, media or
+scheduling.
+"""
 
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -179,7 +181,9 @@ def build(call: Call) -> httpx.Request | Result:
 
 
 def _sender(call: Call) -> dict[str, str]:
-    """The message's own sender wins; else the messaging service, which may hold the number to prefer, else the number alone."""
+    """The message's own sender wins; else the messaging service, which may hold the number to prefer, else the number
+    alone.
+    """
     own = call.content.sender if isinstance(call.content, SmsContent) else ""
     if own:
         return {"MessagingServiceSid": own} if own.startswith("MG") and len(own) == 34 else {"From": own}

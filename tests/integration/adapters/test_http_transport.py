@@ -1,4 +1,6 @@
-"""The HTTP transport against real sockets: what each failure is called, because that decides between deferred and unknown."""
+"""The HTTP transport against real sockets: what each failure is called, because that decides between deferred and
+unknown.
+"""
 
 import asyncio
 import time
@@ -17,6 +19,7 @@ LOOPBACK = Egress(allow=parse_networks(("127.0.0.0/8",)))
 
 @pytest.fixture
 async def transport() -> AsyncIterator[httpx.AsyncBaseTransport]:
+    """A transport that may reach loopback."""
     made = build_transport(LOOPBACK)
     yield made
     await made.aclose()
@@ -24,6 +27,7 @@ async def transport() -> AsyncIterator[httpx.AsyncBaseTransport]:
 
 @pytest.fixture
 async def strict() -> AsyncIterator[httpx.AsyncBaseTransport]:
+    """A transport that may reach public addresses only."""
     made = build_transport(Egress())
     yield made
     await made.aclose()
@@ -31,11 +35,15 @@ async def strict() -> AsyncIterator[httpx.AsyncBaseTransport]:
 
 @pytest.fixture
 async def vendor() -> AsyncIterator[VendorServer]:
+    """A test server."""
     async with VendorServer() as server:
         yield server
 
 
-def a_request(url: str, *, connect: float = 2.0, read: float = 2.0, total: float = 3.0, body: bytes = b"{}") -> httpx.Request:
+def a_request(
+    url: str, *, connect: float = 2.0, read: float = 2.0, total: float = 3.0, body: bytes = b"{}"
+) -> httpx.Request:
+    """A POST with these limits, in seconds."""
     limits = {"connect": connect, "read": read, "total": total}
     return httpx.Request("POST", url, content=body, extensions={"timeout": limits})
 
@@ -70,7 +78,9 @@ async def test_handshake_that_never_ends(transport: httpx.AsyncBaseTransport) ->
 
     server = await asyncio.start_server(listen, "127.0.0.1", 0)
     with pytest.raises(httpx.ConnectTimeout):
-        await transport.handle_async_request(a_request(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", connect=0.2))
+        await transport.handle_async_request(
+            a_request(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", connect=0.2)
+        )
     server.close()
 
 
@@ -83,7 +93,9 @@ async def test_no_answer(transport: httpx.AsyncBaseTransport, vendor: VendorServ
 
 
 @pytest.mark.parametrize("rude", [Rude.CLOSE, Rude.RESET, Rude.CUT_HEAD])
-async def test_line_lost_after_the_request(transport: httpx.AsyncBaseTransport, vendor: VendorServer, rude: Rude) -> None:
+async def test_line_lost_after_the_request(
+    transport: httpx.AsyncBaseTransport, vendor: VendorServer, rude: Rude
+) -> None:
     """A line lost after the request was written is a ReadError: httpx-aiohttp itself would say ConnectTimeout."""
     vendor.script(Reply(rude=rude))
     with pytest.raises(httpx.ReadError):

@@ -67,7 +67,7 @@ async def test_without_a_token_nothing_runs(rig, shape):
         "One": lambda: rig.unary()(b"x"),
         "Many": lambda: rig.stream()(b"x"),
         # Nothing is sent: a grpc.aio client whose write meets the end of the call makes up an INTERNAL of its own.
-        "Chat": lambda: rig.channel.stream_stream(f"/{NAME}/Chat")(),
+        "Chat": rig.channel.stream_stream(f"/{NAME}/Chat"),
     }
     error = await error_of(calls[shape]())
     assert (type(error), error.reason) == (Unauthenticated, "TOKEN_MISSING")

@@ -25,10 +25,19 @@ from services.adapters.outcome import Outcome, Reason, Result
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 # Not of one exchange: httpx raises these for a client, a cookie jar or a stream used wrongly.
-NOT_FROM_A_TRANSPORT = {"CookieConflict", "HTTPStatusError", "StreamError", "StreamConsumed", "StreamClosed", "ResponseNotRead", "RequestNotRead"}
+NOT_FROM_A_TRANSPORT = {
+    "CookieConflict",
+    "HTTPStatusError",
+    "StreamError",
+    "StreamConsumed",
+    "StreamClosed",
+    "ResponseNotRead",
+    "RequestNotRead",
+}
 
 
 def every_public_exception() -> list[type[Exception]]:
+    """All exceptions httpx names that one exchange may raise."""
     found = [value for value in vars(httpx).values() if inspect.isclass(value) and issubclass(value, Exception)]
     return [error for error in found if error.__name__ not in NOT_FROM_A_TRANSPORT]
 
@@ -38,7 +47,14 @@ def test_every_exception_has_an_outcome(error: type[Exception]) -> None:
     """Every exception a transport may raise has an outcome, and connecting ones alone are deferred."""
     verdict = verdict_of(error("x"))
     assert verdict is not None
-    nothing_sent = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol", "LocalProtocolError"}
+    nothing_sent = {
+        "ConnectError",
+        "ConnectTimeout",
+        "PoolTimeout",
+        "ProxyError",
+        "UnsupportedProtocol",
+        "LocalProtocolError",
+    }
     assert (verdict.outcome is Outcome.DEFERRED) is (error.__name__ in nothing_sent)
 
 
@@ -50,10 +66,14 @@ def test_only_known_exceptions_are_listed() -> None:
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [
-        (200, Outcome.ACCEPTED), (202, Outcome.ACCEPTED), (301, Outcome.DENIED), (400, Outcome.UNFIT), (401, Outcome.DENIED),
-        (402, Outcome.DENIED), (403, Outcome.DENIED), (404, Outcome.DENIED), (408, Outcome.DEFERRED), (413, Outcome.UNFIT),
-        (422, Outcome.UNFIT), (425, Outcome.DEFERRED), (429, Outcome.DEFERRED), (500, Outcome.UNKNOWN), (501, Outcome.UNKNOWN),
-        (502, Outcome.UNKNOWN), (503, Outcome.DEFERRED), (504, Outcome.UNKNOWN), (520, Outcome.UNKNOWN), (999, Outcome.UNKNOWN),
+        (200, Outcome.ACCEPTED), (202, Outcome.ACCEPTED), (301, Outcome.DENIED), (400, Outcome.UNFIT),
+        (401, Outcome.DENIED),
+        (402, Outcome.DENIED), (403, Outcome.DENIED), (404, Outcome.DENIED), (408, Outcome.DEFERRED),
+        (413, Outcome.UNFIT),
+        (422, Outcome.UNFIT), (425, Outcome.DEFERRED), (429, Outcome.DEFERRED), (500, Outcome.UNKNOWN),
+        (501, Outcome.UNKNOWN),
+        (502, Outcome.UNKNOWN), (503, Outcome.DEFERRED), (504, Outcome.UNKNOWN), (520, Outcome.UNKNOWN),
+        (999, Outcome.UNKNOWN),
     ],
 )  # fmt: skip
 def test_default_by_status(status: int, outcome: Outcome) -> None:
@@ -122,11 +142,14 @@ def test_secret_values() -> None:
 
 
 class Frozen:
+    """A clock that stands still."""
+
     def now(self) -> datetime:
         return NOW
 
 
 def an_adapter(*, build: Any = None, read: Any = None, handle: Any = None) -> HttpAdapter:
+    """The template with these parts; the others behave."""
     kind = HttpKind(
         spec=SPEC,
         build=build or (lambda call: httpx.Request("POST", "http://vendor.test/send", json={})),
@@ -148,6 +171,7 @@ CALL = Call(
 
 
 def explode(*_: object) -> Any:
+    """Fail in a way nobody foresaw, with a secret in the words."""
     raise KeyError("sekrit")
 
 

@@ -11,7 +11,8 @@ from services.adapters.base import Channel, ProviderSpec
 from services.adapters.registry import BUILT_IN, Kind, merged, spec_for, specs
 
 DOCUMENTED = {
-    (Channel.EMAIL, "sendgrid"), (Channel.EMAIL, "mailgun"), (Channel.EMAIL, "ses"), (Channel.EMAIL, "smtp"), (Channel.EMAIL, "sandbox"),
+    (Channel.EMAIL, "sendgrid"), (Channel.EMAIL, "mailgun"), (Channel.EMAIL, "ses"), (Channel.EMAIL, "smtp"),
+    (Channel.EMAIL, "sandbox"),
     (Channel.SMS, "twilio"), (Channel.SMS, "termii"), (Channel.SMS, "sns"), (Channel.SMS, "sandbox"),
 }  # fmt: skip
 
@@ -53,11 +54,15 @@ class PlugIn:
 
 
 def a_kind(name: str) -> Kind:
-    spec = ProviderSpec(kind=name, channel=Channel.SMS, title="", description="", documentation_url="", config_schema={})
+    """A third party's kind of this name."""
+    spec = ProviderSpec(
+        kind=name, channel=Channel.SMS, title="", description="", documentation_url="", config_schema={}
+    )
     return Kind(spec=spec, make=BUILT_IN[0].make)
 
 
 def as_entry_points(*found: Any) -> list[EntryPoint]:
+    """Entry points that load these objects."""
     return [PlugIn(one) for one in found]  # type: ignore[misc]
 
 
@@ -68,7 +73,11 @@ def test_plug_in() -> None:
 
 @pytest.mark.parametrize(
     ("found", "text"),
-    [(a_kind("twilio"), "exists already"), ("not a kind", "is not a"), (ImportError("no acme"), "could not be loaded: no acme")],
+    [
+        (a_kind("twilio"), "exists already"),
+        ("not a kind", "is not a"),
+        (ImportError("no acme"), "could not be loaded: no acme"),
+    ],
 )
 def test_bad_plug_in(found: Any, text: str) -> None:
     """A plug-in that does not load, is no kind, or takes a taken word stops the start with one clear sentence."""

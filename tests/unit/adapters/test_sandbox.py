@@ -16,10 +16,12 @@ from services.chassis.clock import SystemClock
 
 
 def an_adapter() -> SandboxAdapter:
+    """An email sandbox."""
     return SandboxAdapter(email_sandbox.SPEC, email_sandbox.by_recipient, SystemClock())
 
 
 def a_call(to: str = "ada@example.com", *, timeout: float = 1.0, **config: Any) -> Call:
+    """A call to this recipient with these settings."""
     return Call(
         message_id="m1",
         attempt=1,
@@ -43,7 +45,9 @@ async def test_accepts_by_default() -> None:
 
 
 async def test_script_repeats() -> None:
-    """A script is played from its start again when it ends, each provider at its own pace, and anew after its settings change."""
+    """A script is played from its start again when it ends, each provider at its own pace, and anew after its
+    settings change.
+    """
     adapter, call = an_adapter(), a_call(script=["deferred", "accepted"])
     played = [(await adapter.send(call)).outcome for _ in range(3)]
     assert played == [Outcome.DEFERRED, Outcome.ACCEPTED, Outcome.DEFERRED]
@@ -63,7 +67,12 @@ async def test_objects() -> None:
     """A step may be an object with a delay, a wait, a reason and words of its own."""
     step = {"outcome": "deferred", "retryAfter": 600, "latencyMs": 1, "reason": "RATE_LIMITED", "text": "slow down"}
     result = await an_adapter().send(a_call(script=[step]))
-    assert (result.outcome, result.retry_after, result.reason, result.provider_text) == (Outcome.DEFERRED, 600, "RATE_LIMITED", "slow down")
+    assert (result.outcome, result.retry_after, result.reason, result.provider_text) == (
+        Outcome.DEFERRED,
+        600,
+        "RATE_LIMITED",
+        "slow down",
+    )
 
 
 @pytest.mark.parametrize("config", [{"script": ["timeout"]}, {"script": ["accepted"], "latencyMs": 500}])

@@ -11,8 +11,11 @@ from services.adapters.schema import is_host, normalise, settings_errors
 
 
 def a_spec(properties: dict[str, Any], **more: Any) -> ProviderSpec:
+    """A kind with these settings."""
     schema = {"type": "object", "additionalProperties": False, "properties": properties, **more}
-    return ProviderSpec(kind="k", channel=Channel.EMAIL, title="", description="", documentation_url="", config_schema=schema)
+    return ProviderSpec(
+        kind="k", channel=Channel.EMAIL, title="", description="", documentation_url="", config_schema=schema
+    )
 
 
 SPEC = a_spec(
@@ -70,24 +73,37 @@ def test_all_at_once() -> None:
 
 def test_did_you_mean() -> None:
     """A misspelt setting is told with the name that was meant."""
-    assert settings_errors(SPEC, {"apiKey": "k", "apikey": "k"}) == [("apikey", 'is not a known setting; did you mean "apiKey"?')]
+    assert settings_errors(SPEC, {"apiKey": "k", "apikey": "k"}) == [
+        ("apikey", 'is not a known setting; did you mean "apiKey"?')
+    ]
 
 
 def test_no_value_is_echoed() -> None:
     """Whatever is wrong with a value, the value itself is not in the message."""
-    bad = {"apiKey": ["sekrit"], "region": "sekrit", "port": "sekrit", "host": "se krit", "number": "sekrit", "auth": "sekrit"}
+    bad = {
+        "apiKey": ["sekrit"],
+        "region": "sekrit",
+        "port": "sekrit",
+        "host": "se krit",
+        "number": "sekrit",
+        "auth": "sekrit",
+    }
     found = settings_errors(SPEC, bad)
     assert {path for path, _ in found} == set(bad)
     assert "krit" not in " ".join(message for _, message in found)
 
 
-@pytest.mark.parametrize("host", ["smtp.example.com", "localhost", "127.0.0.1", "::1", "my_relay", "bücher.example", "a.b."])
+@pytest.mark.parametrize(
+    "host", ["smtp.example.com", "localhost", "127.0.0.1", "::1", "my_relay", "bücher.example", "a.b."]
+)
 def test_host(host: str) -> None:
     """A host is a name or an address."""
     assert is_host(host)
 
 
-@pytest.mark.parametrize("host", ["", "http://a.b", "a.b:25", "a/b", "a b", "-a.b", "a..b", "[::1]", "a@b", "x" * 64, "a\n"])
+@pytest.mark.parametrize(
+    "host", ["", "http://a.b", "a.b:25", "a/b", "a b", "-a.b", "a..b", "[::1]", "a@b", "x" * 64, "a\n"]
+)
 def test_no_host(host: str) -> None:
     """A host has no scheme, port, path or space."""
     assert not is_host(host)
@@ -127,7 +143,9 @@ def test_secret_paths() -> None:
 
 @pytest.mark.parametrize("spec", specs(), ids=lambda spec: f"{spec.channel}-{spec.kind}")
 def test_every_schema_can_draw_a_form(spec: ProviderSpec) -> None:
-    """Every kind's schema is valid, closed, and names, describes and exemplifies each setting; its examples are valid."""
+    """Every kind's schema is valid, closed, and names, describes and exemplifies each setting; its examples are
+    valid.
+    """
     Draft202012Validator.check_schema(spec.config_schema)
     assert spec.config_schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert spec.config_schema["additionalProperties"] is False
