@@ -40,7 +40,9 @@ class RunningGateway:
         self.port = server.port
 
     async def drain(self) -> None:
-        """Open streams are told to come back, open requests finish; returns when all have ended or the grace is over."""
+        """Open streams are told to come back, open requests finish; returns when all have ended or the grace is
+        over.
+        """
         self._stopping.set()
         await self._server.drain()
 
@@ -89,7 +91,9 @@ def codecs() -> list[Transcoder]:
 
 
 async def main(environ: Mapping[str, str]) -> int:
-    """`messagepipe gateway`: serves until SIGTERM or SIGINT, drains, and answers the exit code; what is wrong is one line each."""
+    """`messagepipe gateway`: serves until SIGTERM or SIGINT, drains, and answers the exit code; what is wrong is one
+    line each.
+    """
     try:
         settings = load(GatewaySettings, environ)
         configure(service="gateway", json=_as_json(settings.log_format), level=settings.log_level)

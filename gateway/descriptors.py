@@ -1,4 +1,6 @@
-"""Descriptors with their types pinned down: protobuf's stubs call every message type optional. Nothing of our own rules."""
+"""Descriptors with their types pinned down: protobuf's stubs call every message type optional. Nothing of our own
+rules.
+"""
 
 from typing import cast
 

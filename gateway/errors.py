@@ -1,7 +1,9 @@
-"""From a refusal to the HTTP answer: the one place that knows the error body. It decides nothing and raises nothing of its own.
+"""From a refusal to the HTTP answer: the one place that knows the error body. It decides nothing and raises nothing of
+its own.
 
-The body is {"statusCode", "error", "message", "code", "reason", "details"}: the first three are the documented names (`error` is
-HTTP's phrase), `code` is gRPC's word, `reason` the constant of error_reason.proto, `details` holds `violations` and `metadata`.
+The body is {"statusCode", "error", "message", "code", "reason", "details"}: the first three are the documented names
+(`error` is HTTP's phrase), `code` is gRPC's word, `reason` the constant of error_reason.proto, `details` holds
+`violations` and `metadata`.
 """
 
 import math
@@ -11,10 +13,11 @@ from http import HTTPStatus
 from typing import Any
 
 import grpc
-from google.rpc import status_pb2  # type: ignore[import-untyped]  # it ships no types
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # it ships no types
+from grpc_status import rpc_status
 
-from services.chassis.errors import FieldViolation, InvalidArgument, Kind, ServiceError, Unauthenticated
-from services.chassis.status import GRPC_CODE, HTTP_STATUS, from_rpc_error
+from services.chassis.errors import FieldViolation, Internal, InvalidArgument, Kind, ServiceError, Unauthenticated
+from services.chassis.status import DOMAIN, GRPC_CODE, HTTP_STATUS, from_rpc_error
 
 CLIENT_CLOSED = 499
 
@@ -76,31 +79,38 @@ def phrase(status: int) -> str:
 
 
 def of_service_error(error: ServiceError) -> Problem:
-    """One of our own errors, raised here or rebuilt from another service's status."""
+    """One of our own errors, raised here."""
     code = GRPC_CODE[error.code]
-    return _problem(error, code)
+    return Problem(
+        status=HTTP_STATUS[code],
+        code=code.name,
+        reason=error.reason,
+        message=error.message,
+        violations=error.violations,
+        metadata=error.metadata,
+        retry_after=error.retry_after,
+    )
 
 
 def of_rpc_error(error: grpc.aio.AioRpcError) -> Problem:
-    """What a service behind the gateway answered."""
-    rebuilt = from_rpc_error(error)
-    # Two codes have no kind of their own, so that the rebuilt error would come out under a neighbour's name.
-    keeps = error.code() in (grpc.StatusCode.ABORTED, grpc.StatusCode.OUT_OF_RANGE)
-    return _problem(rebuilt, error.code() if keeps else GRPC_CODE[rebuilt.code])
+    """What a service behind the gateway answered; of a failure without our ErrorInfo only the kind is told."""
+    status = _status_of(error)
+    if status is not None and (found := _ours(status)) is not None:
+        return found
+    return of_service_error(from_rpc_error(error))
 
 
 def of_status(status: status_pb2.Status) -> Problem:
     """A google.rpc.Status inside an answer, read exactly like one that ends a call."""
-    code = next((each for each in grpc.StatusCode if each.value[0] == status.code), grpc.StatusCode.UNKNOWN)
-    trailers = grpc.aio.Metadata(("grpc-status-details-bin", status.SerializeToString()))
-    return of_rpc_error(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailers, details=status.message))
+    return _ours(status) or of_service_error(Internal())
 
 
 def relative(problem: Problem, prefix: str, kept: Sequence[str]) -> Problem:
     """The problem with field paths as the caller's JSON body has them.
 
-    `prefix` is the JSON path of the field that the body fills ("" when the body is the request); `kept` are paths that the
-    URL filled, which keep their names: `provider.config.apiKey` → `config.apiKey`, but the path's `provider.id` stays.
+    `prefix` is the JSON path of the field that the body fills ("" when the body is the request); `kept` are paths that
+    the URL filled, which keep their names: `provider.config.apiKey` → `config.apiKey`, but the path's `provider.id`
+    stays.
     """
     if not prefix or not problem.violations:
         return problem
@@ -163,15 +173,31 @@ def _refusal(status: HTTPStatus, kind: Kind, reason: str, message: str) -> Refus
     return Refusal(Problem(status=status.value, code=kind.value, reason=reason, message=message))
 
 
-def _problem(error: ServiceError, code: grpc.StatusCode) -> Problem:
+def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
+    try:
+        # grpc_status wants a synchronous call object; an AioRpcError answers the same three questions.
+        status: status_pb2.Status | None = rpc_status.from_call(error)  # type: ignore[arg-type]
+    except ValueError:  # details that contradict the code
+        return None
+    return status
+
+
+def _ours(status: status_pb2.Status) -> Problem | None:
+    """The problem a status of one of our services tells, None for a status of anybody else."""
+    info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    kinds = (info, bad, retry)
+    found = {kind.DESCRIPTOR.full_name for kind in kinds for packed in status.details if packed.Unpack(kind)}
+    code = next((each for each in grpc.StatusCode if each.value[0] == status.code), grpc.StatusCode.UNKNOWN)
+    if info.domain != DOMAIN or code is grpc.StatusCode.OK:
+        return None
     return Problem(
         status=HTTP_STATUS[code],
         code=code.name,
-        reason=error.reason,
-        message=error.message,
-        violations=error.violations,
-        metadata=error.metadata,
-        retry_after=error.retry_after,
+        reason=info.reason,
+        message=status.message,
+        violations=tuple(FieldViolation(each.field, each.description) for each in bad.field_violations),
+        metadata=dict(info.metadata),
+        retry_after=retry.retry_delay.ToNanoseconds() / 1e9 if retry.DESCRIPTOR.full_name in found else None,
     )
 
 

@@ -1,4 +1,6 @@
-"""One HTTP request and its answer over ASGI: bodies within limits, callers that go away, answers in pieces. It knows no route."""
+"""One HTTP request and its answer over ASGI: bodies within limits, callers that go away, answers in pieces. It knows no
+route.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
@@ -70,8 +72,10 @@ class Exchange:
             raise InvalidArgument(f"The query has more than {MAX_QUERY_PARAMETERS} parameters.") from None
 
     @asynccontextmanager
-    async def json_body(self, limit: int, budget: BodyBudget) -> AsyncIterator[bytes]:
-        """The JSON body, b"" for none. Refused before it is read where its headers suffice, and in its middle otherwise."""
+    async def json_body(self, limit: int, budget: BodyBudget, seconds: float = BODY_SECONDS) -> AsyncIterator[bytes]:
+        """The JSON body, b"" for none. Refused before it is read where its headers suffice, and in its middle
+        otherwise.
+        """
         if "transfer-encoding" in self.headers and "content-length" in self.headers:
             raise errors.ambiguous_length()
         if self.has_body:
@@ -81,7 +85,7 @@ class Exchange:
         taken = 0
         try:
             body = bytearray()
-            async for piece in self._pieces():
+            async for piece in self._pieces(seconds):
                 if taken + len(piece) > limit:
                     raise errors.too_large(limit)
                 budget.take(len(piece))
@@ -137,15 +141,15 @@ class Exchange:
         """The end of the body."""
         await self._send({"type": "http.response.body", "body": b""})
 
-    async def _pieces(self) -> AsyncIterator[bytes]:
+    async def _pieces(self, seconds: float) -> AsyncIterator[bytes]:
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout(seconds):
                 while not self._body_read:
                     message = await self._next()
                     self._body_read = not message.get("more_body", False)
                     yield message.get("body", b"")
         except TimeoutError:
-            raise errors.body_too_slow(BODY_SECONDS) from None
+            raise errors.body_too_slow(seconds) from None
 
     async def _next(self) -> Message:
         message = await self._receive()

@@ -1,4 +1,6 @@
-"""What happens to one request: route, token, body, call, answer. The order is the policy: what is cheap to refuse comes first."""
+"""What happens to one request: route, token, body, call, answer. The order is the policy: what is cheap to refuse comes
+first.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -46,7 +48,9 @@ class Page:
 
 @dataclass(slots=True, kw_only=True)
 class Endpoint:
-    """A route with everything that can be prepared before a request: `create` only where `Prefer: respond-async` is known."""
+    """A route with everything that can be prepared before a request: `create` only where `Prefer: respond-async` is
+    known.
+    """
 
     route: Route
     codec: Transcoder
@@ -68,7 +72,9 @@ def endpoint_of(route: Route, upstream: Upstream, body_limit: int) -> Endpoint:
 
 
 class Front:
-    """The ASGI application. It owns nothing: channels, verifier and clock are handed in; `stopping` ends open streams."""
+    """The ASGI application. It owns nothing: channels, verifier and clock are handed in; `stopping` ends open
+    streams.
+    """
 
     def __init__(
         self,
@@ -116,7 +122,7 @@ class Front:
                 await self._call(exchange, target, variables, request_id)
         except ClientGone:
             raise
-        except Exception as error:  # noqa: BLE001 - the last stop: the caller gets the fixed sentence, the log the cause
+        except Exception as error:  # noqa: BLE001 - the last stop: the caller gets a sentence, the log the cause
             await self._refuse(exchange, _problem(error, request_id, codec), request_id)
         return name
 

@@ -35,7 +35,9 @@ def request_id(headers: Headers) -> str:
 
 
 def bearer(headers: Headers) -> str:
-    """The token of the one Authorization header, "" without one; Unauthenticated for another scheme, two, or only an API key."""
+    """The token of the one Authorization header, "" without one; Unauthenticated for another scheme, two, or only an
+    API key.
+    """
     values = headers.getlist("authorization")
     if not values:
         if "x-api-key" in headers:
@@ -48,7 +50,9 @@ def bearer(headers: Headers) -> str:
 
 
 def metadata(headers: Headers, token: str, request: str) -> tuple[tuple[str, str], ...]:
-    """What a service behind the gateway is told: the token, the request id and the trace (W3C Trace Context), nothing else."""
+    """What a service behind the gateway is told: the token, the request id and the trace (W3C Trace Context), nothing
+    else.
+    """
     told = [("authorization", f"Bearer {token}"), (REQUEST_ID, request)]
     trace = headers.get("traceparent", "")
     if _TRACEPARENT.fullmatch(trace):
@@ -71,7 +75,9 @@ def timeout(headers: Headers, default: float | None) -> float | None:
 
 
 def wants_json(headers: Headers) -> bool:
-    """Whether a stream is wanted as one JSON document: application/json is accepted and text/event-stream is not named."""
+    """Whether a stream is wanted as one JSON document: application/json is accepted and text/event-stream is not
+    named.
+    """
     accept = headers.get("accept", "").lower()
     return "application/json" in accept and "text/event-stream" not in accept
 

@@ -25,7 +25,9 @@ class TemplateError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variable:
-    """A request field that the segments `start` up to, not including, `end` fill; `end` None is the rest of the path."""
+    """A request field that the segments `start` up to, not including, `end` fill; `end` None is the rest of the
+    path.
+    """
 
     path: tuple[str, ...]
     start: int

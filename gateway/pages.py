@@ -1,4 +1,6 @@
-"""What is served without a token: /healthz, /readyz, /openapi.json, /docs and the way there. No route of the contract."""
+"""What is served without a token: /healthz, /readyz, /openapi.json, /docs and the way there. No route of the
+contract.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping

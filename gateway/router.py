@@ -21,7 +21,9 @@ class _Node(Generic[T]):
 
 
 class Router(Generic[T]):
-    """A trie over path segments. Where several templates match, literals win over `*`, `*` over `**`, from left to right."""
+    """A trie over path segments. Where several templates match, literals win over `*`, `*` over `**`, from left to
+    right.
+    """
 
     def __init__(self, routes: Iterable[tuple[str, Template, T]]) -> None:
         self._root: _Node[T] = _Node()

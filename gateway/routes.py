@@ -1,7 +1,8 @@
 """The routes of the gateway, read from the descriptors of the services: not written down anywhere else. Pure.
 
-A method's routes are its `google.api.http` rule with the additional bindings, and its (messagepipe.http.v1.binding)s, which can
-also set constants and lift members of the body. A contract that makes no sense is refused at start with every reason.
+A method's routes are its `google.api.http` rule with the additional bindings, and its (messagepipe.http.v1.binding)s,
+which can also set constants and lift members of the body. A contract that makes no sense is refused at start with every
+reason.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -101,23 +102,39 @@ def _routes_of_method(rpc: MethodDescriptor, problems: list[str]) -> Iterator[Ro
     for each in rules:
         kind = each.WhichOneof("pattern") or ""
         text = getattr(each, kind) if kind and kind != "custom" else ""
-        yield from _made(rpc, problems, kind.upper(), text, each.body, status, each.response_body, binding=None)
+        yield from _made(
+            rpc,
+            problems,
+            method=kind.upper(),
+            path=text,
+            body=each.body,
+            status=status,
+            response_body=each.response_body,
+        )
     for binding in options.Extensions[binding_pb2.binding]:
         status = binding.success_status or 200
-        method, path = binding.method, binding.path
-        yield from _made(rpc, problems, method, path, binding.body, status, binding.response_body, binding=binding)
+        yield from _made(
+            rpc,
+            problems,
+            method=binding.method,
+            path=binding.path,
+            body=binding.body,
+            status=status,
+            response_body=binding.response_body,
+            binding=binding,
+        )
 
 
 def _made(
     rpc: MethodDescriptor,
     problems: list[str],
+    *,
     method: str,
     path: str,
     body: str,
     status: int,
     response_body: str,
-    *,
-    binding: binding_pb2.Binding | None,
+    binding: binding_pb2.Binding | None = None,
 ) -> Iterator[Route]:
     try:
         template = http_rule.parse(path)

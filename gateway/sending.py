@@ -1,10 +1,11 @@
-"""What is special about sending and stands in no descriptor: how long it may take, what may be claimed, and not waiting for it.
+"""What is special about sending and stands in no descriptor: how long it may take, what may be claimed, and not waiting
+for it.
 
 Three rules, each in one place:
 - SendMessage and SendBulkMessages wait for an outcome, up to 300 s; every other single answer is due within 30 s.
 - A SendMessage whose state is UNKNOWN answers 202, not 200: a provider may have taken the message, nobody can claim it.
-- `Prefer: respond-async` on SendMessage accepts the message (CreateMessage) and answers 202 at once with its id. Bulk sending
-  waits all the same, as RFC 7240 §2 lets a server choose.
+- `Prefer: respond-async` on SendMessage accepts the message (CreateMessage) and answers 202 at once with its id. Bulk
+  sending waits all the same, as RFC 7240 §2 lets a server choose.
 """
 
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,7 @@
 """The HTTP server: uvicorn with h11, opened on a port and drained. It has never heard of a route.
 
-uvicorn sets no limit on how slowly a caller may send a request's head or read an answer, so that two thousand idle sockets
-would stay for ever (slowloris). The protocol below closes both; slow bodies are exchange.py's.
+uvicorn sets no limit on how slowly a caller may send a request's head or read an answer, so that two thousand idle
+sockets would stay for ever (slowloris). The protocol below closes both; slow bodies are exchange.py's.
 """
 
 import asyncio
@@ -26,13 +26,15 @@ BACKLOG = 2048
 class GuardedProtocol(H11Protocol):
     """One connection; cut when a head takes over 10 s to arrive or the caller reads nothing for 60 s."""
 
+    head_seconds: float = HEAD_SECONDS
+    read_seconds: float = READ_SECONDS
     _head_timer: asyncio.TimerHandle | None = None
     _read_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Starts the wait for the first head."""
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, transport.abort)
+        self._head_timer = self.loop.call_later(self.head_seconds, transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Ends the wait when the head is complete; begins one when a part of the next head came."""
@@ -40,12 +42,12 @@ class GuardedProtocol(H11Protocol):
         if self.conn.their_state is not h11.IDLE:
             self._head_timer = _cancelled(self._head_timer)
         elif self._head_timer is None and self.timeout_keep_alive_task is None and not self.transport.is_closing():
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+            self._head_timer = self.loop.call_later(self.head_seconds, self.transport.abort)
 
     def pause_writing(self) -> None:
         """The caller does not read: it gets a minute."""
         super().pause_writing()
-        self._read_timer = self.loop.call_later(READ_SECONDS, self.transport.abort)
+        self._read_timer = self.loop.call_later(self.read_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         """The caller reads again."""
@@ -74,12 +76,14 @@ class HttpServer:
 
 
 @asynccontextmanager
-async def serve_http(app: ASGIApp, *, host: str, port: int, grace: float) -> AsyncIterator[HttpServer]:
+async def serve_http(
+    app: ASGIApp, *, host: str, port: int, grace: float, protocol: type[GuardedProtocol] = GuardedProtocol
+) -> AsyncIterator[HttpServer]:
     """`app` on a port for the length of the block; PortBusy, one line, when it can not listen there."""
     sockets = [_listen(host, port)]
     config = uvicorn.Config(
         app,
-        http=GuardedProtocol,
+        http=protocol,
         ws="none",
         lifespan="off",
         interface="asgi3",

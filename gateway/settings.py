@@ -37,5 +37,7 @@ class GatewaySettings:
 
     @property
     def message_body_limit(self) -> int:
-        """Bytes of JSON that a route of messages takes: attachments travel as base64, a third longer, plus 1 MiB for the rest."""
+        """Bytes of JSON that a route of messages takes: attachments travel as base64, a third longer, plus 1 MiB for
+        the rest.
+        """
         return self.max_message_bytes * 4 // 3 + MIB

@@ -1,11 +1,13 @@
 """Server streams as HTTP: Server-Sent Events (WHATWG HTML §9.2), or one JSON document of what there is so far.
 
-An event is `id:` the sequence or resume token, `event:` the word of the oneof such as `attempt_started`, `data:` the event as
-JSON. After `Last-Event-ID` the stream goes on where it broke off; a stream with nothing left to say then answers 204, which
-tells a browser to stop asking. An RPC that fails after the stream began ends it with an `error` event that carries the error body.
+An event is `id:` the sequence or resume token, `event:` the word of the oneof such as `attempt_started`, `data:` the
+event as JSON. After `Last-Event-ID` the stream goes on where it broke off; a stream with nothing left to say then
+answers 204, which tells a browser to stop asking. An RPC that fails after the stream began ends it with an `error`
+event that carries the error body.
 
-As JSON (`Accept: application/json`): `{"events": […], "lastEventId": "…"}`. A watch has no mode "so far", so a GET collects until
-the RPC ends or nothing new came for 200 ms (1 s before the first event); a POST collects to the end of the dispatch.
+As JSON (`Accept: application/json`): `{"events": […], "lastEventId": "…"}`. A watch has no mode "so far", so a GET
+collects until the RPC ends or nothing new came for 200 ms (1 s before the first event); a POST collects to the end of
+the dispatch.
 """
 
 import asyncio
@@ -72,7 +74,9 @@ def shape_of(rpc: MethodDescriptor) -> Shape:
 
 
 def resume(request: Message, shape: Shape, headers: Headers) -> bool:
-    """Puts Last-Event-ID into the request, over what the query said; answers whether this takes up an earlier stream."""
+    """Puts Last-Event-ID into the request, over what the query said; answers whether this takes up an earlier
+    stream.
+    """
     last = headers.get("last-event-id")
     if not shape.resume or last is None or last == "":
         return bool(shape.resume and getattr(request, shape.resume))

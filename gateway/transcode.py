@@ -1,7 +1,7 @@
 """One route's translation: URL and JSON to the request message, the answer to JSON. No I/O; built once per route.
 
-A request is filled in this order, each later part checked against the earlier ones: the JSON body, the path, the query, the
-constants, the update mask. A caller may repeat what the path or a constant says, but not contradict it.
+A request is filled in this order, each later part checked against the earlier ones: the JSON body, the path, the query,
+the constants, the update mask. A caller may repeat what the path or a constant says, but not contradict it.
 """
 
 from collections.abc import Mapping
@@ -123,7 +123,9 @@ class Transcoder:
             violations.add(self.shown(slot.name), "is not what the path says; leave it out")
 
     def _fill_mask(self, message: Message, members: list[str], asked: set[FieldPath]) -> None:
-        """The members of the body become the update mask, without what can not change anyway: ids, constants, outputs."""
+        """The members of the body become the update mask, without what can not change anyway: ids, constants,
+        outputs.
+        """
         name = self.route.mask_field
         if name is None or (name,) in asked:
             return

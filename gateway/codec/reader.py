@@ -1,7 +1,8 @@
 """JSON values into a message, telling everything that is wrong at once: ProtoJSON, but strict. Not the reading of text.
 
-json_format stops at the first error, takes duplicate names in silence and passes over out-of-range enums; a person who fills
-a form wants every mistake with its path. Fields go by their JSON name or by their name in the proto. null means "not set".
+json_format stops at the first error, takes duplicate names in silence and passes over out-of-range enums; a person who
+fills a form wants every mistake with its path. Fields go by their JSON name or by their name in the proto. null means
+"not set".
 """
 
 from collections.abc import Callable
@@ -24,7 +25,9 @@ FieldReader = Callable[[Message, Any, str, "Violations"], None]
 
 
 class Violations:
-    """Everything wrong so far; after 100 the rest is only counted, so that a hostile body can not make a huge answer."""
+    """Everything wrong so far; after 100 the rest is only counted, so that a hostile body can not make a huge
+    answer.
+    """
 
     def __init__(self) -> None:
         self._kept: list[FieldViolation] = []

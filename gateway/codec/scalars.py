@@ -1,7 +1,7 @@
 """One JSON value, or one text of a URL, to one scalar of a message, by the rules of ProtoJSON. No walk over messages.
 
-A reader takes the value and answers what the field is set to; `Wrong` says what is wrong in words that follow a field's path.
-Source: protobuf.dev/programming-guides/json.
+A reader takes the value and answers what the field is set to; `Wrong` says what is wrong in words that follow a field's
+path. Source: protobuf.dev/programming-guides/json.
 """
 
 import base64

@@ -1,4 +1,6 @@
-"""One scalar field of a request that a path, a query or a constant fills. No JSON bodies here; those are reader.py's."""
+"""One scalar field of a request that a path, a query or a constant fills. No JSON bodies here; those are
+reader.py's.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,6 @@
-"""The well-known types that have a JSON form of their own (ProtoJSON): in both directions, one entry each. No walk over fields."""
+"""The well-known types that have a JSON form of their own (ProtoJSON): in both directions, one entry each. No walk over
+fields.
+"""
 
 import json
 import math
@@ -81,7 +83,9 @@ def read_list(into: struct_pb2.ListValue, value: Any, path: str, report: Report)
 
 
 def read_value(into: struct_pb2.Value, value: Any, path: str, report: Report) -> None:
-    """Any JSON value. Numbers are doubles: beyond 2^53 whole ones lose digits, and what no double can hold is refused."""
+    """Any JSON value. Numbers are doubles: beyond 2^53 whole ones lose digits, and what no double can hold is
+    refused.
+    """
     try:
         if value is None:
             into.null_value = struct_pb2.NULL_VALUE
@@ -99,7 +103,7 @@ def read_value(into: struct_pb2.Value, value: Any, path: str, report: Report) ->
         report(path, str(wrong))
 
 
-def _double(value: int | float) -> float:
+def _double(value: float) -> float:
     try:
         number = float(value)
     except OverflowError:

@@ -1,8 +1,9 @@
 """A message as JSON values: ProtoJSON with bare enum words. Not the writing of text, and not the reading of it.
 
-What is printed: every plain scalar, enum, list and map, also with its default (`"enabled": false`, `[]`, `""`), so that clients
-find the same members in every answer. What is left out when it is not set: messages, members of a oneof, and fields that
-the proto marks `optional`. 64-bit integers are strings, as ProtoJSON has it, because JavaScript would round them.
+What is printed: every plain scalar, enum, list and map, also with its default (`"enabled": false`, `[]`, `""`), so that
+clients find the same members in every answer. What is left out when it is not set: messages, members of a oneof, and
+fields that the proto marks `optional`. 64-bit integers are strings, as ProtoJSON has it, because JavaScript would round
+them.
 """
 
 import base64

@@ -14,8 +14,8 @@ from gateway.routes import WHOLE, Route, field_at
 from gateway.transcode import Transcoder, behaviors
 
 ABOUT = (
-    "Email and SMS through your own provider accounts, in priority order, with failover you can watch. JSON is ProtoJSON with "
-    "bare enum words; 64-bit integers are strings in answers and strings or numbers in requests. Unknown members, "
+    "Email and SMS through your own provider accounts, in priority order, with failover you can watch. JSON is "
+    "ProtoJSON with bare enum words; 64-bit integers are strings in answers and strings or numbers in requests. Unknown members, "
     "wrong types and unknown query parameters answer 400 with every violation at once."
 )
 

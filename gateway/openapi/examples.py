@@ -1,4 +1,6 @@
-"""One request and one answer for each documented route, shown in /openapi.json and /docs. The tests send every one of them."""
+"""One request and one answer for each documented route, shown in /openapi.json and /docs. The tests send every one of
+them.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

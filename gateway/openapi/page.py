@@ -1,4 +1,4 @@
-"""The documentation page, made once from the OpenAPI document: one HTML text without scripts and without anything from elsewhere."""
+"""The documentation page, made once from the OpenAPI document: one HTML text, no scripts, nothing from elsewhere."""
 
 import base64
 import hashlib
@@ -20,16 +20,20 @@ h1 { font-size: 2rem; margin: 0; letter-spacing: -.02em; } h2 { margin: 3rem 0 .
 p { margin: .5rem 0; } .soft { color: var(--soft); } a { color: var(--get); }
 nav { display: flex; flex-wrap: wrap; gap: .5rem 1.25rem; margin: 1.25rem 0; }
 code, pre { font: .875em/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
-pre { background: var(--paper); border: 1px solid var(--line); border-radius: .5rem; padding: .75rem 1rem; overflow-x: auto; }
+pre { background: var(--paper); border: 1px solid var(--line); border-radius: .5rem; padding: .75rem 1rem;
+  overflow-x: auto; }
 details { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; margin: .5rem 0; }
-summary { display: flex; flex-wrap: wrap; gap: .25rem .75rem; align-items: baseline; padding: .65rem 1rem; cursor: pointer; }
+summary { display: flex; flex-wrap: wrap; gap: .25rem .75rem; align-items: baseline; padding: .65rem 1rem;
+  cursor: pointer; }
 summary:focus-visible { outline: 2px solid var(--get); outline-offset: 2px; border-radius: .6rem; }
 summary code { font-weight: 600; overflow-wrap: anywhere; } details > div { padding: 0 1rem 1rem; }
 .verb { font: 700 .75rem ui-monospace, monospace; min-width: 3.6rem; } .get { color: var(--get); }
-.post { color: var(--post); } .put { color: var(--put); } .patch { color: var(--patch); } .delete { color: var(--delete); }
+.post { color: var(--post); } .put { color: var(--put); } .patch { color: var(--patch); }
+.delete { color: var(--delete); }
 h3 { font-size: .8rem; text-transform: uppercase; letter-spacing: .06em; color: var(--soft); margin: 1.25rem 0 .35rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .92rem; }
-td { border-top: 1px solid var(--line); padding: .4rem .75rem .4rem 0; vertical-align: top; } td:first-child { white-space: nowrap; }
+td { border-top: 1px solid var(--line); padding: .4rem .75rem .4rem 0; vertical-align: top; }
+td:first-child { white-space: nowrap; }
 """
 
 # The page may show its own style and nothing else: no script, no image, no network.
@@ -39,6 +43,10 @@ CONTENT_SECURITY_POLICY = (
     + "'"
 )
 
+_HOW_TO_CALL = (
+    '<p class="soft">Send <code>Authorization: Bearer &lt;token&gt;</code> with every call. '
+    'The same in machine words: <a href="/openapi.json">/openapi.json</a>.</p>'
+)
 _CODE = re.compile(r"`([^`]+)`")
 
 
@@ -54,8 +62,7 @@ def rendered(document: Mapping[str, Any]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(info['title'])} API</title><style>{STYLE}</style></head><body><main>",
         f"<h1>{escape(info['title'])} API</h1>{_text(info['description'])}",
-        '<p class="soft">Send <code>Authorization: Bearer &lt;token&gt;</code> with every call. '
-        'The same in machine words: <a href="/openapi.json">/openapi.json</a>.</p>',
+        _HOW_TO_CALL,
         f"<nav>{links}</nav>",
     ]
     for tag in document["tags"]:

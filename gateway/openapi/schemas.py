@@ -1,4 +1,6 @@
-"""Message types as JSON Schema 2020-12 components, the way the codec reads and writes them. No paths and no operations."""
+"""Message types as JSON Schema 2020-12 components, the way the codec reads and writes them. No paths and no
+operations.
+"""
 
 import json
 from collections.abc import Mapping
@@ -117,7 +119,8 @@ class Schemas:
     def _enum(self, enum: EnumDescriptor) -> Schema:
         name = _name(enum)
         words = bare_words(enum)
-        values = [f"- `{words[value.number]}`: {comments().get(f'{enum.full_name}.{value.name}', '')}" for value in enum.values]
+        told = {value.number: comments().get(f"{enum.full_name}.{value.name}", "") for value in enum.values}
+        values = [f"- `{words[number]}`: {text}" for number, text in told.items()]
         described = "\n".join([comments().get(enum.full_name, ""), "", *values])
         self.components[name] = {
             "type": "string",

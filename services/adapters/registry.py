@@ -6,7 +6,7 @@ A third party ships an entry point of group `messagepipe.providers` whose object
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 
@@ -21,6 +21,18 @@ from services.adapters.sms import sns, termii, twilio
 from services.chassis.clock import Clock
 
 ENTRY_POINT_GROUP = "messagepipe.providers"
+
+COMMON_SETTINGS: Mapping[str, object] = {
+    "timeoutSeconds": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "maximum": 600,
+        "default": 10,
+        "title": "Time limit",
+        "description": "How long one call may take, in seconds; never more than the message's deadline leaves.",
+        "examples": [10],
+    },
+}
 
 Factory = Callable[[Egress, Clock], Adapter]
 
@@ -95,7 +107,13 @@ def merged(built_in: Iterable[Kind], plug_ins: Iterable[EntryPoint]) -> Mapping[
                 f"the provider plug-in {plug_in.name!r} names kind {key[1]!r}, which exists already for {key[0]}"
             )
         kinds[key] = kind
-    return kinds
+    return {key: replace(kind, spec=_with_common_settings(kind.spec)) for key, kind in kinds.items()}
+
+
+def _with_common_settings(spec: ProviderSpec) -> ProviderSpec:
+    """The spec with the settings that every kind has, because the dispatcher and not the adapter acts on them."""
+    schema = {**spec.config_schema, "properties": {**spec.config_schema.get("properties", {}), **COMMON_SETTINGS}}
+    return replace(spec, config_schema=schema)
 
 
 @lru_cache(maxsize=1)

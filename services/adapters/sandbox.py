@@ -72,7 +72,8 @@ SCHEMA: Mapping[str, Any] = {
             "maxItems": 1000,
             "title": "Script",
             "description": (
-                "One outcome per attempt, repeated from the start when it ends; empty means accepted. `timeout` says so after the call's "
+                "One outcome per attempt, repeated from the start when it ends; empty means accepted. "
+                "`timeout` says so after the call's "
                 "time is up, `hang` never answers, `raise` breaks the adapter's promise not to raise."
             ),
             "examples": [["deferred", "accepted"], [{"outcome": "deferred", "retryAfter": 600, "latencyMs": 50}]],

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -67,15 +67,12 @@ class Store:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
-        connection = self._engine.connect()
-        try:
-            await connection.start()
-        except DBAPIError as error:  # while connecting, whatever is wrong is wrong with the way there
-            raise _unavailable(error) from error
-        try:
+        async with AsyncExitStack() as stack:
+            try:
+                connection = await stack.enter_async_context(self._engine.connect())
+            except DBAPIError as error:  # while connecting, whatever is wrong is wrong with the way there
+                raise _unavailable(error) from error
             yield connection
-        finally:
-            await connection.close()
 
 
 def is_passing(error: BaseException) -> bool:

@@ -11,6 +11,8 @@ from services.adapters.base import Channel
 from services.adapters.outcome import Outcome
 from tests.fakes.vendor import Reply
 
+HOTEL_NETWORK = Reply(status=200, body=b"<html>welcome to the hotel network</html>")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
@@ -28,7 +30,7 @@ class Dialect:
     bad_credentials: Reply
     bad_recipient: Reply
     # A 2xx nobody can read: accepted without an id, unless providers.md says otherwise for this kind.
-    unreadable: Reply = Reply(status=200, body=b"<html>welcome to the hotel network</html>")
+    unreadable: Reply = HOTEL_NETWORK
     unreadable_means: Outcome = Outcome.ACCEPTED
     obeys_retry_after: bool = True
 

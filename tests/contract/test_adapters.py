@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 import structlog
@@ -17,7 +18,7 @@ from services.adapters.registry import build_adapters, spec_for
 from services.adapters.schema import settings_errors
 from services.chassis.clock import SystemClock
 from tests.contract.dialects import DIALECTS, Dialect
-from tests.fakes.vendor import Reply, Rude, VendorServer, refusing_port
+from tests.fakes.vendor import Received, Reply, Rude, VendorServer, refusing_port
 
 LOOPBACK = Egress(allow=parse_networks(("127.0.0.0/8",)))
 
@@ -25,7 +26,8 @@ LOOPBACK = Egress(allow=parse_networks(("127.0.0.0/8",)))
 @pytest.fixture(params=DIALECTS, ids=lambda dialect: dialect.kind)
 def dialect(request: pytest.FixtureRequest) -> Dialect:
     """Each HTTP kind's words."""
-    return request.param
+    found: Dialect = request.param
+    return found
 
 
 @pytest.fixture
@@ -89,7 +91,8 @@ async def test_accepted(dialect: Dialect, adapter: Adapter, vendor: VendorServer
     assert [received.method for received in vendor.received] == ["POST"]
 
 
-RETRY_FORMS = {
+# How the delay is told, and the seconds it must be understood as: at least, at most.
+RETRY_FORMS: dict[str, tuple[Callable[[], dict[str, str]], float | None, float]] = {
     "seconds": (lambda: {"retry-after": "37"}, 36, 37),
     "http-date": (
         lambda: {"retry-after": format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)},
@@ -98,8 +101,8 @@ RETRY_FORMS = {
     ),
     "past-date": (lambda: {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0, 0),
     "reset-time": (lambda: {"x-ratelimit-reset": str(int(datetime.now(UTC).timestamp()) + 90)}, 85, 90),
-    "nonsense": (lambda: {"retry-after": "soon"}, None, None),
-    "nothing": (dict, None, None),
+    "nonsense": (lambda: {"retry-after": "soon"}, None, 0),
+    "nothing": (dict, None, 0),
 }
 
 
@@ -232,9 +235,10 @@ async def test_no_secret_is_seen_again(
 ) -> None:
     """No credential appears in a result, a repr or a log, even when the provider quotes our request back."""
     caplog.set_level(logging.DEBUG)
-    echo = lambda received: Reply(
-        status=418, body=repr(received.headers).encode() + b" " + " ".join(dialect.secrets).encode()
-    )  # noqa: E731
+
+    def echo(received: Received) -> Reply:
+        return Reply(status=418, body=repr(received.headers).encode() + b" " + " ".join(dialect.secrets).encode())
+
     vendor.default = echo
     call = a_call(dialect, vendor.url)
     with structlog.testing.capture_logs() as logs:
@@ -253,13 +257,12 @@ async def test_no_recipient_in_a_log(dialect: Dialect, adapter: Adapter, vendor:
     assert not [word for word in ("ada@example.com", "+14155550100", "Hi") if word in repr(logs)]
 
 
+@pytest.mark.parametrize("dialect", [d for d in DIALECTS if d.channel is Channel.EMAIL], ids=lambda d: d.kind)
 @pytest.mark.parametrize("poison", ["\r\n", "\n", "\r", "\x00", "\x0b", "\x0c", "\u0085", "\u2028"])
 async def test_header_injection(dialect: Dialect, adapter: Adapter, vendor: VendorServer, poison: str) -> None:
     """A line break in anything that becomes a header never reaches the provider."""
-    if dialect.channel is not Channel.EMAIL:
-        pytest.skip("an SMS has no headers")
     text = f"Hi{poison}Bcc: eve@example.com"
-    calls: list[dict[str, object]] = [
+    calls: list[dict[str, Any]] = [
         {"subject": text},
         {"headers": (("X-Campaign", text),)},
         {"headers": ((f"X-{text}", "x"),)},

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from email import message_from_bytes, policy
+from typing import Any
 
 import pytest
 import structlog
@@ -129,7 +130,7 @@ async def test_certificate_nobody_signed(adapter: Adapter) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"auth": AUTH}, {"requireTls": True}])
-async def test_stripped_starttls(adapter: Adapter, settings: dict[str, object]) -> None:
+async def test_stripped_starttls(adapter: Adapter, settings: Any) -> None:
     """When STARTTLS is not offered, or was stripped on the way, credentials and mail stay here."""
     server = ScriptedMailServer(extensions=("AUTH PLAIN LOGIN",))
     async with scripted(server) as port:

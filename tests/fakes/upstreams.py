@@ -1,7 +1,8 @@
-"""Stand-ins for ConfigService and DispatchService: real grpc.aio servers that answer what a test tells them and remember what came.
+"""Stand-ins for ConfigService and DispatchService: real grpc.aio servers that answer what a test tells them and
+remember what came.
 
-They check tokens and turn errors into statuses with the chassis's own interceptor, as the real services do. They know no rule
-of either service: an RPC that nobody gave an answer is UNIMPLEMENTED.
+They check tokens and turn errors into statuses with the chassis's own interceptor, as the real services do. They know
+no rule of either service: an RPC that nobody gave an answer is UNIMPLEMENTED.
 """
 
 import asyncio
@@ -44,7 +45,9 @@ class Pause:
 
 @dataclass(slots=True)
 class Upstream:
-    """What one stand-in answers and has been asked. An answer is a message, an error to raise, or a list of these to stream."""
+    """What one stand-in answers and has been asked. An answer is a message, an error to raise, or a list of these to
+    stream.
+    """
 
     service: ServiceDescriptor
     answers: dict[str, Any] = field(default_factory=dict)

@@ -9,7 +9,7 @@ SPEC = ProviderSpec(
     kind="sandbox",
     channel=Channel.EMAIL,
     title="Sandbox (email)",
-    description=f"Plays scripted outcomes and keeps what it took. Recipients such as deferred@{DOMAIN} stand for an outcome.",
+    description=f"Plays scripted outcomes and keeps what it took. Recipients like deferred@{DOMAIN} stand for one.",
     documentation_url="",
     capabilities=Capabilities(
         attachments=True, inline_attachments=True, cc_bcc=True, custom_headers=True, tags=True, metadata=True

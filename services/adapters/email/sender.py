@@ -30,7 +30,10 @@ SENDER_SETTINGS: Mapping[str, Any] = {
 SENDER_MISSING = Result(
     outcome=Outcome.UNFIT,
     reason=Reason.SENDER_MISSING,
-    provider_text="The message has no sender: set `from` on the message, the project's sender (/email-config), or `fromEmail` of this provider.",
+    provider_text=(
+        "The message has no sender: set `from` on the message, the project's sender (/email-config), "
+        "or `fromEmail` of this provider."
+    ),
 )
 
 

@@ -10,7 +10,7 @@ SPEC = ProviderSpec(
     kind="sandbox",
     channel=Channel.SMS,
     title="Sandbox (SMS)",
-    description="Plays scripted outcomes and keeps what it took. Recipients +15005550001 to +15005550009 stand for an outcome.",
+    description="Plays scripted outcomes and keeps what it took. Recipients +15005550001 to …09 stand for one.",
     documentation_url="",
     capabilities=Capabilities(metadata=True),
     config_schema=SCHEMA,

@@ -77,7 +77,7 @@ SPEC = ProviderSpec(
             "fromNumber": {
                 "type": "string",
                 "pattern": r"^(\+[1-9][0-9]{6,14}|[0-9]{3,8}|(?=.*[A-Za-z])[A-Za-z0-9 +&_-]{1,11})$",
-                "errorMessage": "must be an E.164 number, a short code, or an alphanumeric sender of up to 11 characters",
+                "errorMessage": "must be an E.164 number, a short code, or a word of up to 11 characters",
                 "title": "Sender",
                 "description": "E.164 number, short code or alphanumeric sender; used when the message names none.",
                 "examples": ["+15005550006"],
@@ -156,7 +156,7 @@ def build(call: Call) -> httpx.Request | Result:
         raise TypeError("twilio sends SMS only")
     form = {"To": content.to, "Body": content.text, **_sender(call)}
     if "From" not in form and "MessagingServiceSid" not in form:
-        text = "The message has no sender: set it on the message, the project (/sms-config), or `fromNumber` of this provider."
+        text = "No sender: set it on the message, the project (/sms-config), or `fromNumber` of this provider."
         return Result(outcome=Outcome.UNFIT, reason=Reason.SENDER_MISSING, provider_text=text)
     if not content.text:
         return Result(outcome=Outcome.INVALID, reason=Reason.CONTENT_INVALID, provider_text="The message has no text.")

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 import pytest
@@ -14,8 +15,8 @@ from services.dispatch.attempt import Attempt
 from services.dispatch.convert import message_from_spec
 from services.dispatch.ledger import Acceptance, Completion, Transition
 from services.dispatch.message import Message, State, new_message_id
-from services.dispatch.store import Store
-from tests.integration.rig import PROJECT, Pipe, rig
+from services.dispatch.store import Claim, Store
+from tests.integration.rig import EMAIL, PROJECT, Pipe, rig
 
 AT_MOST_ONCE = message_pb2.UNKNOWN_POLICY_AT_MOST_ONCE
 ACCEPTED = Result(outcome=Outcome.ACCEPTED, reason="ACCEPTED", provider_message_id="p-1")
@@ -37,10 +38,10 @@ async def other(database_url):
     await opened.close()
 
 
-async def leased(store: Store, **fields: object) -> Message:
+async def leased(store: Store, **fields: Any) -> Message:
     """A message that was accepted and is leased by the store's worker under epoch 1."""
     spec = message_pb2.MessageSpec(
-        channel=1, to="ada@example.com", subject="Hello", text="Hello", sender="shop@example.com", **fields
+        channel=EMAIL, to="ada@example.com", subject="Hello", text="Hello", sender="shop@example.com", **fields
     )
     now = await store.now()
     message = message_from_spec(spec, message_id=new_message_id(now), project_id=PROJECT, now=now)
@@ -52,7 +53,7 @@ async def leased(store: Store, **fields: object) -> Message:
     return message
 
 
-def step(message: Message, epoch: int = 1, **fields: object) -> Transition:
+def step(message: Message, epoch: int = 1, **fields: Any) -> Transition:
     """A transition of the message."""
     return Transition(message_id=message.id, project_id=PROJECT, epoch=epoch, **fields)
 
@@ -62,7 +63,7 @@ def an_open_attempt(provider_id: str = "p", name: str = "A", epoch: int = 1) -> 
     return Attempt(number=1, round=1, provider_id=provider_id, kind=name.lower(), provider_name=name, epoch=epoch)
 
 
-async def claim_one(store: Store) -> "object":
+async def claim_one(store: Store) -> Claim:
     """The one message that is due, as soon as it is."""
     async with asyncio.timeout(10):
         while not (claims := await store.claim(10)):
@@ -175,7 +176,7 @@ async def test_one_message_never_has_two_open_attempts(store: Store, database_ur
     await connection.close()
 
 
-async def crashed_in_an_attempt(pipe: Pipe, store: Store, **fields: object) -> Message:
+async def crashed_in_an_attempt(pipe: Pipe, store: Store, **fields: Any) -> Message:
     """A message whose dispatcher recorded an attempt through A and then died."""
     message = await leased(store, **fields)
     attempt = an_open_attempt(pipe.ids["A"])

@@ -149,7 +149,7 @@ async def test_the_path_s_id_can_not_be_contradicted(house: House):
     assert fields(response) == ["id"]
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1"])
+@pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data", "application/json; charset=latin-1"])
 async def test_only_json_is_read(house: House, kind: str):
     """415, whatever the body would have been."""
     response = await house.client.post(CREATE, content=b"{}", headers={"content-type": kind})
@@ -209,4 +209,4 @@ async def test_request_timeout_must_be_seconds(house: House):
 
     assert fields(refused) == ["Request-Timeout"]
     assert house.dispatch.last.seconds is not None
-    assert 1 < house.dispatch.last.seconds <= 2
+    assert 1 < house.dispatch.last.seconds < 3

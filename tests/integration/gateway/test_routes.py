@@ -1,4 +1,6 @@
-"""Every HTTP route of the contract: what a REST client sends, the RPC it becomes, the answer, the JSON that comes back."""
+"""Every HTTP route of the contract: what a REST client sends, the RPC it becomes, the answer, the JSON that comes
+back.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +23,9 @@ TIME_JSON = "2024-01-01T10:00:00Z"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One route: the URL and body sent, the request that must arrive, the answer given, the JSON that must come back."""
+    """One route: the URL and body sent, the request that must arrive, the answer given, the JSON that must come
+    back.
+    """
 
     url: str
     rpc: str
@@ -519,7 +523,7 @@ def test_every_route_of_the_contract_is_in_the_table():
 async def test_route(house: House, name: str):
     """The route's JSON becomes exactly its request message, and the answer its documented JSON and status."""
     case = ROUTES[name]
-    method = name.split(" ")[0]
+    method = name.partition(" ")[0]
     service = house.config if case.rpc in CONFIG.methods_by_name else house.dispatch
     service.answers[case.rpc] = case.answer
     response = await house.client.request(method, case.url, json=case.body, headers=case.headers)

@@ -1,0 +1,1 @@
+"""ConfigService, module by module: no sockets, no database."""
