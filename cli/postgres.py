@@ -20,7 +20,7 @@ from urllib.parse import quote
 import asyncpg
 
 from cli.problem import Problem
-from cli.process import Program
+from cli.process import Program, identity
 from services.chassis.database import connect
 
 with warnings.catch_warnings():
@@ -161,8 +161,7 @@ def _run(
         capture_output=True,
         text=True,
         check=False,
-        user=cluster.user,
-        extra_groups=[] if cluster.user else None,
+        **identity(cluster.user),
     )
 
 

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import pwd
 import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from cli.duration import show_duration
 from cli.logs import last_line, open_log
@@ -129,8 +131,7 @@ class Child:
                 # A terminal's Ctrl-C reaches its whole foreground group: only `up` may hear it; it stops all in order.
                 process_group=0,
                 preexec_fn=_die_with(os.getpid(), self.program.soft),
-                user=self.program.user,
-                extra_groups=[] if self.program.user else None,
+                **identity(self.program.user),
             )
         finally:
             if output is not None:
@@ -138,6 +139,22 @@ class Child:
         if self._stopping.is_set():  # asked to stop while it was being started
             self.send(self.program.soft)
         return await self._process.wait()
+
+
+class Identity(TypedDict):
+    """The arguments of subprocess that say who runs a process."""
+
+    user: int | None
+    group: int | None
+    extra_groups: list[int] | None
+
+
+def identity(user: str | None) -> Identity:
+    """Somebody else with none of our groups, or (None) ourselves."""
+    if user is None:
+        return Identity(user=None, group=None, extra_groups=None)
+    entry = pwd.getpwnam(user)
+    return Identity(user=entry.pw_uid, group=entry.pw_gid, extra_groups=[])
 
 
 def next_delay(previous: float, lived: float) -> float:

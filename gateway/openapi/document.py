@@ -14,9 +14,9 @@ from gateway.routes import WHOLE, Route, field_at
 from gateway.transcode import Transcoder, behaviors
 
 ABOUT = (
-    "Email and SMS through your own provider accounts, in priority order, with failover you can watch. JSON is "
-    "ProtoJSON with bare enum words; 64-bit integers are strings in answers and strings or numbers in requests. Unknown members, "
-    "wrong types and unknown query parameters answer 400 with every violation at once."
+    "Email and SMS through your own provider accounts, in priority order, with failover you can watch. "
+    "JSON is ProtoJSON with bare enum words; 64-bit integers are strings in answers and strings or numbers in requests. "
+    "Unknown members, wrong types and unknown query parameters answer 400 with every violation at once."
 )
 
 TAGS: Mapping[str, str] = {

@@ -165,7 +165,7 @@ class HttpAdapter:
 def _built(kind: HttpKind, call: Call) -> httpx.Request | Result:
     try:
         if isinstance(call.content, EmailContent):
-            pass
+            check_headers(call.content)
         request = kind.build(call)
     except ValueError as error:
         # Nothing was sent: what a header or address cannot carry is this message's fault here, not the provider's.

@@ -94,7 +94,7 @@ def _sms_violations(config: ChannelConfig) -> Iterator[tuple[str, str]]:
 def _address_problem(address: str) -> str | None:
     try:
         # Names under .test are for people who try things out; nobody is asked whether a domain exists.
-        validate_email(address, check_deliverability=False, test_environment=True)
+        validate_email(address, check_deliverability=False, test_environment=True, strict=True)
     except EmailNotValidError as error:
         return f"is not an email address: {error}"
     return None

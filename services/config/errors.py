@@ -11,11 +11,11 @@
     ├── ResourceExhausted
     │   └── TooManyProviders            TOO_MANY_PROVIDERS
     ├── Unavailable
-    │   └── DatabaseUnavailable         UNAVAILABLE
+    │   └── DatabaseUnavailable         with the chassis' reason, UNAVAILABLE
     └── Unimplemented
-        └── MethodNotImplemented        NOT_IMPLEMENTED
+        └── MethodNotImplemented        with the chassis' reason, NOT_IMPLEMENTED
 
-The chassis raises the rest (CHASSIS_REASONS there): wrong requests, tokens, scopes, faults of ours.
+The other reasons are the chassis' own (CHASSIS_REASONS there): wrong requests, tokens, scopes, faults of ours.
 """
 
 from collections.abc import Iterable
@@ -86,16 +86,12 @@ class TooManyProviders(ResourceExhausted):
 class DatabaseUnavailable(Unavailable):
     """The database can not be reached or is too slow; nothing else is known about the request."""
 
-    reason = "UNAVAILABLE"
-
     def __init__(self) -> None:
         super().__init__("The configuration can not be reached right now; try again shortly.", retry_after=1.0)
 
 
 class MethodNotImplemented(Unimplemented):
     """The method is part of the contract and not served yet."""
-
-    reason = "NOT_IMPLEMENTED"
 
     def __init__(self, method: str) -> None:
         super().__init__(f"{method} is not served yet.", metadata={"method": method})

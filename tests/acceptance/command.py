@@ -1,4 +1,4 @@
-"""The installed `messagepipe` command as tests run it: a real process, its output, its processes. It asserts nothing."""
+"""The installed `messagepipe` command as tests run it: a real process, its output, its processes. No test."""
 
 import os
 import re
@@ -89,7 +89,7 @@ class Up:
 
     def family(self) -> list[psutil.Process]:
         """Every process that it started, directly or not."""
-        return psutil.Process(self.process.pid).children(recursive=True)
+        return list(psutil.Process(self.process.pid).children(recursive=True))
 
     def service(self, name: str) -> psutil.Process:
         """The process of one service, found the way people do: by its command line."""

@@ -66,7 +66,7 @@ class Upstream:
 
     def _handler(self, method: MethodDescriptor) -> Any:
         request = GetMessageClass(method.input_type)
-        codecs = {"request_deserializer": request.FromString, "response_serializer": _serialize}
+        codecs: dict[str, Any] = {"request_deserializer": request.FromString, "response_serializer": _serialize}
         if method.client_streaming:
             return grpc.stream_stream_rpc_method_handler(self._streamer(method.name), **codecs)
         if method.server_streaming:

@@ -147,8 +147,7 @@ class SmtpAdapter:
             except (OSError, Refused) as error:
                 gone = isinstance(error, OSError) and not isinstance(error, TimeoutError)
                 closing = isinstance(error, Refused) and error.reply.code == 421
-                if attempt.phase is Phase.DOT or not (gone or closing):
-                    raise
+                raise
         return await self._converse(call, pool, SmtpConnection(call.config), attempt)
 
     async def _converse(self, call: Call, pool: _Pool, connection: SmtpConnection, attempt: _Attempt) -> Result:

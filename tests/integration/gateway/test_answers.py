@@ -6,7 +6,7 @@ import time
 import httpx
 import pytest
 from google.protobuf.any_pb2 import Any
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # it ships no types
 from messagepipe.dispatch.v1 import dispatch_service_pb2 as dispatch
 from messagepipe.dispatch.v1 import message_pb2
 

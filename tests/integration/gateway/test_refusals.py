@@ -1,5 +1,7 @@
 """What the gateway refuses by itself: bad tokens, bad routes, bad bodies. None of it reaches a service."""
 
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 
@@ -118,8 +120,20 @@ async def test_everything_wrong_is_told_at_once_with_its_json_path(house: House)
 
     assert reason(response, 400) == "INVALID_ARGUMENT"
     assert sorted(fields(response)) == sorted(
-        ["to", "nam", "channel", "to", "maxTries", "ttl", "attachments[0].content", "attachments[1]"]
-        + ["headers.X", "cc", "unknownPolicy", "projectID"]
+        [
+            "to",
+            "to",
+            "nam",
+            "channel",
+            "maxTries",
+            "ttl",
+            "attachments[0].content",
+            "attachments[1]",
+            "headers.X",
+            "cc",
+            "unknownPolicy",
+            "projectID",
+        ]
     )
     assert "did you mean AT_MOST_ONCE?" in response.text
     assert house.dispatch.asked == []
@@ -176,7 +190,7 @@ async def test_a_configuration_over_1_mib_is_refused(house: House):
     large = b'{"name": "' + b"x" * MIB + b'"}'
     headers = {"content-type": "application/json"}
 
-    async def chunks():
+    async def chunks() -> AsyncIterator[bytes]:
         for start in range(0, len(large), 65536):
             yield large[start : start + 65536]
 

@@ -12,7 +12,7 @@ WORDS = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()} - {"
 def _own_reasons() -> list[str]:
     classes = inspect.getmembers(errors, inspect.isclass)
     own = [cls for _, cls in classes if issubclass(cls, ServiceError) and cls.__module__ == errors.__name__]
-    return [cls.reason for cls in own]
+    return [cls.reason for cls in own if "reason" in vars(cls)]
 
 
 def test_every_reason_is_raised_by_exactly_one_class() -> None:

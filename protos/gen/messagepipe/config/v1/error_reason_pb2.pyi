@@ -84,14 +84,6 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """More work waits than the service takes on. RESOURCE_EXHAUSTED with RetryInfo.
     `{"reason": "OVERLOADED", "domain": "messagepipe", "metadata": {}}`
     """
-    ERROR_REASON_KEYS_UNAVAILABLE: _ErrorReason.ValueType  # 16
-    """The keys that prove tokens can not be fetched; try again. UNAVAILABLE with RetryInfo.
-    `{"reason": "KEYS_UNAVAILABLE", "domain": "messagepipe", "metadata": {}}`
-    """
-    ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 17
-    """The service is stopping; another one, or this one in a moment, takes the request. UNAVAILABLE with RetryInfo.
-    `{"reason": "SHUTTING_DOWN", "domain": "messagepipe", "metadata": {}}`
-    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the error manual of ConfigService. On the wire the reason stands in `google.rpc.ErrorInfo.reason`
@@ -159,13 +151,5 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 14
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 15
 """More work waits than the service takes on. RESOURCE_EXHAUSTED with RetryInfo.
 `{"reason": "OVERLOADED", "domain": "messagepipe", "metadata": {}}`
-"""
-ERROR_REASON_KEYS_UNAVAILABLE: ErrorReason.ValueType  # 16
-"""The keys that prove tokens can not be fetched; try again. UNAVAILABLE with RetryInfo.
-`{"reason": "KEYS_UNAVAILABLE", "domain": "messagepipe", "metadata": {}}`
-"""
-ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 17
-"""The service is stopping; another one, or this one in a moment, takes the request. UNAVAILABLE with RetryInfo.
-`{"reason": "SHUTTING_DOWN", "domain": "messagepipe", "metadata": {}}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
