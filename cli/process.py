@@ -14,6 +14,7 @@ from typing import TypedDict
 
 from cli.duration import show_duration
 from cli.logs import last_line, open_log
+from cli.problem import Problem
 from services.chassis.clock import Clock
 
 FIRST_DELAY = 0.2
@@ -133,6 +134,9 @@ class Child:
                 preexec_fn=_die_with(os.getpid(), self.program.soft),
                 **identity(self.program.user),
             )
+        except OSError as error:
+            reason = os.strerror(error.errno).lower() if error.errno else str(error)
+            raise Problem(f"{self.program.name} can not be started: {self.program.command[0]}: {reason}") from None
         finally:
             if output is not None:
                 os.close(output)

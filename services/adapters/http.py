@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import httpx
 
-from services.adapters.base import Call, EmailContent, ProviderSpec, secret_paths
+from services.adapters.base import Call, EmailContent, ProviderSpec, SmsContent, secret_paths
 from services.adapters.egress import REFUSED_TEXT, EgressDenied
 from services.adapters.mime import check_headers
 from services.adapters.outcome import Outcome, Reason, Result, Verdict
@@ -22,6 +22,7 @@ from services.chassis.log import get_logger
 
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_TEXT = 500
+LARGE_BYTES = 256 * 1024
 MAX_RETRY_AFTER = 24 * 3600.0
 CONNECT_SECONDS = 5.0
 USER_AGENT = "messagepipe"
@@ -101,7 +102,8 @@ class HttpAdapter:
         secrets = secret_values(self.spec, call.config)
         status = 0
         try:
-            request = _built(self._kind, call)
+            large = is_large(call.content)
+            request = await asyncio.to_thread(_built, self._kind, call) if large else _built(self._kind, call)
             if isinstance(request, Result):
                 return cleaned(request, secrets)
             response = await self._exchange(request, call.timeout)
@@ -182,6 +184,11 @@ def _built(kind: HttpKind, call: Call) -> httpx.Request | Result:
     request.headers["accept-encoding"] = "identity"
     request.headers.setdefault("user-agent", USER_AGENT)
     return request
+
+
+def is_large(content: EmailContent | SmsContent) -> bool:
+    """Whether encoding this content takes so long that it belongs into a thread: about 50 ms per megabyte."""
+    return isinstance(content, EmailContent) and sum(len(part.content) for part in content.attachments) > LARGE_BYTES
 
 
 def verdict_of(error: Exception) -> Verdict | None:

@@ -6,12 +6,12 @@ from contextlib import AsyncExitStack
 
 import grpc
 import pytest
+from messagepipe.config.v1 import config_service_pb2, provider_pb2
+from messagepipe.config.v1.config_service_pb2_grpc import ConfigServiceStub
 from messagepipe.dispatch.v1 import dispatch_service_pb2 as pb
 from messagepipe.dispatch.v1 import message_pb2
 from messagepipe.dispatch.v1.attempt_pb2 import Attempt
 from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import DispatchServiceStub
-from messagepipe.config.v1 import config_service_pb2, provider_pb2
-from messagepipe.config.v1.config_service_pb2_grpc import ConfigServiceStub
 
 from tests.acceptance.processes import free_port, process, until_serving
 from tests.fakes.vendor import Received, Reply, VendorServer

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
-from services.adapters.base import Adapter, Address, Call, Channel, EmailContent
+from services.adapters.base import Adapter, Address, Attachment, Call, Channel, EmailContent
 from services.adapters.egress import Egress, parse_networks
 from services.adapters.outcome import Outcome, Reason, Result
 from services.adapters.registry import build_adapters
@@ -154,6 +154,28 @@ async def test_starttls_is_used_when_offered(adapter: Adapter) -> None:
         assert meaning(await adapter.send(a_call(server.port, tls=UNVERIFIED))) == (Outcome.ACCEPTED, Reason.ACCEPTED)
 
 
+def test_on_uvloop() -> None:
+    """The same holds on uvloop, whose transports are of classes of their own: TLS, login, one line lost, one mail."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def scenario() -> tuple[Result, Result]:
+        adapters = build_adapters(LOOPBACK, SystemClock())
+        smtp = adapters[Channel.EMAIL, "smtp"]
+        async with mail_server(password=AUTH["pass"], tls="starttls") as server:
+            good = await smtp.send(a_call(server.port, auth=AUTH, tls=UNVERIFIED))
+            assert len(server.mails) == 1
+        async with scripted(ScriptedMailServer({".": CLOSE})) as port:
+            lost = await smtp.send(replace(a_call(port), config_version=2))
+        for adapter in adapters.values():
+            await adapter.close()
+        return good, lost
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        good, lost = runner.run(scenario())
+    assert meaning(good) == (Outcome.ACCEPTED, Reason.ACCEPTED)
+    assert meaning(lost) == (Outcome.UNKNOWN, Reason.CONNECTION_LOST)
+
+
 async def test_recipient_refused(adapter: Adapter) -> None:
     """When the message's own recipient is refused nobody gets it, whoever else would."""
     async with mail_server() as server:
@@ -184,6 +206,17 @@ async def test_too_large(adapter: Adapter) -> None:
         result = await adapter.send(a_call(server.port, content=an_email(text="long " * 1000)))
     assert meaning(result) == (Outcome.UNFIT, Reason.TOO_LARGE)
     assert server.mails == []
+
+
+async def test_large_attachment(adapter: Adapter) -> None:
+    """An attachment of 3 MB arrives byte for byte."""
+    content = bytes(range(256)) * 12_000
+    attachment = Attachment(filename="a.bin", content_type="application/octet-stream", content=content)
+    async with mail_server() as server:
+        result = await adapter.send(a_call(server.port, timeout=20, content=an_email(attachments=(attachment,))))
+    assert result.outcome is Outcome.ACCEPTED
+    (attached,) = message_from_bytes(server.mails[0].content, policy=policy.default).iter_attachments()
+    assert attached.get_payload(decode=True) == content
 
 
 async def test_smtputf8(adapter: Adapter) -> None:

@@ -60,10 +60,12 @@ class MailServer:
 
     @property
     def mails(self) -> list[Mail]:
+        """What it took, in order."""
         return self.handler.mails
 
     @property
     def refuse(self) -> dict[str, str]:
+        """Whom it refuses: address to reply."""
         return self.handler.refuse
 
 
@@ -126,6 +128,7 @@ class ScriptedMailServer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Talk to one client."""
         self.connections += 1
         try:
             await self._talk(reader, writer)

@@ -54,9 +54,11 @@ class Received:
     body: bytes
 
     def json(self) -> Any:
+        """The body as JSON."""
         return json.loads(self.body)
 
     def form(self) -> dict[str, str]:
+        """The body as a form."""
         return dict(parse_qsl(self.body.decode(), keep_blank_values=True))
 
 
@@ -82,11 +84,13 @@ class VendorServer:
 
     @property
     def port(self) -> int:
+        """Where it listens."""
         assert self._server is not None
         return int(self._server.sockets[0].getsockname()[1])
 
     @property
     def url(self) -> str:
+        """The address to point settings at."""
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self, port: int = 0) -> None:

@@ -17,8 +17,8 @@ from services.adapters.base import Address, Call, EmailContent, ProviderSpec
 from services.adapters.egress import REFUSED_TEXT, Egress, Progress, current_progress
 from services.adapters.email.sender import SENDER_MISSING
 from services.adapters.email.smtp import SPEC, Phase, enhanced_code, smtp_sender, verdict_of
-from services.adapters.email.smtp_wire import NoMechanism, Refused, Reply, SmtpConnection, TlsMissing
-from services.adapters.http import cleaned, secret_values, unexpected
+from services.adapters.email.smtp_wire import NoMechanism, Refused, Reply, SmtpConnection, TlsMissing, stuffed
+from services.adapters.http import cleaned, is_large, secret_values, unexpected
 from services.adapters.mime import build_mime, message_id_header, needs_smtputf8, wire_address
 from services.adapters.outcome import Outcome, Reason, Result
 from services.chassis.clock import Clock
@@ -35,7 +35,7 @@ class _Mail:
 
     sender: str
     recipients: tuple[str, ...]  # the message's own recipient first
-    message: bytes
+    wire: bytes  # the message as DATA carries it, without the final dot
     message_id: str
     smtputf8: bool
 
@@ -80,7 +80,7 @@ class SmtpAdapter:
     async def send(self, call: Call) -> Result:
         secrets = _secrets(call.config)
         try:
-            mail = self._mail(call)
+            mail = await asyncio.to_thread(self._mail, call) if is_large(call.content) else self._mail(call)
             result = mail if isinstance(mail, Result) else await self._deliver(call, mail)
         except Exception as error:  # noqa: BLE001 - an adapter never raises: whatever nobody knows is an outcome too
             result = unexpected(error, call, secrets, self._log)
@@ -107,7 +107,7 @@ class SmtpAdapter:
             return _Mail(
                 sender=wire_address(sender),
                 recipients=_once(everyone),
-                message=build_mime(content, sender=sender, message_id=call.message_id, now=self._clock.now()),
+                wire=stuffed(build_mime(content, sender=sender, message_id=call.message_id, now=self._clock.now())),
                 message_id=message_id_header(call.message_id, sender),
                 smtputf8=any(
                     needs_smtputf8(address) for address in (sender, *everyone, *filter(None, [content.reply_to]))
@@ -147,7 +147,8 @@ class SmtpAdapter:
             except (OSError, Refused) as error:
                 gone = isinstance(error, OSError) and not isinstance(error, TimeoutError)
                 closing = isinstance(error, Refused) and error.reply.code == 421
-                raise
+                if attempt.phase is Phase.DOT or not (gone or closing):
+                    raise
         return await self._converse(call, pool, SmtpConnection(call.config), attempt)
 
     async def _converse(self, call: Call, pool: _Pool, connection: SmtpConnection, attempt: _Attempt) -> Result:
@@ -227,7 +228,7 @@ async def _transaction(connection: SmtpConnection, attempt: _Attempt) -> Result:
     reply = await connection.envelope(Phase.DATA, b"DATA")
     if reply.code != 354:
         return _refused(Phase.DATA, reply, mail)
-    answer = await connection.body(mail.message)
+    answer = await connection.body(mail.wire)
     attempt.limit.reschedule(min(asyncio.get_running_loop().time() + FINAL_SECONDS, attempt.deadline))
     reply = await connection.dot(answer)
     if not 200 <= reply.code < 300:
@@ -245,8 +246,8 @@ async def _transaction(connection: SmtpConnection, attempt: _Attempt) -> Result:
 
 def _misfit(connection: SmtpConnection, mail: _Mail) -> Result | None:
     size = connection.extensions.get("size", "")
-    if size.isdigit() and 0 < int(size) < len(mail.message):
-        text = f"The server takes at most {size} bytes; this message has {len(mail.message)}."
+    if size.isdigit() and 0 < int(size) < len(mail.wire):
+        text = f"The server takes at most {size} bytes; this message has {len(mail.wire)}."
         return Result(outcome=Outcome.UNFIT, reason=Reason.TOO_LARGE, provider_text=text)
     if mail.smtputf8 and "smtputf8" not in connection.extensions:
         text = "An address needs SMTPUTF8 (RFC 6531), which the server does not offer."
@@ -255,7 +256,7 @@ def _misfit(connection: SmtpConnection, mail: _Mail) -> Result | None:
 
 
 def _mail_line(connection: SmtpConnection, mail: _Mail) -> bytes:
-    size = f" SIZE={len(mail.message)}" if "size" in connection.extensions else ""
+    size = f" SIZE={len(mail.wire)}" if "size" in connection.extensions else ""
     utf8 = " SMTPUTF8" if mail.smtputf8 else ""
     return f"MAIL FROM:<{mail.sender}>{size}{utf8}".encode()
 

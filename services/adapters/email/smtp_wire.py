@@ -2,9 +2,8 @@
 policy: it reports what was said.
 
 aiosmtplib's SMTP.data() writes body and final dot in one piece, so it cannot tell "surely not accepted" from "nobody
-knows". Its SMTPProtocol
-has the finest public seam there is: write() and read_response(). The body is written and drained first, then the dot
-in a write of its own.
+knows". Its SMTPProtocol has the finest public seam there is: write() and read_response(). The body is written and
+drained first, then the dot in a write of its own.
 """
 
 import asyncio
@@ -12,7 +11,7 @@ import re
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import aiohappyeyeballs
 from aiosmtplib import SMTPResponseException
@@ -201,21 +200,21 @@ class SmtpConnection:
         self.phase = phase
         return await self.command(line)
 
-    async def body(self, message: bytes) -> asyncio.Task[Reply]:
-        """Write the body, all but the final dot, after a 354; the returned task holds the reply, which a rude server
-        may give early.
+    async def body(self, wire: bytes) -> asyncio.Task[Reply]:
+        """Write the `stuffed` body, all but the final dot, after a 354; the returned task holds the reply, which a rude
+        server may give early.
 
         Returning means that nothing is left in our buffers. Raises Refused for an early reply, OSError for a lost
         line: nothing was accepted.
         """
         self.phase = Phase.BODY
         transport = self._wire.transport
-        if not isinstance(transport, asyncio.WriteTransport):
+        if transport is None or transport.is_closing():
             raise ConnectionResetError("connection lost")
-        transport.set_write_buffer_limits(high=0)
+        # uvloop's transports write as asyncio's do without being of their classes.
+        cast(asyncio.WriteTransport, transport).set_write_buffer_limits(high=0)
         reply = asyncio.create_task(self._read())
         try:
-            wire = stuffed(message)
             for start in range(0, len(wire), CHUNK):
                 self._wire.write(wire[start : start + CHUNK])
                 await self._drain(reply)

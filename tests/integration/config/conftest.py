@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.integration.config.service import Caller, a_settings, calling, opened
 from services.config.app import RunningConfig
+from tests.integration.config.service import Caller, a_settings, calling, opened
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """What the tests of ConfigService share: settings, tokens, callers and the errors they see. No tests."""
 
+import asyncio
 import base64
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,11 +11,11 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
-
 from messagepipe.config.v1 import config_service_pb2 as pb2
 from messagepipe.config.v1 import provider_pb2
 from messagepipe.config.v1.config_service_pb2_grpc import ConfigServiceStub
 from messagepipe.type.v1 import channel_pb2
+
 from services.adapters.base import Capabilities, Channel, ProviderSpec
 from services.chassis.auth import SCOPES, AuthSettings, mint
 from services.chassis.clock import SystemClock
@@ -90,9 +91,14 @@ def a_token(
     projects: Sequence[str] | Literal["*"] = ("shop",), scopes: Iterable[str] = SCOPES, *, ttl: float = 600
 ) -> str:
     """A token that the running service accepts."""
-    return mint(
-        SECRET, subject="a test", projects=projects, scopes=scopes, ttl_seconds=ttl, now=SystemClock().now()
-    )
+    return mint(SECRET, subject="a test", projects=projects, scopes=scopes, ttl_seconds=ttl, now=SystemClock().now())
+
+
+async def eventually(ask: Callable[[], Awaitable[object]], wanted: object) -> None:
+    """Returns once `ask` answers `wanted`; TimeoutError after 20 seconds."""
+    async with asyncio.timeout(20):
+        while await ask() != wanted:  # noqa: ASYNC110 - what is asked is another process or its log
+            await asyncio.sleep(0.05)
 
 
 @dataclass(frozen=True)

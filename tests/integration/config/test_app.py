@@ -5,20 +5,31 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-
 from messagepipe.config.v1 import config_service_pb2 as pb2
+
 from services.chassis.server import PortBusy
 from services.config import app
 from services.config.app import SERVICE, RunningConfig, open_config
-from tests.integration.config.service import OLD_KEY, SECRET, Caller, a_creation, a_settings, calling, opened
+from tests.integration.config.service import (
+    OLD_KEY,
+    SECRET,
+    Caller,
+    a_creation,
+    a_settings,
+    calling,
+    eventually,
+    opened,
+)
 from tests.postgres import with_database
 
-Status = health_pb2.HealthCheckResponse.ServingStatus
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def an_environ(database_url: str, **more: str) -> dict[str, str]:
@@ -27,25 +38,18 @@ def an_environ(database_url: str, **more: str) -> dict[str, str]:
     return {f"MESSAGEPIPE_{name}": value for name, value in {**told, **more}.items()}
 
 
-async def health(address: str) -> "Status":
+async def health(address: str) -> int:
     """What health says about ConfigService."""
     async with grpc.aio.insecure_channel(address) as channel:
-        request = health_pb2.HealthCheckRequest(service=SERVICE.full_name)
-        answer = await health_pb2_grpc.HealthStub(channel).Check(request)  # type: ignore[misc]
-        return answer.status
-
-
-async def becomes(address: str, status: "Status") -> None:
-    """Returns once health says so."""
-    async with asyncio.timeout(15):
-        while await health(address) != status:
-            await asyncio.sleep(0.05)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=SERVICE.full_name))
+        return int(answer.status)
 
 
 @asynccontextmanager
 async def away(database_url: str) -> AsyncIterator[None]:
     """Within the block nobody can connect to the database, and nobody is connected."""
-    name = database_url.split("?")[0].rpartition("/")[2]
+    name = database_url.split("?", maxsplit=1)[0].rpartition("/")[2]
     server = await asyncpg.connect(with_database(database_url, "postgres"))
     try:
         await server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
@@ -59,37 +63,35 @@ async def away(database_url: str) -> AsyncIterator[None]:
 async def test_database_away_is_unavailable_and_comes_back(
     config: RunningConfig, caller: Caller, database_url: str
 ) -> None:
-    """Without the database: UNAVAILABLE with a delay and not one word of SQL, health NOT_SERVING; afterwards as before."""
+    """Without the database: UNAVAILABLE with a delay and no word of SQL, health NOT_SERVING; then all as before."""
     made = await caller.create()
-    serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
-    await becomes(config.address, serving)
+    await eventually(lambda: health(config.address), SERVING)
     async with away(database_url):
         error = await caller.refused("GetProvider", pb2.GetProviderRequest(id=made.id))
         assert (error.code, error.reason, error.retry_after) == ("UNAVAILABLE", "UNAVAILABLE", 1.0)
         assert "sql" not in error.message.lower()
         assert (await caller.refused("CreateProvider", a_creation())).reason == "UNAVAILABLE"
-        await becomes(config.address, not_serving)
-    await becomes(config.address, serving)
+        await eventually(lambda: health(config.address), NOT_SERVING)
+    await eventually(lambda: health(config.address), SERVING)
     assert await caller.call("GetProvider", pb2.GetProviderRequest(id=made.id)) == made
 
 
 async def test_changes_are_told_after_the_database_came_back(database_url: str) -> None:
     """A watcher hears of what another replica changed even when its own replica had lost the database before."""
-    async with opened(a_settings(database_url)) as one, opened(a_settings(database_url)) as other:
-        async with calling(one.address) as writer, calling(other.address, "*", ["internal"]) as dispatcher:
-            stream = dispatcher.watch()
-            await stream.read()
-            async with away(database_url):
-                await writer.refused("CreateProvider", a_creation())
-            async with asyncio.timeout(10):
-                while True:
-                    try:
-                        await writer.create()
-                        break
-                    except grpc.aio.AioRpcError:
-                        await asyncio.sleep(0.1)
-                assert len((await stream.read()).changes) == 1
-            stream.cancel()
+    async with (
+        opened(a_settings(database_url)) as one,
+        opened(a_settings(database_url)) as other,
+        calling(one.address) as writer,
+        calling(other.address, "*", ["internal"]) as dispatcher,
+    ):
+        stream = dispatcher.watch()
+        await stream.read()
+        async with away(database_url):
+            await writer.refused("CreateProvider", a_creation())
+        await writer.create()
+        told = await asyncio.wait_for(stream.read(), 10)
+        assert len(told.changes) == 1
+        stream.cancel()
 
 
 async def test_busy_port_is_one_line(database_url: str, config: RunningConfig) -> None:
@@ -129,10 +131,10 @@ async def test_unreachable_database_is_told(capfd: pytest.CaptureFixture[str]) -
 async def test_signal_drains_and_ends(database_url: str, capfd: pytest.CaptureFixture[str]) -> None:
     """SIGTERM stops the process with exit code 0 after it has served."""
     serving = asyncio.create_task(app.main(an_environ(database_url, DRAIN_GRACE="0.2")))
-    async with asyncio.timeout(20):
-        told = ""
-        while "config_serving" not in told:
-            await asyncio.sleep(0.05)
-            told += capfd.readouterr().err
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert await serving == 0
+
+    async def said() -> bool:
+        return "config_serving" in capfd.readouterr().err
+
+    await eventually(said, True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await asyncio.wait_for(serving, 10) == 0

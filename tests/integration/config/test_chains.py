@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict
-
 from messagepipe.config.v1 import config_service_pb2 as pb2
 from messagepipe.config.v1 import provider_pb2
+
 from services.config.app import RunningConfig
 from tests.integration.config.service import EMAIL, SMS, Caller, a_settings, calling, opened
 
@@ -131,7 +131,7 @@ async def test_watcher_that_leaves_is_not_waited_for(caller: Caller, dispatcher:
 
 
 async def test_every_kind_of_write_is_told(caller: Caller, dispatcher: Caller) -> None:
-    """Creating, changing, ordering and deleting providers and setting and changing the sender each raise the version."""
+    """Creating, changing, ordering, deleting providers, setting and changing the sender each raise the version."""
     stream = dispatcher.watch()
     await stream.read()
     ids: list[str] = []
@@ -149,7 +149,7 @@ async def test_every_kind_of_write_is_told(caller: Caller, dispatcher: Caller) -
         await caller.call("UpdateChannelConfig", pb2.UpdateChannelConfigRequest(channel_config=sender))
 
     writing = asyncio.create_task(write())
-    versions = []
+    versions: list[int] = []
     while len(versions) < 7:
         told = await asyncio.wait_for(stream.read(), 5)
         versions += [change.version for change in told.changes]
@@ -161,14 +161,18 @@ async def test_every_kind_of_write_is_told(caller: Caller, dispatcher: Caller) -
 
 async def test_watchers_of_another_replica_are_told(database_url: str) -> None:
     """A write at one replica reaches the watchers of another within two seconds."""
-    async with opened(a_settings(database_url)) as one, opened(a_settings(database_url)) as other:
-        async with calling(one.address) as writer, calling(other.address, "*", ["internal"]) as dispatcher:
-            stream = dispatcher.watch()
-            await stream.read()
-            await writer.create()
-            told = await asyncio.wait_for(stream.read(), 2)
-            assert [change.project_id for change in told.changes] == ["shop"]
-            stream.cancel()
+    async with (
+        opened(a_settings(database_url)) as one,
+        opened(a_settings(database_url)) as other,
+        calling(one.address) as writer,
+        calling(other.address, "*", ["internal"]) as dispatcher,
+    ):
+        stream = dispatcher.watch()
+        await stream.read()
+        await writer.create()
+        told = await asyncio.wait_for(stream.read(), 2)
+        assert [change.project_id for change in told.changes] == ["shop"]
+        stream.cancel()
 
 
 async def test_draining_lets_watchers_go(config: RunningConfig, dispatcher: Caller) -> None:

@@ -1,17 +1,16 @@
 """Vault keys that change, with real rows."""
 
-import asyncio
 import base64
 
 import asyncpg
 import pytest
 from google.protobuf.json_format import MessageToDict
 
+from services.chassis.env import SecretText
 from services.config.reseal import BATCH, WrongVaultKeys, reseal_all
 from services.config.store import Store, open_engine
 from services.config.vault import Vault, parse_keys
-from services.chassis.env import SecretText
-from tests.integration.config.service import NEW_KEY, OLD_KEY, a_settings, calling, opened
+from tests.integration.config.service import NEW_KEY, OLD_KEY, a_settings, calling, eventually, opened
 
 BOTH = f"{NEW_KEY},{OLD_KEY}"
 
@@ -30,9 +29,7 @@ async def test_rotation_seals_everything_anew(database_url: str) -> None:
     async with opened(a_settings(database_url)) as running, calling(running.address) as caller:
         made = [await caller.create(config={"apiKey": f"key {number}"}) for number in range(3)]
     async with opened(a_settings(database_url, vault_keys=BOTH)):
-        async with asyncio.timeout(10):
-            while await key_ids(database_url) != {"new"}:
-                await asyncio.sleep(0.05)
+        await eventually(lambda: key_ids(database_url), {"new"})
     async with opened(a_settings(database_url, vault_keys=NEW_KEY)) as running, calling(running.address) as caller:
         links = (await caller.resolve()).links
         assert [link.provider.version for link in links] == [1, 1, 1]

@@ -1,6 +1,6 @@
 """Nothing crosses projects: another project's id answers like one that does not exist, for every method and id field.
 
-The table below is checked against the descriptors, so that a new method or field fails here until somebody has thought of it.
+The tables below are checked against the descriptors: a new method or field fails here until somebody has thought of it.
 """
 
 import re
@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
-
 from messagepipe.config.v1 import config_service_pb2 as pb2
 from messagepipe.config.v1 import provider_pb2
+
 from services.chassis.errors import ServiceError
 from services.config.app import SERVICE, RunningConfig
 from tests.integration.config.service import EMAIL, NOWHERE, Caller, a_creation, a_struct, calling
@@ -159,7 +159,7 @@ async def test_projects_do_not_see_each_other(caller: Caller, stranger: Caller) 
 async def test_token_of_many_projects_has_to_say_which(config: RunningConfig) -> None:
     """Two projects in the token, or all of them, and none in the request: the field is required."""
     for projects in (["shop", "other"], "*"):
-        async with calling(config.address, projects) as someone:  # type: ignore[arg-type]
+        async with calling(config.address, projects) as someone:
             error = await someone.refused("ListProviders", pb2.ListProvidersRequest())
             assert [violation.field for violation in error.violations] == ["projectId"]
 

@@ -1,4 +1,4 @@
-"""No secret comes back out: canaries in every secret of every installed kind, looked for in answers, logs and tables."""
+"""No secret comes back out: canaries in every secret of every kind, looked for in answers, logs and tables."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import asyncpg
 import pytest
 from google.protobuf.json_format import MessageToJson
-
 from messagepipe.config.v1 import config_service_pb2 as pb2
 from messagepipe.config.v1 import provider_pb2
+
 from services.adapters.base import ProviderSpec, secret_paths
 from services.adapters.registry import specs
 from services.chassis import log
@@ -52,9 +52,9 @@ def _loose(schema: Mapping[str, Any]) -> dict[str, Any]:
 async def open_caller(database_url: str, capfd: pytest.CaptureFixture[str]) -> AsyncIterator[Caller]:
     """A caller of a service with every installed kind, whose log is written as in production, at its most talkative."""
     log.configure(service="config", json=True, level="debug")
-    async with opened(a_settings(database_url), [open_schema(spec) for spec in specs()]) as running:
-        async with calling(running.address) as caller:
-            yield caller
+    kinds = [open_schema(spec) for spec in specs()]
+    async with opened(a_settings(database_url), kinds) as running, calling(running.address) as caller:
+        yield caller
 
 
 def a_provider(spec: ProviderSpec, config: Mapping[str, Any], **values: Any) -> provider_pb2.Provider:
@@ -64,7 +64,7 @@ def a_provider(spec: ProviderSpec, config: Mapping[str, Any], **values: Any) -> 
 
 
 async def every_answer(caller: Caller, kinds: Iterable[ProviderSpec]) -> list[str]:
-    """Does everything that can be done with a provider of each kind, and answers what everybody but a dispatcher sees."""
+    """Does everything with a provider of each kind, and answers what everybody but a dispatcher sees."""
     seen = []
     for number, spec in enumerate(kinds):
         provider = a_provider(spec, with_canaries(spec, number))
@@ -105,9 +105,7 @@ async def test_every_secret_reaches_the_dispatcher(open_caller: Caller) -> None:
         assert chain.links[-1].opened_config == a_struct(with_canaries(spec, number))
 
 
-async def test_no_secret_in_a_refusal(
-    database_url: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+async def test_no_secret_in_a_refusal(database_url: str, capfd: pytest.CaptureFixture[str]) -> None:
     """The real schemas refuse canaries beside wrong settings, and say so without repeating one."""
     log.configure(service="config", json=True, level="debug")
     async with opened(a_settings(database_url), specs()) as running, calling(running.address) as caller:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-
 from messagepipe.config.v1 import config_service_pb2 as pb2
 from messagepipe.config.v1 import provider_pb2
+
 from tests.integration.config.service import EMAIL, SMS, Caller
 
 
@@ -19,9 +19,7 @@ def a_sender(channel: Any = EMAIL, **values: Any) -> pb2.CreateChannelConfigRequ
 def a_change(*paths: str, channel: Any = EMAIL, **values: Any) -> pb2.UpdateChannelConfigRequest:
     """A request to change a sender; `paths` are its update mask."""
     config = provider_pb2.ChannelConfig(channel=channel, **values)
-    return pb2.UpdateChannelConfigRequest(
-        project_id="shop", channel_config=config, update_mask=FieldMask(paths=paths)
-    )
+    return pb2.UpdateChannelConfigRequest(project_id="shop", channel_config=config, update_mask=FieldMask(paths=paths))
 
 
 async def test_sender_is_set_once_and_read(caller: Caller) -> None:
@@ -55,7 +53,10 @@ async def test_changing_no_sender_is_not_found(caller: Caller) -> None:
     [
         (a_sender(), ["senderEmail"]),
         (a_sender(sender_email="a@shop.test\r\nBcc: b@shop.test"), ["senderEmail"]),
-        (a_sender(sender_email="nobody", sender_name="x\x00", sender_id="Shop"), ["senderEmail", "senderId", "senderName"]),
+        (
+            a_sender(sender_email="nobody", sender_name="x\x00", sender_id="Shop"),
+            ["senderEmail", "senderId", "senderName"],
+        ),
         (a_sender(SMS, sender_email="a@shop.test", sender_name="A"), ["senderEmail", "senderName"]),
         (a_sender(SMS, sender_id="12345"), ["senderId"]),
         (a_sender(SMS, sender_id="far too long a name"), ["senderId"]),

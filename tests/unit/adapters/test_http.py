@@ -145,6 +145,7 @@ class Frozen:
     """A clock that stands still."""
 
     def now(self) -> datetime:
+        """The same time always."""
         return NOW
 
 

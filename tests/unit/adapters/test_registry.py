@@ -49,6 +49,7 @@ class PlugIn:
         self._found = found
 
     def load(self) -> Any:
+        """What it was told to load, or the error it was told to raise."""
         if isinstance(self._found, Exception):
             raise self._found
         return self._found

@@ -22,7 +22,8 @@ def test_good_email_sender() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["", "a", "a@", "@b.test", "a@b.test\n", "a\r\n@b.test", "a@b.test\x00", "a b@c.test", "x" * 65 + "@b.test"]
+    "address",
+    ["", "a", "a@", "@b.test", "a@b.test\n", "a\r\n@b.test", "a@b.test\x00", "a b@c.test", "x" * 65 + "@b.test"],
 )
 def test_bad_addresses(address: str) -> None:
     """What is no address, or would break out of a header, is refused."""

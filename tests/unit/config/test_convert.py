@@ -6,23 +6,27 @@ from typing import Any
 import pytest
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct, Value
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from services.adapters.base import Channel, Capabilities
+from services.adapters.base import Capabilities, Channel
 from services.config.chain import Chain, ChainKey, Link
 from services.config.convert import chain_message, object_of, odd_numbers, provider_message, schema_message, struct_of
 from services.config.kinds import Kinds
 from tests.unit.config.builders import a_provider, a_spec
 
 JSON = some.recursive(
-    some.none() | some.booleans() | some.integers(-(2**53), 2**53) | some.floats(allow_nan=False, allow_infinity=False)
+    some.none()
+    | some.booleans()
+    | some.integers(-(2**53), 2**53)
+    | some.floats(allow_nan=False, allow_infinity=False)
     | some.text(some.characters(exclude_categories=["Cs"]), max_size=5),
     lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text("abc", max_size=3), inner, max_size=3),
     max_leaves=10,
 )
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(some.dictionaries(some.text("abc", max_size=3), JSON, max_size=4))
 def test_objects_survive_the_wire(value: dict[str, Any]) -> None:
     """A JSON object comes back from a Struct as it went in; whole numbers may come back as floats."""

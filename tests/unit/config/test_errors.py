@@ -3,10 +3,11 @@
 import inspect
 
 from messagepipe.config.v1.error_reason_pb2 import ErrorReason
+
 from services.chassis.errors import CHASSIS_REASONS, ServiceError
 from services.config import errors
 
-WORDS = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()} - {"UNSPECIFIED"}
+WORDS = {value.name.removeprefix("ERROR_REASON_") for value in ErrorReason.DESCRIPTOR.values} - {"UNSPECIFIED"}
 
 
 def _own_reasons() -> list[str]:

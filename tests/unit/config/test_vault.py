@@ -94,7 +94,7 @@ def test_keys_are_read_in_order() -> None:
 )
 def test_bad_keys_are_refused_without_showing_them(text: str) -> None:
     """A bad entry is named by place or id, never by its key."""
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the words differ, what they must not hold is checked
+    with pytest.raises(ValueError) as caught:
         parse_keys(SecretText(text))
     assert encoded(b"x" * 31) not in str(caught.value)
 
