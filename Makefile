@@ -47,9 +47,9 @@ test-unit: setup ## run the tests without sockets and database (seconds)
 	$(BIN)/pytest tests/unit
 
 .PHONY: check
-check: check-format check-lint check-types check-imports check-sizes check-protos ## everything that can be wrong without running it
+check: check-format check-lint check-types check-imports check-habits check-protos ## everything that can be wrong without running it
 
-.PHONY: check-format check-lint check-types check-imports check-sizes check-protos
+.PHONY: check-format check-lint check-types check-imports check-habits check-protos
 check-format: setup
 	$(BIN)/ruff format --check $(CODE)
 
@@ -62,8 +62,8 @@ check-types: setup
 check-imports: setup
 	$(BIN)/lint-imports --no-logo
 
-check-sizes: setup
-	$(BIN)/python scripts/check_sizes.py
+check-habits: setup
+	$(BIN)/python scripts/check_habits.py
 
 check-protos: setup
 	$(BIN)/buf lint

@@ -32,7 +32,7 @@ def reader(field: FieldDescriptor) -> Reader:
     """The reader for JSON values of a scalar or enum field."""
     if field.type == FieldDescriptor.TYPE_ENUM:
         return enum_reader(enum_of(field))
-    return _READERS[field.type]
+    return READERS[field.type]
 
 
 def text_reader(field: FieldDescriptor) -> Callable[[str], Any]:
@@ -167,7 +167,7 @@ _UINT32 = _integer(0, 2**32 - 1)
 _UINT64 = _integer(0, 2**64 - 1)
 _DOUBLE = _floating(struct.unpack("<d", b"\xff\xff\xff\xff\xff\xff\xef\x7f")[0])
 
-_READERS: Mapping[int, Reader] = {
+READERS: Mapping[int, Reader] = {
     FieldDescriptor.TYPE_BOOL: _bool,
     FieldDescriptor.TYPE_STRING: text,
     FieldDescriptor.TYPE_BYTES: _bytes,

@@ -16,7 +16,7 @@ Report = Callable[[str, str], None]
 Read = Callable[[Any, Any, str, Report], None]
 Write = Callable[[Any], Any]
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)")
 _SECONDS = re.compile(r"-?\d{1,12}(\.\d{1,9})?s")
 _MASK_PATH = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*(\.[a-zA-Z][a-zA-Z0-9_]*)*")
 

@@ -15,7 +15,7 @@ from gateway.transcode import Transcoder, behaviors
 
 ABOUT = (
     "Email and SMS through your own provider accounts, in priority order, with failover you can watch. "
-    "JSON is ProtoJSON with bare enum words; 64-bit integers are strings in answers and strings or numbers in requests. "
+    "JSON is ProtoJSON with bare enum words; 64-bit integers are strings in answers, strings or numbers in requests. "
     "Unknown members, wrong types and unknown query parameters answer 400 with every violation at once."
 )
 
@@ -65,7 +65,7 @@ def openapi_document(codecs: Iterable[Transcoder]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for codec in codecs:
         route = codec.route
-        paths.setdefault(_path(route), {})[route.method.lower()] = _operation(codec, schemas)
+        paths.setdefault(path_of(route), {})[route.method.lower()] = _operation(codec, schemas)
     for path, (summary, media) in _PAGES.items():
         paths[path] = {"get": _page_operation(path, summary, media)}
     bearer = {
@@ -92,7 +92,7 @@ def openapi_document(codecs: Iterable[Transcoder]) -> dict[str, Any]:
 _LICENSE = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
 
 
-def _path(route: Route) -> str:
+def path_of(route: Route) -> str:
     """The template as OpenAPI writes it: a variable has no pattern and goes by the JSON name of its field."""
     segments = list(route.template.segments)
     for variable in route.template.variables:

@@ -18,6 +18,8 @@ def project_of(principal: Principal, said: Mapping[str, str]) -> tuple[str, list
     first, project = next(iter(given.items()))
     if not PROJECT_ID.match(project):
         return "", [FieldViolation(first, "must be 1 to 64 of the characters A-Z a-z 0-9 _ -")]
+    if not principal.may_use(project):
+        raise ProjectNotFound
     differing = [path for path, other in given.items() if other != project]
     return project, [FieldViolation(path, f"differs from {first}; say it once") for path in differing]
 

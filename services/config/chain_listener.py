@@ -27,11 +27,14 @@ _log = get_logger()
 class ChainListener:
     """Tells the hub of every change, whoever made it, within about a second, sooner while notifications arrive."""
 
-    def __init__(self, store: Store, hub: ChangeHub, dsn: Dsn, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, hub: ChangeHub, dsn: Dsn, clock: Clock, *, look_seconds: float = LOOK_SECONDS
+    ) -> None:
         self._store = store
         self._hub = hub
         self._dsn = dsn
         self._clock = clock
+        self._look_seconds = look_seconds
         self._hint = asyncio.Event()
 
     async def run(self) -> Never:
@@ -57,7 +60,7 @@ class ChainListener:
                 since = await self.look(since)
             except DatabaseUnavailable:
                 _log.warning("chain_changes_not_seen")
-            await _within(LOOK_SECONDS, self._hint.wait)
+            await _within(self._look_seconds, self._hint.wait)
             self._hint.clear()
 
     async def _keep_listening(self) -> Never:

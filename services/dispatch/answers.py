@@ -48,7 +48,7 @@ def accepted(message: Message, spec: message_pb2.MessageSpec) -> message_pb2.Mes
 
 def message(overview: Overview, attempts: Sequence[Attempt]) -> message_pb2.Message:
     """A stored message with its attempts."""
-    spec = message_pb2.MessageSpec.FromString(overview.spec)
+    labels = message_pb2.MessageSpec.FromString(overview.labels)
     return message_pb2.Message(
         id=str(overview.id),
         project_id=overview.project_id,
@@ -60,8 +60,8 @@ def message(overview: Overview, attempts: Sequence[Attempt]) -> message_pb2.Mess
         provider_id=overview.provider_id,
         possible_duplicate=overview.possible_duplicate,
         attempts=[attempt_to_proto(attempt) for attempt in attempts],
-        tags=spec.tags,
-        metadata=spec.metadata,
+        tags=labels.tags,
+        metadata=labels.metadata,
         created_at=timestamp(overview.created_at),
         deadline=timestamp(overview.deadline),
         completed_at=timestamp(overview.completed_at),

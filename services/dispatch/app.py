@@ -32,6 +32,7 @@ from services.chassis.server import PortBusy, RunningServer, run_until_signal, s
 from services.dispatch.config_client import ChainCache
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.delivery import Delivery, Tools
+from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.health_board import HealthBoard
 from services.dispatch.intake import Intake
 from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
@@ -39,7 +40,7 @@ from services.dispatch.servicer import DispatchServicer
 from services.dispatch.settings import MEBIBYTE, DispatchSettings
 from services.dispatch.store import Store
 from services.dispatch.watch import EventHub
-from services.dispatch.worker import DATABASE_AWAY, Worker
+from services.dispatch.worker import Worker
 
 SERVICE = dispatch_service_pb2.DESCRIPTOR.services_by_name["DispatchService"]
 TOKEN_SECONDS = 3600.0
@@ -160,7 +161,7 @@ async def keep_pulse(store: Store, server: RunningServer, clock: Clock, database
         try:
             database_clock.learn(await store.now())
             answers = True
-        except DATABASE_AWAY:
+        except DatabaseUnavailable:
             answers = False
         if answers != serving:
             serving = answers

@@ -57,3 +57,21 @@ def interrupted(attempt: Attempt) -> Attempt:
         provider_text="The dispatcher went away before it recorded an answer.",
     )
     return attempt.finished(lost, latency=None)
+
+
+def storable(result: Result) -> Result:
+    """The result with texts that any database takes and any screen can show, whatever the provider or a plug-in put in:
+    no NUL, no half characters, bounded lengths.
+    """
+    return replace(
+        result,
+        reason=_clean(result.reason, 64),
+        provider_code=_clean(result.provider_code, 100),
+        provider_text=_clean(result.provider_text, 500),
+        provider_message_id=_clean(result.provider_message_id, 500),
+        scope=_clean(result.scope, 200),
+    )
+
+
+def _clean(text: str, limit: int) -> str:
+    return str(text).replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()[:limit]

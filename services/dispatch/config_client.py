@@ -52,7 +52,7 @@ class ChainCache:
         idempotent_kinds: frozenset[tuple[Channel, str]] = frozenset(),
     ) -> None:
         self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
-        self._stub: "ConfigServiceAsyncStub" = ConfigServiceStub(self._channel)
+        self._stub: ConfigServiceAsyncStub = ConfigServiceStub(self._channel)
         self._token = token
         self._clock = clock
         self._idempotent_kinds = idempotent_kinds

@@ -13,12 +13,11 @@ from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 
 from services.adapters.base import Adapter, Address, Call, Channel, EmailContent, SmsContent
 from services.adapters.outcome import Outcome, Reason, Result
-from services.chassis.batcher import FlushFailed
 from services.chassis.clock import Clock
-from services.chassis.errors import ServiceError
+from services.chassis.errors import Unavailable
 from services.chassis.log import get_logger
 from services.dispatch import history as tell
-from services.dispatch.attempt import Attempt, begin, interrupted
+from services.dispatch.attempt import Attempt, begin, interrupted, storable
 from services.dispatch.chain import Chain
 from services.dispatch.config_client import ConfigUnavailable
 from services.dispatch.failover import Decision, Finish, Situation, Skip, Start, Wait, decide, possible_duplicate
@@ -180,7 +179,7 @@ class Delivery:
         started = await self._write(self._transition(opens=attempt, chain_version=chain.version), events)
         attempt = replace(attempt, started_at=started.at)
         result, latency = await self._send(start, chain, attempt)
-        self._unsettled = attempt.finished(result, latency=latency)
+        self._unsettled = attempt.finished(storable(result), latency=latency)
         self._lease = replace(self._lease, history=(*self._lease.history, self._unsettled), waited=False)
         self._log.info(
             "attempt_finished", attempt=attempt.number, kind=attempt.kind, outcome=result.outcome, reason=result.reason
@@ -300,16 +299,16 @@ class Delivery:
         return settled
 
     async def _persist(self, transition: Transition) -> Settled:
-        """Write until it is known what became of it. Only a start may be given up: nothing has happened that must be
-        told.
+        """Write until it is known what became of it; a start that brings no result only for as long as the lease
+        lives.
         """
         pause = SETTLE_PAUSE
         while True:
             try:
                 return await self._tools.ledger.apply(transition)
-            except (FlushFailed, ServiceError, OSError) as error:
-                self._log.warning("settle_failed", error=type(error).__name__, cause=type(error.__cause__).__name__)
-                if transition.closes is None and transition.opens is not None:
+            except Unavailable as error:
+                self._log.warning("settle_failed", cause=type(error.__cause__).__name__)
+                if transition.closes is None and self._tools.lease_left(self._lease.id) <= 0:
                     raise Fenced from error
             await self._tools.clock.sleep(pause)
             pause = min(pause * 2, LONGEST_SETTLE_PAUSE)

@@ -1,17 +1,17 @@
 """The errors of DispatchService, one class per reason of error_reason.proto. Why an attempt failed is no error: see
 Result.reason.
 
-ServiceError
-├── InvalidArgument     └── MessageRejected
-├── NotFound            ├── ProjectNotFound
-│                       └── MessageNotFound
-├── FailedPrecondition  ├── NoProvider
-│                       ├── MessageEnded
-│                       └── WrongState
-├── Internal            └── AllProvidersFailed
-├── DeadlineExceeded    └── StillSending
-├── Unavailable         └── ServiceUnavailable
-└── Unimplemented       └── NotServed
+    ServiceError
+    ├── InvalidArgument     └── MessageRejected
+    ├── NotFound            ├── ProjectNotFound
+    │                       └── MessageNotFound
+    ├── FailedPrecondition  ├── NoProvider
+    │                       ├── MessageEnded
+    │                       └── WrongState
+    ├── Internal            └── AllProvidersFailed
+    ├── DeadlineExceeded    └── StillSending
+    ├── Unavailable         └── ServiceUnavailable ── DatabaseUnavailable
+    └── Unimplemented       └── NotServed
 """
 
 from uuid import UUID
@@ -71,6 +71,13 @@ class ServiceUnavailable(Unavailable):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} can not be reached; try again.", retry_after=1.0)
+
+
+class DatabaseUnavailable(ServiceUnavailable):
+    """The database can not be reached: nobody knows what was written."""
+
+    def __init__(self) -> None:
+        super().__init__("The database")
 
 
 class AllProvidersFailed(ServiceError):

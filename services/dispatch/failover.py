@@ -95,6 +95,10 @@ def decide(situation: Situation) -> Decision:
     refused = _refused_before_any_call(situation, order, skips)
     if refused:
         return refused
+    if _bound_by_unknown(situation):
+        # Nobody else may be called, so the one that may have it is asked again with its key, or it ends here.
+        again = _same_again(situation, order, situation.history[-1].round, others=False)
+        return replace(again, skips=skips) if again else _unknown(situation, EndReason.OUTCOME_UNKNOWN, skips)
     first_round = situation.history[-1].round if situation.history else 1
     for number in range(first_round, situation.message.policy.max_rounds + 1):
         step, passed = _step_in_round(situation, order, number)
@@ -132,17 +136,23 @@ def _ended_by_last_attempt(situation: Situation) -> Finish | None:
     if last.outcome is Outcome.INVALID:
         return Finish(state=State.FAILED, reason=EndReason.REJECTED, detail=_error_of(last))
     if _stops_on_unknown(situation):
-        return Finish(state=State.UNKNOWN, reason=EndReason.OUTCOME_UNKNOWN, detail=_error_of(last), attempt=last)
+        return _unknown(situation, EndReason.OUTCOME_UNKNOWN, ())
     return None
+
+
+def _bound_by_unknown(situation: Situation) -> bool:
+    """Whether AT_MOST_ONCE forbids to call anybody but the provider that may have taken the message already (R5)."""
+    at_most_once = situation.message.policy.on_unknown is UnknownPolicy.AT_MOST_ONCE
+    return at_most_once and any(attempt.outcome is Outcome.UNKNOWN for attempt in situation.history)
 
 
 def _stops_on_unknown(situation: Situation) -> bool:
     """AT_MOST_ONCE: after an unknown attempt nobody is called, but the same provider with the same idempotency key."""
-    policy, last = situation.message.policy, situation.history[-1]
-    if policy.on_unknown is not UnknownPolicy.AT_MOST_ONCE:
+    if not _bound_by_unknown(situation):
         return False
+    last = situation.history[-1]
     unknown = {attempt.provider_id for attempt in situation.history if attempt.outcome is Outcome.UNKNOWN}
-    return bool(unknown) and (unknown != {last.provider_id} or not _may_repeat_with_key(situation, last.provider_id))
+    return unknown != {last.provider_id} or not _may_repeat_with_key(situation, last.provider_id)
 
 
 def _may_repeat_with_key(situation: Situation, provider_id: str) -> bool:

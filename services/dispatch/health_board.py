@@ -6,6 +6,7 @@ from typing import Protocol
 
 from services.chassis.clock import Clock
 from services.chassis.log import get_logger
+from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.health import Mark, Marks
 
 REFRESH = 0.5
@@ -52,8 +53,8 @@ class HealthBoard:
             await self._clock.sleep(REFRESH)
             try:
                 await self.refresh()
-            except OSError as error:
-                self._log.warning("health_not_refreshed", error=type(error).__name__)
+            except DatabaseUnavailable as error:
+                self._log.warning("health_not_refreshed", cause=type(error.__cause__).__name__)
 
     def _put(self, mark: Mark) -> None:
         others = [known for known in self._marks.get(mark.provider_id, ()) if known.scope != mark.scope]

@@ -2,23 +2,21 @@
 is sent.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from uuid import UUID
 
 from messagepipe.dispatch.v1 import message_pb2
 
 from services.chassis.auth import PROJECT_ID, Principal
-from services.chassis.batcher import FlushFailed
 from services.chassis.clock import Clock
 from services.chassis.errors import FieldViolation, InvalidArgument
-from services.chassis.log import get_logger
 from services.dispatch import history as tell
 from services.dispatch.convert import message_from_spec
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.delivery import Lease
-from services.dispatch.errors import ProjectNotFound, ServiceUnavailable
+from services.dispatch.errors import ProjectNotFound
 from services.dispatch.ledger import Acceptance, Transition
 from services.dispatch.message import Message, new_message_id
 from services.dispatch.store import Store
@@ -47,7 +45,6 @@ class Intake:
         self._database_clock = database_clock
         self._max_message_bytes = max_message_bytes
         self._new_id = new_id or (lambda: new_message_id(clock.now()))
-        self._log = get_logger()
 
     def check(
         self, spec: message_pb2.MessageSpec, principal: Principal, prefix: str = "message"
@@ -76,35 +73,34 @@ class Intake:
         """The message, durable: it will reach a final state whatever dies. ServiceUnavailable: nobody knows, so not
         accepted.
         """
+        # In a task of its own: a caller who goes away in the middle of the commit must not leave a message without
+        # anybody working on it until its lease runs out.
+        return await asyncio.shield(asyncio.create_task(self._accept(message, spec)))
+
+    async def _accept(self, message: Message, spec: message_pb2.MessageSpec) -> Message:
         place = self._worker.reserve()
         since = self._clock.boottime()
         event = tell.numbered(0, [tell.queued(message.deadline)])
         acceptance = Acceptance(
             message=message,
             spec=spec.SerializeToString(),
+            labels=message_pb2.MessageSpec(tags=spec.tags, metadata=spec.metadata).SerializeToString(),
             events=event,
             worker=self._store.worker if place else None,
         )
-        at = await self._commit(acceptance, place)
+        try:
+            at = await self._store.accept(acceptance)
+        except BaseException:
+            # If it was written all the same, its lease runs out and any worker takes it up.
+            if place:
+                self._worker.release_place()
+            raise
         accepted = replace(message, created_at=at)
         step = Transition(message_id=message.id, project_id=message.project_id, epoch=1, events=event)
         self._hub.publish(message.id, message.project_id, step, at)
         if place:
             self._worker.start(Lease(message=accepted, epoch=1), since=since)
         return accepted
-
-    async def _commit(self, acceptance: Acceptance, place: bool) -> datetime:
-        try:
-            return await self._store.accept(acceptance)
-        except BaseException as error:
-            # Whatever it was, a caller who went away included: this process does not work on it. If it was written all
-            # the same, its lease runs out and any worker takes it up.
-            if place:
-                self._worker.release_place()
-            if not isinstance(error, FlushFailed | OSError):
-                raise
-            self._log.warning("accept_failed", cause=type(error.__cause__).__name__)
-            raise ServiceUnavailable("The database") from error
 
 
 def project_of(asked: str, principal: Principal, path: str) -> str | FieldViolation:

@@ -72,14 +72,16 @@ class Acceptance:
 
     message: Message
     spec: bytes
+    labels: bytes
     events: tuple[Event, ...]
     worker: str | None
 
 
 _ACCEPT = """
 WITH accepted AS (
-    INSERT INTO dispatch.messages (id, project_id, channel, recipient, spec, deadline)
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::smallint[], $4::text[], $5::bytea[], $6::timestamptz[])
+    INSERT INTO dispatch.messages (id, project_id, channel, recipient, spec, deadline, labels)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::smallint[], $4::text[], $5::bytea[], $6::timestamptz[],
+                         $11::bytea[])
 ), queued AS (
     INSERT INTO dispatch.queue (id, due_at, worker, epoch, claims)
     SELECT id, now() + CASE WHEN worker IS NULL THEN interval '0' ELSE $8 * interval '1 second' END,
@@ -163,6 +165,7 @@ async def accept(connection: Connection, batch: Sequence[Acceptance], lease_seco
         lease_seconds,
         [event.sequence for event in events],
         [event.payload for event in events],
+        [item.labels for item in batch],
     )
     return at
 

@@ -177,6 +177,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     async def ListMessages(self, request: pb.ListMessagesRequest, context: Context) -> pb.ListMessagesResponse:
         """A project's messages, newest first."""
         project = _project(request.project_id)
+        _require_known_words(request)
         key = (str(request.channel), str(request.state))
         page = parse_page(request.page_size, request.page_token, "ListMessages", project, *key, key_types=(str,))
         found = await self._store.list_messages(
@@ -237,6 +238,16 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         if overview is None:
             raise MessageNotFound(str(parsed))
         return overview
+
+
+def _require_known_words(request: pb.ListMessagesRequest) -> None:
+    violations = []
+    if request.channel and request.channel not in CHANNELS:
+        violations.append(FieldViolation("channel", "must be EMAIL or SMS"))
+    if request.state and request.state not in message_pb2.Message.State.values():
+        violations.append(FieldViolation("state", "is no state of a message"))
+    if violations:
+        raise InvalidArgument(violations=violations)
 
 
 def _require_message(request: Any) -> None:

@@ -4,10 +4,11 @@ Hot writes go through group commit: one writer per kind of statement, many calle
 Times that are compared are the database's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -18,11 +19,25 @@ from services.chassis.database import Dsn, create_pool
 from services.dispatch import ledger
 from services.dispatch.attempt import Attempt
 from services.dispatch.convert import CHANNEL_CODES, CHANNELS, result_from_columns, state_from_code
+from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.health import Block, Mark
 from services.dispatch.ledger import Acceptance, Settled, Transition
 from services.dispatch.message import State
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 BATCH = 200
+# What asyncpg raises when the database is away, restarting, full or in a conflict: the same statement may work later.
+DATABASE_AWAY = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +75,7 @@ class Overview:
     project_id: str
     channel: Channel
     recipient: str
-    spec: bytes
+    labels: bytes
     deadline: datetime
     created_at: datetime
     state: State
@@ -81,10 +96,10 @@ class Store:
         self.worker = worker
         self.lease_seconds = lease_seconds
         weigh_spec = 256
-        self._acceptances: MicroBatcher[Acceptance, datetime] = MicroBatcher(
+        self._acceptances: MicroBatcher[Acceptance, datetime | Exception] = MicroBatcher(
             self._accept, name="accept", max_rows=BATCH, weigh=lambda item: len(item.spec) + weigh_spec
         )
-        self._transitions: MicroBatcher[Transition, Settled] = MicroBatcher(
+        self._transitions: MicroBatcher[Transition, Settled | Exception] = MicroBatcher(
             self._apply, name="settle", max_rows=BATCH, max_waiting=100_000
         )
 
@@ -109,40 +124,84 @@ class Store:
         await self._pool.close()
 
     async def accept(self, acceptance: Acceptance) -> datetime:
-        """The moment the message became durable. Any exception means: not acknowledged (it may have been written all
-        the
-        same).
-        """
-        return await self._acceptances.submit(acceptance)
+        """The moment the message became durable. Any exception means: not acknowledged, though it may be written."""
+        return _or_raise(await self._acceptances.submit(acceptance))
 
     async def apply(self, transition: Transition) -> Settled:
-        """Write one step of a message's life, or learn that somebody else holds it. An exception means: nobody
+        """Write one step of a message's life, or learn that somebody else holds it. DatabaseUnavailable: nobody
         knows.
         """
-        return await self._transitions.submit(transition)
+        return _or_raise(await self._transitions.submit(transition))
 
-    async def _accept(self, batch: list[Acceptance]) -> list[datetime]:
-        async with self._pool.acquire() as connection:
-            at = await ledger.accept(connection, batch, self.lease_seconds)
-        return [at] * len(batch)
+    async def _accept(self, batch: list[Acceptance]) -> list[datetime | Exception]:
+        async def write(connection: ledger.Connection, items: list[Acceptance]) -> list[datetime]:
+            at = await ledger.accept(connection, items, self.lease_seconds)
+            return [at] * len(items)
 
-    async def _apply(self, batch: list[Transition]) -> list[Settled]:
-        async with self._pool.acquire() as connection:
-            return await ledger.apply(connection, batch, self.lease_seconds)
+        return await self._write(write, batch)
+
+    async def _apply(self, batch: list[Transition]) -> list[Settled | Exception]:
+        async def write(connection: ledger.Connection, items: list[Transition]) -> list[Settled]:
+            return await ledger.apply(connection, items, self.lease_seconds)
+
+        return await self._write(write, batch)
+
+    async def _write(
+        self, write: Callable[[ledger.Connection, list[T]], Awaitable[list[R]]], batch: list[T]
+    ) -> list[R | Exception]:
+        """Write a batch in one commit; if the database refuses something in it, each item alone, so that one bad item
+        does not take the others with it.
+        """
+        async with self._connection() as connection:
+            try:
+                return list(await write(connection, batch))
+            except DATABASE_AWAY:
+                raise
+            except asyncpg.PostgresError:
+                if len(batch) == 1:
+                    raise
+                return [await self._alone(write, connection, item) for item in batch]
+
+    async def _alone(
+        self, write: Callable[[ledger.Connection, list[T]], Awaitable[list[R]]], connection: ledger.Connection, item: T
+    ) -> R | Exception:
+        try:
+            return (await write(connection, [item]))[0]
+        except DATABASE_AWAY:
+            raise
+        except asyncpg.PostgresError as error:
+            return error
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[ledger.Connection]:
+        """A connection of the pool; whatever says that the database is away becomes DatabaseUnavailable."""
+        try:
+            async with self._pool.acquire() as connection:
+                yield connection
+        except DATABASE_AWAY as error:
+            raise DatabaseUnavailable from error
+
+    async def _fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        async with self._connection() as connection:
+            return await connection.fetch(statement, *arguments)
+
+    async def _fetchval(self, statement: str, *arguments: object) -> Any:
+        async with self._connection() as connection:
+            return await connection.fetchval(statement, *arguments)
 
     async def keep_evidence(self, transition: Transition) -> None:
         """Keep what was learned too late to settle."""
-        async with self._pool.acquire() as connection:
+        async with self._connection() as connection:
             await ledger.keep_evidence(connection, transition)
 
     async def now(self) -> datetime:
         """The database's clock."""
-        at: datetime = await self._pool.fetchval("SELECT clock_timestamp()")
+        at: datetime = await self._fetchval("SELECT clock_timestamp()")
         return at
 
     async def claim(self, limit: int) -> list[Claim]:
         """Take up to `limit` messages that are due, those of expired leases among them, each under a fresh epoch."""
-        rows = await self._pool.fetch(_CLAIM, limit, self.worker, self.lease_seconds)
+        rows = await self._fetch(_CLAIM, limit, self.worker, self.lease_seconds)
         if not rows:
             return []
         ids = [row["id"] for row in rows]
@@ -165,18 +224,18 @@ class Store:
 
     async def renew(self, leases: Mapping[UUID, int]) -> frozenset[UUID]:
         """Extend these leases (message id → epoch) in one statement; answers which are still ours."""
-        rows = await self._pool.fetch(_RENEW, list(leases), list(leases.values()), self.lease_seconds)
+        rows = await self._fetch(_RENEW, list(leases), list(leases.values()), self.lease_seconds)
         return frozenset(row["id"] for row in rows)
 
     async def release(self, leases: Mapping[UUID, int]) -> None:
         """Give back leases whose message has no open attempt, due at once; the others run out and become unknown."""
-        await self._pool.execute(_RELEASE, list(leases), list(leases.values()))
+        await self._fetch(_RELEASE, list(leases), list(leases.values()))
 
     async def cancel(self, message_id: UUID, completion: ledger.Completion, payload: bytes) -> int | None:
         """End a message that has no open attempt; answers the sequence of its last event, None when it can not
         be ended.
         """
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self._connection() as connection, connection.transaction():
             row = await connection.fetchrow(_CANCELABLE, message_id)
             if row is None or await connection.fetchval(_HAS_OPEN, message_id):
                 return None
@@ -194,7 +253,7 @@ class Store:
 
     async def overview(self, message_id: UUID, projects: Sequence[str] | None) -> Overview | None:
         """One message of these projects (None: of any)."""
-        rows = await self._pool.fetch(_OVERVIEW + _ONE, message_id, projects)
+        rows = await self._fetch(_OVERVIEW + _ONE, message_id, projects)
         return _overview(rows[0]) if rows else None
 
     async def attempts(self, message_id: UUID) -> tuple[Attempt, ...]:
@@ -206,19 +265,17 @@ class Store:
     ) -> list[Overview]:
         """A project's messages, newest first, older than `before`."""
         code = CHANNEL_CODES[channel] if channel else None
-        rows = await self._pool.fetch(
-            _OVERVIEW + _LIST, project_id, code, before, state.value if state else None, limit
-        )
+        rows = await self._fetch(_OVERVIEW + _LIST, project_id, code, before, state.value if state else None, limit)
         return [_overview(row) for row in rows]
 
     async def events_after(self, message_id: UUID, sequence: int, limit: int = 500) -> list[StoredEvent]:
         """The events of a message after `sequence`, in order. The caller has checked whose it is."""
-        rows = await self._pool.fetch(_EVENTS, message_id, sequence, limit)
+        rows = await self._fetch(_EVENTS, message_id, sequence, limit)
         return [_event(row) for row in rows]
 
     async def is_completed(self, message_id: UUID) -> bool:
         """Whether the dispatch of a message has ended. The caller has checked whose it is."""
-        ended: bool = await self._pool.fetchval(_IS_COMPLETED, message_id)
+        ended: bool = await self._fetchval(_IS_COMPLETED, message_id)
         return ended
 
     async def project_events_after(
@@ -227,18 +284,18 @@ class Store:
         """The events of a project after a position, in commit order, only such that nothing can still appear before
         them.
         """
-        rows = await self._pool.fetch(_PROJECT_EVENTS, project_id, *position, limit)
+        rows = await self._fetch(_PROJECT_EVENTS, project_id, *position, limit)
         return [_event(row) for row in rows]
 
     async def project_position(self) -> tuple[int, UUID, int]:
         """The position after which every event that is not yet committed will stand."""
-        transaction: int = await self._pool.fetchval("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1")
+        transaction: int = await self._fetchval("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1")
         return (transaction, UUID(int=(1 << 128) - 1), 0)
 
     async def marks(self) -> dict[str, list[Mark]]:
         """What is known about providers, by provider id; marks whose time is over are left out."""
         found: dict[str, list[Mark]] = {}
-        for row in await self._pool.fetch(_MARKS):
+        for row in await self._fetch(_MARKS):
             fields: dict[str, Any] = dict(row)
             mark = Mark(**{**fields, "block": Block(fields["block"])})
             found.setdefault(mark.provider_id, []).append(mark)
@@ -246,9 +303,15 @@ class Store:
 
     async def _attempts(self, ids: list[UUID]) -> dict[UUID, list[Attempt]]:
         found: dict[UUID, list[Attempt]] = {}
-        for row in await self._pool.fetch(_ATTEMPTS, ids):
+        for row in await self._fetch(_ATTEMPTS, ids):
             found.setdefault(row["message_id"], []).append(_attempt(row))
         return found
+
+
+def _or_raise(answer: R | Exception) -> R:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _attempt(row: asyncpg.Record) -> Attempt:
@@ -272,7 +335,7 @@ def _overview(row: asyncpg.Record) -> Overview:
         project_id=row["project_id"],
         channel=CHANNELS[row["channel"]],
         recipient=row["recipient"],
-        spec=row["spec"],
+        labels=row["labels"],
         deadline=row["deadline"],
         created_at=row["created_at"],
         state=State(row["live_state"]) if row["state"] is None else state_from_code(row["state"]),
@@ -327,8 +390,8 @@ _LAST_SEQUENCE = "SELECT max(sequence) FROM dispatch.events WHERE message_id = $
 _ATTEMPTS = "SELECT * FROM dispatch.attempts WHERE message_id = ANY($1::uuid[]) ORDER BY message_id, number"
 _OVERVIEW = """
 SELECT * FROM (
-    SELECT m.*, c.state, c.reason, c.provider_id, c.kind, c.possible_duplicate, c.completed_at,
-           CASE WHEN c.state IS NULL THEN
+    SELECT m.id, m.project_id, m.channel, m.recipient, m.labels, m.deadline, m.created_at, c.state, c.reason,
+    c.provider_id, c.kind, c.possible_duplicate, c.completed_at, CASE WHEN c.state IS NULL THEN
                CASE WHEN started.chain_version IS NULL THEN 'QUEUED' ELSE 'SENDING' END
            END AS live_state,
            CASE WHEN q.worker IS NULL THEN greatest(extract(epoch FROM q.due_at - now()), 0)::float8 END AS

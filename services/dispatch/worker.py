@@ -13,14 +13,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-import asyncpg
-
 from services.chassis.clock import Clock
 from services.chassis.log import get_logger
 from services.dispatch import history as tell
 from services.dispatch.convert import stored_message
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.delivery import Lease
+from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.failover import Finish
 from services.dispatch.ledger import Completion, Transition
 from services.dispatch.message import EndReason, Message, State
@@ -28,8 +27,6 @@ from services.dispatch.store import Claim, Store
 
 CLAIM_BATCH = 200
 SHORTEST_POLL, LONGEST_POLL = 0.02, 0.5
-# What the driver raises when the database is away; the next round tries again.
-DATABASE_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 @dataclass(slots=True)
@@ -133,8 +130,8 @@ class Worker:
         claims: list[Claim] = []
         try:
             claims = await self._store.claim(limit)
-        except DATABASE_AWAY as error:
-            self._log.warning("claim_failed", error=type(error).__name__)
+        except DatabaseUnavailable as error:
+            self._log.warning("claim_failed", cause=type(error.__cause__).__name__)
         finally:
             self._free += limit - len(claims)
         for claim in claims:
@@ -189,8 +186,8 @@ class Worker:
         since = self._clock.boottime()
         try:
             ours = await self._store.renew(leases)
-        except DATABASE_AWAY as error:
-            self._log.warning("renewal_failed", leases=len(leases), error=type(error).__name__)
+        except DatabaseUnavailable as error:
+            self._log.warning("renewal_failed", leases=len(leases), cause=type(error.__cause__).__name__)
             return
         for message_id, epoch in leases.items():
             held = self._held.get(message_id)
@@ -212,5 +209,5 @@ class Worker:
         await asyncio.gather(*(held.task for held in left.values()), return_exceptions=True)
         if left:
             self._log.warning("drain_cut", messages=len(left))
-            with contextlib.suppress(*DATABASE_AWAY):
+            with contextlib.suppress(DatabaseUnavailable):
                 await self._store.release({message_id: held.epoch for message_id, held in left.items()})

@@ -4,22 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from email import message_from_bytes, policy
-from typing import Any
 
 import pytest
-import structlog
 
-from services.adapters.base import Adapter, Address, Attachment, Call, Channel, EmailContent
-from services.adapters.egress import Egress, parse_networks
+from services.adapters.base import Adapter, Address, Attachment, Channel
 from services.adapters.outcome import Outcome, Reason, Result
 from services.adapters.registry import build_adapters
 from services.chassis.clock import SystemClock
-from tests.fakes.mail import CLOSE, SILENCE, Mail, ScriptedMailServer, mail_server, scripted
+from tests.contract.smtp_calls import AUTH, LOOPBACK, UNVERIFIED, a_call, an_email, meaning
+from tests.fakes.mail import CLOSE, SILENCE, ScriptedMailServer, mail_server, scripted
 from tests.fakes.vendor import refusing_port
-
-LOOPBACK = Egress(allow=parse_networks(("127.0.0.0/8",)))
-AUTH = {"user": "postman", "pass": "sekrit-password"}
-UNVERIFIED = {"rejectUnauthorized": False}
 
 
 @pytest.fixture
@@ -29,38 +23,6 @@ async def adapter() -> AsyncIterator[Adapter]:
     yield adapters[Channel.EMAIL, "smtp"]
     for each in adapters.values():
         await each.close()
-
-
-def a_call(
-    port: int, *, timeout: float = 3.0, time_left: float = 3600, content: EmailContent | None = None, **config: object
-) -> Call:
-    """A call to the server on this port."""
-    return Call(
-        message_id="0199c0de-0000-7000-8000-000000000001",
-        attempt=1,
-        content=content or an_email(),
-        config={"host": "127.0.0.1", "port": port, **config},
-        provider_id="provider-1",
-        config_version=1,
-        timeout=timeout,
-        time_left=time_left,
-    )
-
-
-def an_email(**more: object) -> EmailContent:
-    """A short email."""
-    email = EmailContent(
-        sender=Address(email="shop@example.com", name="Shop"),
-        to=Address(email="ada@example.com"),
-        subject="Hello",
-        text="Hi",
-    )
-    return replace(email, **more)  # type: ignore[arg-type]
-
-
-def meaning(result: Result) -> tuple[Outcome, str]:
-    """What a result means, without its words."""
-    return result.outcome, result.reason
 
 
 async def test_accepted(adapter: Adapter) -> None:
@@ -85,73 +47,6 @@ async def test_accepted(adapter: Adapter) -> None:
         result.provider_message_id,
     )
     assert b"bcc@example.com" not in mail.content
-
-
-@pytest.mark.parametrize("tls", ["starttls", "implicit"])
-async def test_encrypted_and_logged_in(adapter: Adapter, tls: str) -> None:
-    """With credentials the connection is encrypted first, by STARTTLS or from the first byte."""
-    async with mail_server(password=AUTH["pass"], tls=tls) as server:
-        result = await adapter.send(a_call(server.port, auth=AUTH, secure=tls == "implicit", tls=UNVERIFIED))
-    assert meaning(result) == (Outcome.ACCEPTED, Reason.ACCEPTED)
-    assert server.logins == ["good"]
-
-
-async def test_wrong_password(adapter: Adapter) -> None:
-    """A refused login is denied, and the password is in no log and no result."""
-    async with mail_server(password="another", tls="starttls") as server:
-        with structlog.testing.capture_logs() as logs:
-            result = await adapter.send(a_call(server.port, auth=AUTH, tls=UNVERIFIED))
-    assert meaning(result) == (Outcome.DENIED, Reason.CREDENTIALS)
-    assert AUTH["pass"] not in repr(result) + repr(logs)
-    assert "ada@example.com" not in repr(logs)
-
-
-async def test_password_quoted_back(adapter: Adapter) -> None:
-    """A server that quotes our AUTH line cannot make the password appear, in plain or encoded form."""
-    encoded = "AHBvc3RtYW4Ac2Vrcml0LXBhc3N3b3Jk"
-    server = ScriptedMailServer(
-        {"AUTH": f"500 what is AUTH PLAIN {encoded} {AUTH['pass']}"}, extensions=("AUTH PLAIN",)
-    )
-    async with scripted(server) as port:
-        result = await adapter.send(a_call(port, auth=AUTH, tls={"allowPlaintextAuth": True}))
-    assert f"AUTH PLAIN {encoded}\r\n".encode() in server.lines
-    assert encoded not in repr(result)
-    assert AUTH["pass"] not in repr(result)
-    assert "***" in result.provider_text
-
-
-async def test_certificate_nobody_signed(adapter: Adapter) -> None:
-    """A certificate nobody has signed is not believed: deferred, and no mail or password was sent."""
-    for tls in ("starttls", "implicit"):
-        async with mail_server(password=AUTH["pass"], tls=tls) as server:
-            result = await adapter.send(a_call(server.port, auth=AUTH, secure=tls == "implicit"))
-        assert meaning(result) == (Outcome.DEFERRED, Reason.TLS_FAILED)
-        assert (server.mails, server.logins) == ([], [])
-
-
-@pytest.mark.parametrize("settings", [{"auth": AUTH}, {"requireTls": True}])
-async def test_stripped_starttls(adapter: Adapter, settings: Any) -> None:
-    """When STARTTLS is not offered, or was stripped on the way, credentials and mail stay here."""
-    server = ScriptedMailServer(extensions=("AUTH PLAIN LOGIN",))
-    async with scripted(server) as port:
-        result = await adapter.send(a_call(port, **settings))
-    assert meaning(result) == (Outcome.DENIED, Reason.TLS_REQUIRED)
-    assert "AUTH" not in server.verbs
-    assert "MAIL" not in server.verbs
-
-
-async def test_plaintext_credentials_when_told(adapter: Adapter) -> None:
-    """`tls.allowPlaintextAuth` lets a test server without TLS have the password."""
-    async with mail_server(password=AUTH["pass"], plaintext_auth=True) as server:
-        result = await adapter.send(a_call(server.port, auth=AUTH, tls={"allowPlaintextAuth": True}))
-    assert meaning(result) == (Outcome.ACCEPTED, Reason.ACCEPTED)
-
-
-async def test_starttls_is_used_when_offered(adapter: Adapter) -> None:
-    """Without credentials TLS is used when it is offered; its certificate still has to be right."""
-    async with mail_server(tls="starttls") as server:
-        assert meaning(await adapter.send(a_call(server.port))) == (Outcome.DEFERRED, Reason.TLS_FAILED)
-        assert meaning(await adapter.send(a_call(server.port, tls=UNVERIFIED))) == (Outcome.ACCEPTED, Reason.ACCEPTED)
 
 
 def test_on_uvloop() -> None:
@@ -340,35 +235,6 @@ async def test_many_at_once(adapter: Adapter) -> None:
         assert (len(server.mails), server.connections) == (20, 3)
 
 
-@pytest.mark.parametrize("trick", ["\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r\n.\r\n", "\r.\n"])
-async def test_smuggling(adapter: Adapter, trick: str) -> None:
-    """No body ends the message early: the server sees one message, with everything in it (reliability.md S18)."""
-    text = f"before{trick}MAIL FROM:<eve@evil.test>\r\nRCPT TO:<victim@example.com>\r\nDATA\r\nsmuggled{trick}after"
-    async with mail_server() as server:
-        result = await adapter.send(a_call(server.port, content=an_email(text=text)))
-    assert result.outcome is Outcome.ACCEPTED
-    (mail,) = server.mails
-    body = message_from_bytes(mail.content, policy=policy.default).get_content()
-    assert body.split() == text.split()
-
-
-@pytest.mark.parametrize("poison", ["\r\n", "\n", "\r", "\x00", "\x0b", "\x0c", "\u0085", "\u2028"])
-async def test_header_and_envelope_injection(adapter: Adapter, poison: str) -> None:
-    """A line break in a header or an address sends nothing at all, to nobody (reliability.md S16, S17)."""
-    text = f"x{poison}RCPT TO:<eve@evil.test>"
-    contents = [
-        an_email(subject=text),
-        an_email(headers=(("X-A", text),)),
-        an_email(to=Address(email=f"a@b.test{text}")),
-        an_email(to=Address(email="a@b.test", name=text)),
-        an_email(sender=Address(email=f"a@b.test{text}")),
-    ]
-    async with mail_server() as server:
-        results = [await adapter.send(a_call(server.port, content=content)) for content in contents]
-    assert {result.outcome for result in results} == {Outcome.UNFIT}
-    assert server.mails == list[Mail]()
-
-
 async def test_sender(adapter: Adapter) -> None:
     """Without a sender on the message, `fromEmail`, then auth.user is used; with none it does not fit and the text
     says where to set it.
@@ -396,17 +262,3 @@ async def test_unresolvable_host(adapter: Adapter) -> None:
     """A host nobody knows is deferred."""
     result = await adapter.send(replace(a_call(25), config={"host": "nowhere.invalid", "port": 25}))
     assert result.outcome is Outcome.DEFERRED
-
-
-async def test_loopback_is_refused_unless_allowed() -> None:
-    """A server on a private network is denied unless the operator has named it, literal address or name alike."""
-    adapters = build_adapters(Egress(), SystemClock())
-    async with mail_server() as server:
-        for host in ("127.0.0.1", "localhost"):
-            call = replace(a_call(server.port), config={"host": host, "port": server.port})
-            result = await adapters[Channel.EMAIL, "smtp"].send(call)
-            assert meaning(result) == (Outcome.DENIED, Reason.EGRESS_REFUSED)
-            assert "MESSAGEPIPE_EGRESS_ALLOW" in result.provider_text
-        assert server.connections == 0
-    for adapter in adapters.values():
-        await adapter.close()

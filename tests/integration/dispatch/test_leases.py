@@ -48,7 +48,7 @@ async def leased(store: Store, **fields: Any) -> Message:
     assert isinstance(message, Message)
     events = tell.numbered(0, [tell.queued(message.deadline)])
     await store.accept(
-        Acceptance(message=message, spec=spec.SerializeToString(), events=events, worker=store.worker)
+        Acceptance(message=message, spec=spec.SerializeToString(), labels=b"", events=events, worker=store.worker)
     )
     return message
 

@@ -133,6 +133,6 @@ async def test_absolute_targets_are_understood(house: House):
 
 async def test_a_name_that_does_not_resolve_is_one_clear_line():
     """PortBusy, not a traceback."""
-    with pytest.raises(PortBusy, match="cannot listen on no.such.host.invalid:0"):
+    with pytest.raises(PortBusy, match=r"cannot listen on no\.such\.host\.invalid:0"):
         async with serve_http(OK, host="no.such.host.invalid", port=0, grace=1):
             pass

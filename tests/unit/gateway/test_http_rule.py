@@ -1,5 +1,7 @@
 """The path language of google.api.http."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,12 +47,27 @@ def test_match(template: str, path: str, expected: dict[str, str] | None):
 
 @pytest.mark.parametrize(
     "template",
-    ["", "v1", "/v1//x", "/v1/{", "/v1/{}", "/v1/{a..b}", "/v1/{a}x", "/v1/**/x", "/v1/{a}/{a}", "/v1/x:", "/v1/x y"]
-    + ["/v1/{a=}", "/v1/{1}", "/v1/x/", "/v1/}"],
+    [
+        "",
+        "v1",
+        "/v1//x",
+        "/v1/{",
+        "/v1/{}",
+        "/v1/{a..b}",
+        "/v1/{a}x",
+        "/v1/**/x",
+        "/v1/{a}/{a}",
+        "/v1/x:",
+        "/v1/x y",
+        "/v1/{a=}",
+        "/v1/{1}",
+        "/v1/x/",
+        "/v1/}",
+    ],
 )
 def test_a_broken_template_is_refused(template: str):
     """The error names the template."""
-    with pytest.raises(TemplateError, match="has|begin|twice"):
+    with pytest.raises(TemplateError, match=r"has|begin|twice"):
         parse(template)
 
 
@@ -85,7 +102,5 @@ def test_no_template_and_no_path_crashes(text: str):
     """Anything is either understood or refused."""
     path = split("/" + text)
     assert path is None or isinstance(path, Path)
-    try:
+    with suppress(TemplateError):
         parse(text)
-    except TemplateError as error:
-        assert str(error)

@@ -45,11 +45,8 @@ def test_what_can_not_change_is_not_in_the_mask():
     made = request(PUT, body, {"provider.id": "p"})
 
     assert list(made.update_mask.paths) == ["priority"]
-    assert (
-        request(PATCH_SENDER, {"senderId": "x", "channel": "SMS"}, {"channel_config.channel": "SMS"}).update_mask
-        == {"paths": ["sender_id"]}
-        or True
-    )
+    sender = request(PATCH_SENDER, {"senderId": "x", "channel": "SMS"}, {"channel_config.channel": "SMS"})
+    assert list(sender.update_mask.paths) == ["sender_id"]
 
 
 def test_a_mask_of_the_caller_s_own_wins():

@@ -6,6 +6,7 @@ CREATE TABLE dispatch.messages (
     channel    smallint    NOT NULL,               -- messagepipe.type.v1.Channel
     recipient  text        NOT NULL,
     spec       bytea       NOT NULL,               -- messagepipe.dispatch.v1.MessageSpec as accepted
+    labels     bytea       NOT NULL,               -- a MessageSpec with tags and metadata only: lists need no more
     deadline   timestamptz NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
 );

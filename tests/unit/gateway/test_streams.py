@@ -1,0 +1,73 @@
+"""Shapes and frames of streams; the streaming itself is an integration test."""
+
+import pytest
+from messagepipe.dispatch.v1 import delivery_event_pb2
+from messagepipe.dispatch.v1 import dispatch_service_pb2 as dispatch
+from starlette.datastructures import Headers
+
+from gateway.app import DISPATCH, codecs
+from gateway.streams import Shape, frame, resume, shape_of
+from services.chassis.errors import InvalidArgument
+
+WATCH_MESSAGE = shape_of(DISPATCH.methods_by_name["WatchMessage"])
+WATCH_PROJECT = shape_of(DISPATCH.methods_by_name["WatchProject"])
+
+
+def an_event() -> delivery_event_pb2.DeliveryEvent:
+    """An attempt that starts."""
+    event = delivery_event_pb2.DeliveryEvent(message_id="m\n1", sequence=2)
+    event.attempt_started.SetInParent()
+    return event
+
+
+def test_every_stream_of_the_contract_has_ids_and_words():
+    """And those of GET can be resumed; a new stream that can not fails here."""
+    for codec in codecs():
+        if codec.route.rpc.server_streaming:
+            shape = shape_of(codec.route.rpc)
+            assert (shape.id, shape.oneof) != ("", "")
+            assert shape.resume or codec.route.method == "POST"
+
+
+def test_the_shapes_are_read_from_the_contract():
+    """A project's events are wrapped with their resume token."""
+    message = shape_of(DISPATCH.methods_by_name["WatchMessage"])
+    project = shape_of(DISPATCH.methods_by_name["WatchProject"])
+
+    assert message == Shape(id="sequence", event="", oneof="event", resume="after_sequence")
+    assert project == Shape(id="resume_token", event="event", oneof="event", resume="resume_token")
+
+
+def test_a_frame_is_four_lines_whatever_is_in_it():
+    """Line breaks in data are escaped by JSON, those in an id dropped."""
+    assert frame(WATCH_MESSAGE, an_event()) == (
+        b'id: 2\nevent: attempt_started\ndata: {"messageId":"m\\n1","sequence":"2","attemptStarted":{}}\n\n'
+    )
+    wrapped = dispatch.WatchProjectResponse(event=an_event(), resume_token="a\nb")
+    assert frame(WATCH_PROJECT, wrapped).startswith(b"id: ab\nevent: attempt_started\ndata: {")
+
+
+def test_an_event_of_a_newer_service_has_no_word():
+    """It is still shown."""
+    assert frame(WATCH_MESSAGE, delivery_event_pb2.DeliveryEvent(sequence=1)).startswith(b"id: 1\ndata: ")
+
+
+@pytest.mark.parametrize(("header", "after", "again"), [(None, 0, False), ("", 0, False), ("7", 7, True)])
+def test_last_event_id_is_where_to_go_on(header: str | None, after: int, again: bool):
+    """An empty one means from the beginning."""
+    request = dispatch.WatchMessageRequest()
+
+    assert resume(request, WATCH_MESSAGE, Headers({"last-event-id": header} if header is not None else {})) is again
+    assert request.after_sequence == after
+
+
+def test_a_query_that_resumes_counts_too():
+    """Without the header."""
+    assert resume(dispatch.WatchMessageRequest(after_sequence=3), WATCH_MESSAGE, Headers({}))
+
+
+@pytest.mark.parametrize("value", ["x", "1.5", "99999999999999999999999"])
+def test_an_id_that_is_none_of_the_stream_s_is_refused(value: str):
+    """With the header's name."""
+    with pytest.raises(InvalidArgument, match="Last-Event-ID"):
+        resume(dispatch.WatchMessageRequest(), WATCH_MESSAGE, Headers({"last-event-id": value}))
