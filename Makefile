@@ -72,6 +72,7 @@ check-protos: setup
 	  echo "$(BIN)/buf breaking --against .git#branch=main"; $(BIN)/buf breaking --against '.git#branch=main'; \
 	else echo "buf breaking: skipped, this clone has no branch main with protos to compare with"; fi
 	$(BIN)/python scripts/generate_stubs.py --check
+	$(BIN)/python scripts/generate_comments.py --check
 
 .PHONY: format
 format: setup ## put code and protos into shape
@@ -80,8 +81,9 @@ format: setup ## put code and protos into shape
 	$(BIN)/buf format -w --path protos/messagepipe
 
 .PHONY: protos
-protos: setup ## generate the stubs in protos/gen from the .proto files
+protos: setup ## generate the stubs in protos/gen, and the gateway's comments, from the .proto files
 	$(BIN)/python scripts/generate_stubs.py
+	$(BIN)/python scripts/generate_comments.py
 
 .PHONY: lock
 lock: setup ## write requirements.lock and requirements-dev.lock anew from pyproject.toml

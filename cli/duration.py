@@ -3,17 +3,14 @@
 import re
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_WHOLE = re.compile(r"(?:\d+[smhd])+")
-_PART = re.compile(r"(\d+)([smhd])")
+_WHOLE = re.compile(r"(?:[0-9]+[smhd])+|[0-9]+")
+_PART = re.compile(r"([0-9]+)([smhd]?)")
 
 
 def parse_duration(text: str) -> int:
     """Seconds above 0 meant by `text`; a bare number is seconds. ValueError says how to write it."""
-    seconds = 0
-    if text.isdecimal():
-        seconds = int(text)
-    elif _WHOLE.fullmatch(text):
-        seconds = sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    parts = _PART.findall(text) if _WHOLE.fullmatch(text) else []
+    seconds = sum(int(number) * _UNITS[unit or "s"] for number, unit in parts)
     if seconds <= 0:
         raise ValueError(f"{text!r} is no span of time; write it as 90s, 30m, 1h or 1h30m")
     return seconds

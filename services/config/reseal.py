@@ -6,6 +6,7 @@ from uuid import UUID
 from services.chassis.clock import Clock
 from services.chassis.log import get_logger
 from services.config.errors import DatabaseUnavailable
+from services.config.statements import KeptProvider
 from services.config.store import Store
 from services.config.vault import CanNotOpen, Vault
 
@@ -60,14 +61,18 @@ async def keep_resealing(store: Store, vault: Vault, clock: Clock) -> Never:
 
 
 async def _reseal_batch(store: Store, vault: Vault, after: UUID | None) -> tuple[int, UUID | None, bool]:
-    done = 0
     async with store.transaction() as transaction:
         batch = await transaction.sealed_otherwise(vault.primary, after=after, limit=BATCH)
-        for kept in batch:
-            try:
-                opened = vault.open(kept.sealed, kept.place)
-            except CanNotOpen:
-                _log.error("provider_not_resealed", provider_id=str(kept.provider.id), key_id=kept.sealed.key_id)
-                continue
-            done += await transaction.reseal(kept, vault.seal(opened, kept.place))
+    done = sum([await _reseal(store, vault, kept) for kept in batch])
     return done, batch[-1].provider.id if batch else after, len(batch) == BATCH
+
+
+async def _reseal(store: Store, vault: Vault, kept: KeptProvider) -> bool:
+    try:
+        opened = vault.open(kept.sealed, kept.place)
+    except CanNotOpen:
+        _log.error("provider_not_resealed", provider_id=str(kept.provider.id), key_id=kept.sealed.key_id)
+        return False
+    # One row per transaction: holding several would be a deadlock with a write that reorders them.
+    async with store.transaction() as transaction:
+        return await transaction.reseal(kept, vault.seal(opened, kept.place))

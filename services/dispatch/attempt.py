@@ -10,6 +10,7 @@ from services.dispatch.chain import Provider
 LEASE_LOST = "LEASE_LOST"
 """Reason of an attempt that was open when its dispatcher's lease ran out: it may or may not have reached the provider.
 """
+LONGEST_RETRY_AFTER = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,7 @@ def interrupted(attempt: Attempt) -> Attempt:
 
 def storable(result: Result) -> Result:
     """The result with texts that any database takes and any screen can show, whatever the provider or a plug-in put in:
-    no NUL, no half characters, bounded lengths.
+    no NUL, no half characters, bounded lengths, and a Retry-After that is a time to come.
     """
     return replace(
         result,
@@ -70,8 +71,14 @@ def storable(result: Result) -> Result:
         provider_text=_clean(result.provider_text, 500),
         provider_message_id=_clean(result.provider_message_id, 500),
         scope=_clean(result.scope, 200),
+        retry_after=_bounded(result.retry_after),
     )
 
 
 def _clean(text: str, limit: int) -> str:
     return str(text).replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()[:limit]
+
+
+def _bounded(seconds: float | None) -> float | None:
+    # NaN compares false with everything: what is no number of seconds counts as not said.
+    return min(seconds, LONGEST_RETRY_AFTER) if seconds is not None and seconds >= 0 else None

@@ -39,8 +39,8 @@ _SENDER_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 ]{3,11}")
 _SHORT_CODE = re.compile(r"[0-9]{3,8}")
 
 RESERVED_HEADERS = frozenset(
-    "from to cc bcc sender reply-to subject date message-id return-path received dkim-signature mime-version content-type "
-    "content-transfer-encoding content-disposition content-id x-sg-id x-sg-eid".split()
+    "from to cc bcc sender reply-to subject date message-id return-path received dkim-signature mime-version "
+    "content-type content-transfer-encoding content-disposition content-id x-sg-id x-sg-eid".split()
 )
 
 

@@ -33,8 +33,6 @@ SETTLE_PAUSE, LONGEST_SETTLE_PAUSE = 0.1, 5.0
 SETTLE_ON_STOP = 3.0
 # A hanging adapter is cut this long after its own time limit should have ended the call.
 GRACE = 2.0
-# RFC 5321 §4.5.3.2.6: what an SMTP server may take after the final dot.
-AFTER_THE_DOT = 600.0
 
 
 class Chains(Protocol):
@@ -179,7 +177,7 @@ class Delivery:
         started = await self._write(self._transition(opens=attempt, chain_version=chain.version), events)
         attempt = replace(attempt, started_at=started.at)
         result, latency = await self._send(start, chain, attempt)
-        self._unsettled = attempt.finished(storable(result), latency=latency)
+        self._unsettled = attempt.finished(result, latency=latency)
         self._lease = replace(self._lease, history=(*self._lease.history, self._unsettled), waited=False)
         self._log.info(
             "attempt_finished", attempt=attempt.number, kind=attempt.kind, outcome=result.outcome, reason=result.reason
@@ -198,10 +196,10 @@ class Delivery:
         if self._tools.lease_left(self._lease.id) <= 0:
             return Result(outcome=Outcome.DEFERRED, reason="LEASE_LOST", provider_text="Nothing was sent."), None
         began = self._tools.clock.boottime()
-        limit = max(start.timeout, min(start.time_left, start.timeout + AFTER_THE_DOT)) + GRACE
+        limit = min(start.timeout + adapter.spec.verdict_seconds, start.time_left) + GRACE
         try:
             async with asyncio.timeout(limit):
-                result = await adapter.send(self._call(start, chain, attempt))
+                result = storable(await adapter.send(self._call(start, chain, attempt)))
         except TimeoutError:
             result = Result(
                 outcome=Outcome.UNKNOWN, reason=Reason.TIMEOUT, provider_text="The call outlived its time limit."
@@ -288,6 +286,8 @@ class Delivery:
             settled = await _outlives_cancellation(self._persist(given_up))
             if settled.held:
                 self._tools.publish(self._lease.id, transition.project_id, given_up, settled.at)
+            else:
+                await self._tools.ledger.keep_evidence(transition)
             raise Fenced
         if not settled.held:
             if transition.closes is not None:

@@ -43,7 +43,11 @@ class HealthBoard:
         on top.
         """
         before, self._fresh = self._fresh, []
-        self._marks = await self._reader.marks()
+        try:
+            self._marks = await self._reader.marks()
+        except BaseException:
+            self._fresh = [*before, *self._fresh]
+            raise
         for mark in (*before, *self._fresh):
             self._put(mark)
 

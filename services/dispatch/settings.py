@@ -4,8 +4,9 @@ with it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 
+from services.adapters.egress import parse_networks
 from services.chassis.auth import AuthSettings
 from services.chassis.database import parse_dsn
 from services.chassis.env import SecretText, SettingsError
@@ -48,7 +49,7 @@ class DispatchSettings:
     @property
     def allowed_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """`egress_allow` as networks."""
-        return tuple(ip_network(item.strip(), strict=False) for item in self.egress_allow)
+        return parse_networks(self.egress_allow)
 
     def _problems(self) -> Iterator[str]:
         try:

@@ -164,13 +164,15 @@ class Store:
 
     async def _alone(
         self, write: Callable[[ledger.Connection, list[T]], Awaitable[list[R]]], connection: ledger.Connection, item: T
-    ) -> R | Exception:
+    ) -> Any:
+        """What the item's own commit gave, or what the database refused it with."""
         try:
-            return (await write(connection, [item]))[0]
+            written = await write(connection, [item])
         except DATABASE_AWAY:
             raise
         except asyncpg.PostgresError as error:
             return error
+        return written[0]
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[ledger.Connection]:
@@ -183,7 +185,8 @@ class Store:
 
     async def _fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         async with self._connection() as connection:
-            return await connection.fetch(statement, *arguments)
+            rows: list[asyncpg.Record] = await connection.fetch(statement, *arguments)
+        return rows
 
     async def _fetchval(self, statement: str, *arguments: object) -> Any:
         async with self._connection() as connection:

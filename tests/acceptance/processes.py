@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -78,7 +79,7 @@ def free_port() -> int:
 async def until_serving(target: str, *, seconds: float = 30.0) -> None:
     """Returns when the service at `target` says SERVING."""
     async with asyncio.timeout(seconds), grpc.aio.insecure_channel(target) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+        stub: Any = health_pb2_grpc.HealthStub(channel)  # its type stubs know only the blocking one
         while True:
             try:
                 answer = await stub.Check(health_pb2.HealthCheckRequest(), wait_for_ready=True)

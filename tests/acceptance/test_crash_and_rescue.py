@@ -1,8 +1,11 @@
-"""The promise under kill -9: nothing accepted is lost, and a duplicate only comes from an attempt that is marked unknown."""
+"""The promise under kill -9: nothing accepted is lost, and a duplicate only comes from an attempt that is marked
+unknown.
+"""
 
 import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -16,6 +19,9 @@ from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import DispatchServiceStu
 from tests.acceptance.processes import free_port, process, until_serving
 from tests.fakes.vendor import Received, Reply, VendorServer
 from tests.integration.rig import EMAIL, PROJECT, SECRET, VAULT_KEYS, eventually, metadata, struct
+
+if TYPE_CHECKING:  # only the type stubs know the asynchronous stub class
+    from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import DispatchServiceAsyncStub
 
 MESSAGES = 1000
 ENDED = (message_pb2.Message.STATE_SENT, message_pb2.Message.STATE_UNKNOWN)
@@ -55,7 +61,7 @@ def message_id_of(request: Received) -> str:
 
 
 def batch(count: int, start: int) -> pb.BatchCreateMessagesRequest:
-    """This many messages."""
+    """As many messages as asked for."""
     specs = [
         message_pb2.MessageSpec(
             project_id=PROJECT, channel=EMAIL, to=f"u{start + place}@example.com", subject="Hello", text="Hello"
@@ -65,7 +71,7 @@ def batch(count: int, start: int) -> pb.BatchCreateMessagesRequest:
     return pb.BatchCreateMessagesRequest(messages=specs)
 
 
-async def ids_of(messages: DispatchServiceStub) -> list[str]:
+async def ids_of(messages: "DispatchServiceAsyncStub") -> list[str]:
     """A thousand accepted messages."""
     found: list[str] = []
     for start in range(0, MESSAGES, 100):
@@ -77,7 +83,9 @@ async def ids_of(messages: DispatchServiceStub) -> list[str]:
 
 @pytest.mark.timeout(120)
 async def test_kill_9_in_the_middle_of_a_thousand_messages(database_url, tmp_path) -> None:
-    """kill -9 of dispatch amid 1,000 messages, then a restart: all end, and only messages with an unknown attempt went out twice."""
+    """kill -9 of dispatch amid 1,000 messages, then a restart: all end, and only messages with an unknown attempt went
+    out twice.
+    """
     config_port, dispatch_port = free_port(), free_port()
     config, dispatch = f"127.0.0.1:{config_port}", f"127.0.0.1:{dispatch_port}"
     environ = environment(database_url, config_port, dispatch_port)
@@ -117,7 +125,7 @@ def has_unknown(message: message_pb2.Message) -> bool:
     return any(attempt.outcome == Attempt.OUTCOME_UNKNOWN for attempt in message.attempts)
 
 
-async def ending(messages: DispatchServiceStub, message_id: str) -> message_pb2.Message:
+async def ending(messages: "DispatchServiceAsyncStub", message_id: str) -> message_pb2.Message:
     """The message once its dispatch has ended."""
     request = pb.WatchMessageRequest(message_id=message_id)
     async for _ in messages.WatchMessage(request, metadata=metadata()):

@@ -1,4 +1,6 @@
-"""A real email, handed in over gRPC and over REST: SendGrid answers 503, SMTP takes it, and everybody sees each attempt."""
+"""A real email, handed in over gRPC and over REST: SendGrid answers 503, SMTP takes it, and everybody sees each
+attempt.
+"""
 
 import asyncio
 import json
@@ -9,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from email import message_from_bytes
 from email.policy import default as modern
+from typing import TYPE_CHECKING
 
 import grpc
 import httpx
@@ -22,6 +25,9 @@ from tests.fakes.mail import MailServer, mail_server
 from tests.fakes.vendor import Reply, VendorServer
 from tests.integration.rig import EMAIL, PROJECT, SECRET, VAULT_KEYS, Story, metadata, token
 
+if TYPE_CHECKING:  # only the type stubs know the asynchronous stub class
+    from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import DispatchServiceAsyncStub
+
 SENDGRID_DOWN = Reply.json(503, {"errors": [{"message": "service unavailable", "field": None, "help": None}]})
 
 
@@ -30,7 +36,7 @@ class House:
     """Three running processes, a SendGrid-speaking server that is down, and a mail server that is not."""
 
     http: httpx.AsyncClient
-    messages: DispatchServiceStub
+    messages: "DispatchServiceAsyncStub"
     dispatch_target: str
     sendgrid: VendorServer
     mail: MailServer
@@ -143,7 +149,9 @@ async def test_an_email_over_grpc_fails_over_and_arrives(house: House) -> None:
     assert arrived["from"] == "Müller & Söhne <noreply@example.com>"
     assert arrived["to"] == "Ada Lövelace <ada@example.com>"
     assert arrived["bcc"] is None
-    assert arrived.get_body(("plain",)).get_content().strip() == "Hello, Ada."
+    body = arrived.get_body(("plain",))
+    assert body is not None
+    assert body.get_content().strip() == "Hello, Ada."
     assert [part.get_filename() for part in arrived.iter_attachments()] == ["a.txt"]
 
 

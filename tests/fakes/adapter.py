@@ -1,4 +1,6 @@
-"""An adapter that plays a list of outcomes and remembers what it was asked. It keeps an adapter's promise: no call outlives its limit."""
+"""An adapter that plays a list of outcomes and remembers what it was asked. It keeps an adapter's promise: no call
+outlives its limit.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,7 +13,10 @@ from services.chassis.clock import Clock
 SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",
-    "properties": {"timeoutSeconds": {"type": "number", "exclusiveMinimum": 0}, "apiKey": {"type": "string", "writeOnly": True}},
+    "properties": {
+        "timeoutSeconds": {"type": "number", "exclusiveMinimum": 0},
+        "apiKey": {"type": "string", "writeOnly": True},
+    },
     "additionalProperties": False,
 }
 REASONS = {
@@ -26,7 +31,9 @@ REASONS = {
 
 @dataclass
 class ScriptedAdapter:
-    """Plays words (`accepted` … `unknown`), `hang`, an exception, a Result, or an asyncio.Event to wait for before accepting."""
+    """Plays words (`accepted` … `unknown`), `hang`, an exception, a Result, or an asyncio.Event to wait for before
+    accepting.
+    """
 
     spec: ProviderSpec
     clock: Clock

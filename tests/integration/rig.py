@@ -1,10 +1,10 @@
 """A whole messagepipe in one process for tests: real PostgreSQL, real gRPC, the real ConfigService, scripted adapters.
 
-    async with rig(database_url) as pipe:
-        await pipe.chain("A", "B", "C")
-        pipe.script("A", "deferred")
-        story = await pipe.send()
-        assert story.calls == "A:deferred B:accepted"
+async with rig(database_url) as pipe:
+    await pipe.chain("A", "B", "C")
+    pipe.script("A", "deferred")
+    story = await pipe.send()
+    assert story.calls == "A:deferred B:accepted"
 """
 
 import asyncio

@@ -279,7 +279,9 @@ async def test_x19_a_provider_disabled_while_the_message_waits(database_url) -> 
 
 
 async def test_x20_a_raised_provider_is_first_for_every_message_after_the_write(pipe: Pipe) -> None:
-    """X20: once the write that raised B is acknowledged, every message starts with B, during traffic and without a restart."""
+    """X20: once the write that raised B is acknowledged, every message starts with B, during traffic and without a
+    restart.
+    """
     stop = asyncio.Event()
 
     async def traffic() -> None:
@@ -302,7 +304,9 @@ async def test_x20_a_raised_provider_is_first_for_every_message_after_the_write(
 
 
 async def test_x25_a_watcher_comes_late(pipe: Pipe) -> None:
-    """X25: a watcher with after_sequence 2 gets 3, 4, … to completed, nothing twice; one from behind the end gets nothing."""
+    """X25: a watcher with after_sequence 2 gets 3, 4, … to completed, nothing twice; one from behind the end gets
+    nothing.
+    """
     pipe.script("A", "deferred")
     story = await pipe.send()
 
@@ -373,7 +377,9 @@ async def test_r12_a_batch_answers_item_by_item(pipe: Pipe) -> None:
 
 
 async def test_r10_everybody_sees_the_same_history(pipe: Pipe) -> None:
-    """R10: the dispatch stream, a late watcher, the project's stream and GetMessage tell the same events in the same order."""
+    """R10: the dispatch stream, a late watcher, the project's stream and GetMessage tell the same events in the same
+    order.
+    """
     project = pipe.messages.WatchProject(
         dispatch_service_pb2.WatchProjectRequest(project_id="shop"), metadata=metadata()
     )

@@ -19,6 +19,7 @@ SPEC = ProviderSpec(
     capabilities=Capabilities(
         attachments=True, inline_attachments=True, cc_bcc=True, custom_headers=True, metadata=True
     ),
+    verdict_seconds=600.0,  # RFC 5321 §4.5.3.2.6: the server's time after the final dot
     config_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "SMTP",

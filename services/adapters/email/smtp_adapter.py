@@ -25,7 +25,6 @@ from services.chassis.clock import Clock
 from services.chassis.log import get_logger
 
 IDLE_SECONDS = 15.0
-FINAL_SECONDS = 600.0  # RFC 5321 §4.5.3.2.6
 DEFAULT_CONNECTIONS = 10
 
 
@@ -229,7 +228,7 @@ async def _transaction(connection: SmtpConnection, attempt: _Attempt) -> Result:
     if reply.code != 354:
         return _refused(Phase.DATA, reply, mail)
     answer = await connection.body(mail.wire)
-    attempt.limit.reschedule(min(asyncio.get_running_loop().time() + FINAL_SECONDS, attempt.deadline))
+    attempt.limit.reschedule(min(asyncio.get_running_loop().time() + SPEC.verdict_seconds, attempt.deadline))
     reply = await connection.dot(answer)
     if not 200 <= reply.code < 300:
         return _refused(Phase.DOT, reply, mail)

@@ -138,3 +138,20 @@ async def test_signal_drains_and_ends(database_url: str, capfd: pytest.CaptureFi
     await eventually(said, True)
     os.kill(os.getpid(), signal.SIGTERM)
     assert await asyncio.wait_for(serving, 10) == 0
+
+
+async def test_lost_tables_end_the_process(database_url: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """What mends itself by no waiting ends the process with exit code 1, so that whoever watches it starts it anew."""
+    serving = asyncio.create_task(app.main(an_environ(database_url, DRAIN_GRACE="0.2")))
+
+    async def said() -> bool:
+        return "config_serving" in capfd.readouterr().err
+
+    await eventually(said, True)
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("DROP SCHEMA config CASCADE")
+    await connection.close()
+    assert await asyncio.wait_for(serving, 10) == 1
+    told = capfd.readouterr().err
+    assert "background_work_ended" in told
+    assert told.splitlines()[-1].startswith("messagepipe config: background work ended")

@@ -83,3 +83,17 @@ async def test_wrong_key_refuses_the_start(database_url: str) -> None:
     with pytest.raises(WrongVaultKeys, match="do not open with the key 'old'"):
         async with opened(a_settings(database_url, vault_keys=wrong)):
             pass
+
+
+async def test_row_that_does_not_open_is_left_and_the_rest_goes_on(database_url: str) -> None:
+    """One damaged row keeps neither the others from being sealed anew nor the pass from ending."""
+    async with opened(a_settings(database_url)) as running, calling(running.address) as caller:
+        for _ in range(3):
+            await caller.create()
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("UPDATE config.providers SET sealed = 'x' WHERE priority = 2")
+    await connection.close()
+    engine = open_engine(database_url)
+    assert await reseal_all(Store(engine), Vault(parse_keys(SecretText(BOTH)))) == 2
+    await engine.dispose()
+    assert await key_ids(database_url) == {"new", "old"}

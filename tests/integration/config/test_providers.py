@@ -43,6 +43,15 @@ async def test_project_may_be_left_out(caller: Caller) -> None:
     assert [provider.id for provider in answer.providers] == [made.id]
 
 
+async def test_what_the_service_decides_is_not_taken_from_the_request(caller: Caller) -> None:
+    """An id, a version or a time in the request is ignored (S07)."""
+    request = a_creation()
+    request.provider.id, request.provider.version = NOWHERE, 9
+    request.provider.created_at.FromJsonString("2001-01-01T00:00:00Z")
+    made = await caller.call("CreateProvider", request)
+    assert (made.id != NOWHERE, made.version, made.created_at.ToDatetime().year > 2001) == (True, 1, True)
+
+
 async def test_every_violation_is_named_at_once(caller: Caller) -> None:
     """A bad request is told everything that is wrong with it: project, name, priority and each setting."""
     config = {"port": 70000, "apikey": "canary-2", "region": "mars", "auth": {"pass": "canary-3"}}

@@ -68,7 +68,8 @@ async def every_answer(caller: Caller, kinds: Iterable[ProviderSpec]) -> list[st
     seen = []
     for number, spec in enumerate(kinds):
         provider = a_provider(spec, with_canaries(spec, number))
-        await caller.call("CreateProvider", pb2.CreateProviderRequest(provider=provider))  # this one stays as it was made
+        # The first one stays as it was made.
+        await caller.call("CreateProvider", pb2.CreateProviderRequest(provider=provider))
         made = await caller.call("CreateProvider", pb2.CreateProviderRequest(provider=provider))
         changed = provider_pb2.Provider(id=made.id, name="y", config=a_struct(with_canaries(spec, 1000 + number)))
         seen += [

@@ -1,4 +1,6 @@
-"""Leases, epochs and rescue against a real PostgreSQL: who may write, and what happens to what a dead dispatcher left behind."""
+"""Leases, epochs and rescue against a real PostgreSQL: who may write, and what happens to what a dead dispatcher left
+behind.
+"""
 
 import asyncio
 from datetime import timedelta
@@ -89,7 +91,9 @@ async def test_an_expired_lease_is_claimed_under_a_new_epoch(store: Store, other
 
 
 async def test_the_old_holder_settles_nothing(store: Store, other: Store, database_url: str) -> None:
-    """X22: after a takeover the old holder's result changes nothing and is kept as evidence; the new holder's stands."""
+    """X22: after a takeover the old holder's result changes nothing and is kept as evidence; the new holder's
+    stands.
+    """
     message = await leased(store)
     attempt = an_open_attempt()
     assert (await store.apply(step(message, opens=attempt))).held
@@ -186,7 +190,9 @@ async def crashed_in_an_attempt(pipe: Pipe, store: Store, **fields: Any) -> Mess
 
 
 async def test_x21_at_least_once_tries_somewhere_else(store: Store, database_url: str) -> None:
-    """X21: a dispatcher died with an open attempt; it becomes unknown and under AT_LEAST_ONCE somebody else is asked."""
+    """X21: a dispatcher died with an open attempt; it becomes unknown and under AT_LEAST_ONCE somebody else is
+    asked.
+    """
     async with rig(database_url) as pipe:
         await pipe.chain("A", "B")
         message = await crashed_in_an_attempt(pipe, store)

@@ -21,7 +21,7 @@ from tests.integration.gateway.cases import (
 )
 
 
-def _configuration(channel: "Channel.ValueType", word: str) -> dict[str, Case]:
+def _configuration(channel: "Channel.ValueType", word: str) -> dict[str, Case]:  # size: a table, read as one
     """The documented routes of one channel's configuration (rest-api §1)."""
     base = f"/{word}-config"
     body = {"provider": "sendgrid", "name": "Primary", "enabled": True, "priority": 1, "config": {"apiKey": "k"}}

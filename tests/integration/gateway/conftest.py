@@ -1,7 +1,9 @@
 """A running gateway with stand-ins behind it, and a caller in front."""
 
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -32,13 +34,21 @@ class House:
         return f"http://127.0.0.1:{self.gateway.port}"
 
 
-def a_token(*scopes: str, ttl: float = 600.0) -> str:
-    """A token of the tests' issuer for project `demo`."""
+def a_token(*scopes: str, age: float = 0.0) -> str:
+    """A token of the tests' issuer for project `demo`, good for 10 min from `age` seconds ago."""
     assert AUTH.jwt_secret is not None
-    now = SystemClock().now()
+    now = SystemClock().now() - timedelta(seconds=age)
     return mint(
-        AUTH.jwt_secret, subject="test", projects=["demo"], scopes=scopes or SCOPES[:4], ttl_seconds=ttl, now=now
+        AUTH.jwt_secret, subject="test", projects=["demo"], scopes=scopes or SCOPES[:4], ttl_seconds=600, now=now
     )
+
+
+def a_free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def settings(config_port: int, dispatch_port: int) -> GatewaySettings:

@@ -113,10 +113,10 @@ def play(
         attempt = begin(step.provider, told.attempts, round_number=step.round, epoch=1)
         now += seconds(step.timeout if result.outcome is Outcome.UNKNOWN else min(call_seconds, step.timeout))
         told.attempts.append(replace(attempt, result=result))
-        mark = mark_from(step.provider, result, now)
-        if mark is not None:
-            told.learned.append(mark)
-            known.setdefault(mark.provider_id, []).append(mark)
+        lesson = mark_from(step.provider, result, now)
+        if lesson is not None:
+            told.learned.append(lesson)
+            known.setdefault(lesson.provider_id, []).append(lesson)
         waited = False
     raise AssertionError(f"no end after {MOST_STEPS} steps: {told.calls[:200]}")
 

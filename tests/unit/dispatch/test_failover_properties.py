@@ -109,7 +109,7 @@ def test_it_always_ends(case: Case, later: Chain, changes_after: int) -> None:
 @searched
 @given(cases, chains(), st.integers(0, 6))
 def test_nobody_is_called_too_often(case: Case, later: Chain, changes_after: int) -> None:
-    """R3: at most maxTries per provider and round, so at most maxTries × maxRounds in all; rounds never go back."""
+    """R3: at most maxTries per provider and round, so maxTries times maxRounds in all; no round comes back."""
     told = play(
         case.script,
         message=case.message,
@@ -244,7 +244,7 @@ def test_the_final_state_is_what_the_outcomes_imply(case: Case) -> None:
 @searched
 @given(cases)
 def test_a_healthy_chain_is_never_given_up_untried(case: Case) -> None:
-    """R7: whatever the marks, when an enabled provider exists, time is left and the start is not refused, one is tried."""
+    """R7: whatever the marks, when an enabled provider exists and the deadline is ahead, somebody is tried."""
     told = case.played()
     refused = told.end.reason.startswith("PREFERRED_PROVIDER") or told.end.reason == "NO_PROVIDER"
 
