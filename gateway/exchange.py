@@ -46,7 +46,7 @@ class BodyBudget:
 
 
 class Exchange:
-    """A request as its handler sees it. At most one answer; `status` is its HTTP status, 0 before; `route` is for logs."""
+    """A request as its handler sees it. One answer at most: `status` is its status, 0 before; `route` is for logs."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope, self._receive, self._send = scope, receive, send

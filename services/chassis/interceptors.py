@@ -141,7 +141,7 @@ class _Call:
         except Exception as error:  # noqa: BLE001 - the last stop: the caller gets the fixed sentence, the log the cause
             code = grpc.StatusCode.INTERNAL.name
             _log.error("rpc_crashed", exc_info=error)
-            await self.refuse(Internal(metadata={"request_id": request_id}))
+            await self.refuse(Internal(metadata={"requestId": request_id}))
         else:
             code = _code_set(self.context)
             return answer

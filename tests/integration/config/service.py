@@ -97,7 +97,7 @@ def a_token(
 async def eventually(ask: Callable[[], Awaitable[object]], wanted: object) -> None:
     """Returns once `ask` answers `wanted`; TimeoutError after 20 seconds."""
     async with asyncio.timeout(20):
-        while await ask() != wanted:  # noqa: ASYNC110 - what is asked is another process or its log
+        while await ask() != wanted:
             await asyncio.sleep(0.05)
 
 

@@ -1,0 +1,36 @@
+"""A ledger in memory that keeps a message's transitions as the real one does: only under the epoch that holds it."""
+
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from services.dispatch.ledger import Settled, Transition
+
+
+class MemoryLedger:
+    """Writes while the epoch is held. `epochs` says who holds what; `expired` leases may close but not open."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self.epochs: dict[UUID, int] = {}
+        self.expired: set[UUID] = set()
+        self.written: list[Transition] = []
+        self.evidence: list[Transition] = []
+        self.failures: list[Exception] = []
+        self.before: Callable[[Transition], None] = lambda _: None
+
+    async def apply(self, transition: Transition) -> Settled:
+        """Write one step, or say that somebody else holds the message, or raise the next of `failures`."""
+        self.before(transition)
+        if self.failures:
+            raise self.failures.pop(0)
+        held = self.epochs.get(transition.message_id, 1) == transition.epoch
+        if transition.opens is not None and transition.message_id in self.expired:
+            held = False
+        if held:
+            self.written.append(transition)
+        return Settled(held=held, at=self._now())
+
+    async def keep_evidence(self, transition: Transition) -> None:
+        """Keep what came too late."""
+        self.evidence.append(transition)
