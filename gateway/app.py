@@ -68,7 +68,7 @@ async def open_gateway(
         endpoints, open_pages = compose(settings, upstreams, stopping)
         budget = BodyBudget(LARGE_BODIES_AT_ONCE * settings.message_body_limit)
         front = Front(endpoints, open_pages, verifier=verifier, clock=clock, stopping=stopping, budget=budget)
-        host, port, grace = settings.host, settings.http_port, settings.drain_seconds
+        host, port, grace = settings.host, settings.http_port, settings.drain_grace
         server = await stack.enter_async_context(serve_http(front, host=host, port=port, grace=grace))
         running = RunningGateway(server, stopping)
         stack.push_async_callback(running.drain)
@@ -96,7 +96,7 @@ async def main(environ: Mapping[str, str]) -> int:
     """
     try:
         settings = load(GatewaySettings, environ)
-        configure(service="gateway", json=_as_json(settings.log_format), level=settings.log_level)
+        configure(service="gateway", json=settings.log_json, level=settings.log_level)
     except (SettingsError, ValueError) as error:
         sys.stderr.write(_lines(str(error)))
         return 1
@@ -116,13 +116,6 @@ def _endpoint(route: Route, upstreams: Mapping[str, Upstream], settings: Gateway
     service = route.rpc.containing_service.full_name
     limit = settings.max_config_bytes if service == CONFIG.full_name else settings.message_body_limit
     return endpoint_of(route, upstreams[service], limit)
-
-
-def _as_json(log_format: str) -> bool | None:
-    formats: Mapping[str, bool | None] = {"auto": None, "json": True, "text": False}
-    if log_format not in formats:
-        raise ValueError(f"MESSAGEPIPE_LOG_FORMAT={log_format!r} is wrong: one of {', '.join(formats)} is needed")
-    return formats[log_format]
 
 
 def _lines(text: str) -> str:

@@ -19,9 +19,9 @@ class GatewaySettings:
     dispatch_target: str = "127.0.0.1:50052"
     max_message_bytes: int = 10 * MIB
     max_config_bytes: int = 1 * MIB
-    log_level: str = "INFO"
-    log_format: str = "auto"
-    drain_seconds: float = 10.0
+    log_level: str = "info"
+    log_json: bool | None = None
+    drain_grace: float = 10.0
     auth: AuthSettings = field(default_factory=AuthSettings)
 
     def __post_init__(self) -> None:

@@ -15,8 +15,6 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import asyncpg
-from alembic import command, context
-from alembic.config import Config
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -161,6 +159,8 @@ async def migrate(dsn: Dsn, *, script_location: Path, version_schema: str) -> No
 
 def run_migrations(metadata: MetaData | None = None) -> None:
     """For a migrations folder's env.py: applies the migrations over the connection that `migrate` holds."""
+    from alembic import context  # see _upgrade
+
     attributes = context.config.attributes
     context.configure(
         connection=attributes["connection"],
@@ -173,6 +173,9 @@ def run_migrations(metadata: MetaData | None = None) -> None:
 
 
 def _upgrade(connection: Connection, script_location: Path, version_schema: str) -> None:
+    from alembic import command  # only who migrates pays for it: some MB of memory in every other process
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(script_location.resolve()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

@@ -36,6 +36,7 @@ DATABASE_AWAY = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
 )
 
@@ -111,7 +112,8 @@ class Store:
             # A generic plan made while a table was small scans it when it is large.
             "plan_cache_mode": "force_custom_plan",
             "idle_in_transaction_session_timeout": "10000",
-            "statement_timeout": "30000",
+            # No statement_timeout: it could cut a COMMIT that waits for a standby, which then looks like success.
+            "lock_timeout": "5000",
         }
         return cls(
             await create_pool(dsn, size=connections, settings=settings), worker=worker, lease_seconds=lease_seconds

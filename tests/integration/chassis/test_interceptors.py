@@ -142,7 +142,7 @@ async def test_a_crash_says_nothing_to_the_caller_and_all_to_the_log(rig, capsys
     lines = rpc_lines(capsys)
     (crash,) = (line for line in lines if line["event"] == "rpc_crashed")
     assert "RuntimeError: no mailbox <address>" in str(crash["exception"])
-    assert crash["request_id"] == error.metadata["request_id"]
+    assert crash["request_id"] == error.metadata["requestId"]
 
 
 async def test_a_method_may_still_abort_by_itself(rig):

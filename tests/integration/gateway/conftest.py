@@ -58,7 +58,7 @@ def settings(config_port: int, dispatch_port: int) -> GatewaySettings:
         config_target=f"127.0.0.1:{config_port}",
         dispatch_target=f"127.0.0.1:{dispatch_port}",
         max_message_bytes=1024 * 1024,
-        drain_seconds=2.0,
+        drain_grace=2.0,
         auth=AUTH,
     )
 

@@ -214,9 +214,7 @@ async def test_a_wait_gives_the_message_back(bench: Bench) -> None:
 
 async def test_after_the_wait_the_same_provider_is_asked(bench: Bench) -> None:
     """R3: taken up again after its wait, the message goes on with the second try of A."""
-    await bench.run(
-        a_message(max_tries=2), epoch=2, history=a_history(("A", "deferred")), waited=True, last_sequence=4
-    )
+    await bench.run(a_message(max_tries=2), epoch=2, history=a_history(("A", "deferred")), waited=True, last_sequence=4)
 
     assert [call.attempt for call in bench.last.calls] == [2]
     assert bench.ledger.written == []  # epoch 1 holds it

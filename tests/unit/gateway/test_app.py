@@ -13,7 +13,7 @@ SECRET = {"MESSAGEPIPE_JWT_SECRET": "s" * 40}
     [
         ({}, "MESSAGEPIPE_JWT_SECRET"),
         (SECRET | {"MESSAGEPIPE_HTTP_PORT": "x"}, "MESSAGEPIPE_HTTP_PORT='x' is wrong"),
-        (SECRET | {"MESSAGEPIPE_LOG_FORMAT": "xml"}, "MESSAGEPIPE_LOG_FORMAT='xml' is wrong"),
+        (SECRET | {"MESSAGEPIPE_LOG_JSON": "xml"}, "MESSAGEPIPE_LOG_JSON='xml' is wrong"),
         (SECRET | {"MESSAGEPIPE_LOG_LEVEL": "loud"}, "'loud' is not a log level"),
     ],
 )
