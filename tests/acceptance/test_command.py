@@ -20,7 +20,18 @@ from google.protobuf import json_format
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from messagepipe.dispatch.v1.dispatch_service_pb2 import DispatchMessageRequest
 
-from tests.acceptance.command import ROOT, SCRIPT, Up, environment, left_over, run, running_up, shell_blocks, wait_for
+from tests.acceptance.command import (
+    ROOT,
+    SCRIPT,
+    Up,
+    environment,
+    left_over,
+    one_line,
+    run,
+    running_up,
+    shell_blocks,
+    wait_for,
+)
 
 pytestmark = pytest.mark.timeout(150)  # a first start makes a whole PostgreSQL cluster, on a busy machine too
 
@@ -198,68 +209,6 @@ class TestEnding:
             wait_for(lambda: not left_over(family), 45, lambda: str(left_over(family)))
 
 
-class TestRefusing:
-    def test_a_busy_port(self, data: Path) -> None:
-        """Every busy port is named with the flag that chooses another; nothing was started."""
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            taken.listen()
-            port = str(taken.getsockname()[1])
-            refused = run(
-                "up", "--data-dir", str(data), "--http-port", port, "--config-port", "0", "--dispatch-port", "0"
-            )
-
-        assert refused.returncode == 1
-        assert f"port {port} of 127.0.0.1 is taken" in one_line(refused.stderr)
-        assert "--http-port" in refused.stderr
-        assert not (data / "postgres").exists()
-
-    def test_a_bad_setting(self, data: Path) -> None:
-        """Unknown names come with a guess at what was meant, one line each."""
-        refused = run("up", "--data-dir", str(data), environ=environment(MESSAGEPIPE_HTP_PORT="1"))
-
-        assert refused.returncode == 1
-        assert "did you mean MESSAGEPIPE_HTTP_PORT?" in one_line(refused.stderr)
-
-    def test_a_weak_secret_is_refused_and_not_repeated(self, data: Path) -> None:
-        """A secret that is too short is refused before anything starts, and its text is not shown."""
-        refused = run("up", "--data-dir", str(data), environ=environment(MESSAGEPIPE_JWT_SECRET="hunter2hunter2"))
-
-        assert refused.returncode == 1
-        assert "MESSAGEPIPE_JWT_SECRET is too short" in one_line(refused.stderr)
-        assert "hunter2" not in refused.stderr + refused.stdout
-
-    def test_a_missing_database(self, data: Path) -> None:
-        """A database that nobody serves is named without its password."""
-        url = "postgresql://app:hunter2@127.0.0.1:1/messagepipe"
-        arguments = ("--http-port", "0", "--config-port", "0", "--dispatch-port", "0")
-        refused = run("up", "--data-dir", str(data), *arguments, environ=environment(MESSAGEPIPE_DATABASE_URL=url))
-
-        assert refused.returncode == 1
-        assert "127.0.0.1:1/messagepipe" in one_line(refused.stderr)
-        assert "hunter2" not in refused.stderr
-
-    def test_a_path_too_long_for_a_socket(self, data: Path) -> None:
-        """A data directory whose path is too long for PostgreSQL's socket is refused with the reason."""
-        refused = run("up", "--data-dir", str(data / ("x" * 100)), "--http-port", "0")
-
-        assert refused.returncode == 1
-        assert "too long for PostgreSQL's socket" in one_line(refused.stderr)
-
-    def test_a_data_directory_that_can_not_be_written(self) -> None:
-        """A data directory below a file is refused with the reason."""
-        refused = run("up", "--data-dir", "/dev/null/data")
-
-        assert refused.returncode == 1
-        assert "can not be written: not a directory" in one_line(refused.stderr)
-
-    def test_wrong_usage(self) -> None:
-        """Exit code 2 is for what was typed wrongly."""
-        assert run("up", "--port", "1").returncode == 2
-        assert run("token", "--project", "a", "--ttl", "soon").returncode == 2
-        assert run("watch").returncode == 2
-
-
 class TestClients:
     def test_token_prints_the_token_and_nothing_else(self, demo: Up) -> None:
         """The output of `token` can be put into a header as it is."""
@@ -380,12 +329,6 @@ def grpcurl_request(line: str) -> DispatchMessageRequest:
     body = re.search(r"-d '(.+?)'", line, re.DOTALL)
     assert body is not None
     return json_format.Parse(body[1], DispatchMessageRequest())
-
-
-def one_line(text: str) -> str:
-    """The text, which must be one line."""
-    assert len(text.splitlines()) == 1, text
-    return text
 
 
 def mode(path: Path) -> int:

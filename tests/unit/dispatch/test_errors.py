@@ -20,7 +20,7 @@ NOT_RAISED = {"KEYS_UNAVAILABLE", "SHUTTING_DOWN"}
 def own_classes() -> dict[str, type[ServiceError]]:
     """The classes that errors.py itself defines, by name."""
     classes = inspect.getmembers(errors, inspect.isclass)
-    return {name: cls for name, cls in classes if cls.__module__ == errors.__name__}
+    return {name: cls for name, cls in classes if issubclass(cls, ServiceError) and cls.__module__ == errors.__name__}
 
 
 def own_reasons() -> dict[str, str]:

@@ -116,7 +116,7 @@ def test_a_mark_of_another_scope_does_not_block() -> None:
     ],
 )
 def test_the_scopes_of_a_message(content, chain_sender, scopes: set[str]) -> None:
-    """A message stands in the scope of all, of its sender (its own, else the project's), and of its number's country."""
+    """A message is in the scope of all, of its sender (its own, else the project's), of its number's country."""
     assert scopes_of(a_message(content=content), a_chain(sender=chain_sender)) == scopes
 
 

@@ -1,4 +1,4 @@
-"""Messages as values: ids that sort and carry a shard, states with the contract's numbers, a repr that tells nothing."""
+"""Messages as values: ids that sort and carry a shard, the contract's states, a repr that tells nothing."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID

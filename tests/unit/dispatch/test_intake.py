@@ -1,0 +1,198 @@
+"""The door: what is checked, what is written, and who works on it afterwards."""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from services.chassis.auth import ALL, Principal
+from services.chassis.errors import FieldViolation, InvalidArgument
+from services.dispatch.database_clock import DatabaseClock
+from services.dispatch.delivery import Lease
+from services.dispatch.errors import DatabaseUnavailable, ProjectNotFound
+from services.dispatch.intake import Intake, project_of
+from services.dispatch.ledger import Acceptance
+from services.dispatch.message import Message
+from services.dispatch.watch import EventHub
+from tests.builders import MESSAGE_ID, NOON, PROJECT, a_spec, seconds
+from tests.fakes.clock import FakeClock
+
+COMMITTED = NOON + seconds(0.005)
+
+
+def a_principal(*projects: str) -> Principal:
+    """Somebody whose token names these projects; "*" is all of them."""
+    named: Any = ALL if projects == ("*",) else frozenset(projects)
+    return Principal(subject="x", projects=named, scopes=frozenset(), expires_at=0)
+
+
+class Door:
+    """An intake with a store and a worker that remember."""
+
+    worker_name = "me"
+
+    def __init__(self) -> None:
+        self.accepted: list[Acceptance] = []
+        self.error: Exception | None = None
+        self.slow = asyncio.Event()
+        self.slow.set()
+        self.places = 1
+        self.started: list[tuple[Lease, float]] = []
+        self.hub = EventHub()
+        clock = FakeClock()
+        database_clock = DatabaseClock(clock)
+        database_clock.learn(NOON)
+        store: Any = self.Store(self)
+        worker: Any = self
+        self.intake = Intake(
+            store, worker, self.hub, clock, database_clock, max_message_bytes=1000, new_id=lambda: MESSAGE_ID
+        )
+
+    class Store:
+        """What the intake sees of the store."""
+
+        worker = "me"
+
+        def __init__(self, door: "Door") -> None:
+            self._door = door
+
+        async def accept(self, acceptance: Acceptance) -> datetime:
+            await self._door.slow.wait()
+            if self._door.error is not None:
+                raise self._door.error
+            self._door.accepted.append(acceptance)
+            return COMMITTED
+
+    def reserve(self) -> bool:
+        """A place, if one is free, as the worker gives them."""
+        self.places -= 1
+        if self.places < 0:
+            self.places = 0
+            return False
+        return True
+
+    def release_place(self) -> None:
+        """A place comes back."""
+        self.places += 1
+
+    def start(self, lease: Lease, *, since: float) -> None:
+        """The worker begins."""
+        self.started.append((lease, since))
+
+    async def accept(self) -> Message:
+        """A good message, accepted."""
+        spec = a_spec(tags=["t"])
+        return await self.intake.accept(self.intake.checked(spec, a_principal(PROJECT)), spec)
+
+
+@pytest.fixture
+async def door() -> Door:
+    """A door with one free place."""
+    return Door()
+
+
+async def test_an_accepted_message_is_durable_told_and_begun(door: Door) -> None:
+    """The message has the time of its commit, its watchers know of it, and this process has its lease (epoch 1)."""
+    with door.hub.of_message(MESSAGE_ID) as inbox:
+        message = await door.accept()
+        told = inbox.take()
+
+    assert message.created_at == COMMITTED
+    assert [event.sequence for event in told] == [1]
+    (acceptance,) = door.accepted
+    assert (acceptance.worker, acceptance.message.id) == ("me", MESSAGE_ID)
+    ((lease, since),) = door.started
+    assert (lease.epoch, lease.history, lease.last_sequence, since) == (1, (), 1, 0.0)
+
+
+async def test_without_a_free_place_it_is_left_to_whoever_claims_it(door: Door) -> None:
+    """A busy process accepts durably and leaves the work to others."""
+    door.places = 0
+
+    await door.accept()
+
+    assert door.accepted[0].worker is None
+    assert door.started == []
+
+
+async def test_what_is_not_committed_is_not_begun(door: Door) -> None:
+    """When nobody knows what was written, the caller is told so, nothing is begun, and the place is free again."""
+    door.error = DatabaseUnavailable()
+
+    with pytest.raises(DatabaseUnavailable):
+        await door.accept()
+
+    assert (door.started, door.places) == ([], 1)
+
+
+async def test_a_caller_who_goes_away_takes_nothing_along(door: Door) -> None:
+    """A caller who is cut off in the middle of the commit leaves a message that is worked on all the same."""
+    door.slow.clear()
+    calling = asyncio.create_task(door.accept())
+    await asyncio.sleep(0.01)
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    door.slow.set()
+    await asyncio.sleep(0.01)
+
+    assert len(door.accepted) == len(door.started) == 1
+
+
+async def test_every_violation_is_told(door: Door) -> None:
+    """`checked` raises with all of them; `check` answers them with the path of its item."""
+    bad = a_spec(to="nobody", max_tries=99)
+
+    with pytest.raises(InvalidArgument) as refused:
+        door.intake.checked(bad, a_principal(PROJECT))
+    found = door.intake.check(bad, a_principal(PROJECT), "messages[2]")
+
+    assert [violation.field for violation in refused.value.violations] == ["message.to", "message.maxTries"]
+    assert not isinstance(found, Message)
+    assert [violation.field for violation in found] == ["messages[2].to", "messages[2].maxTries"]
+
+
+async def test_a_message_that_is_too_large(door: Door) -> None:
+    """The whole message is bounded; the violation says how large it is."""
+    with pytest.raises(InvalidArgument, match="at most 1000 bytes") as refused:
+        door.intake.checked(a_spec(text="x" * 1000), a_principal(PROJECT))
+
+    assert [violation.field for violation in refused.value.violations] == ["message"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "principal", "project"),
+    [
+        ("shop", a_principal("shop"), "shop"),
+        ("", a_principal("shop"), "shop"),
+        ("shop", a_principal("shop", "other"), "shop"),
+        ("shop", a_principal("*"), "shop"),
+    ],
+)
+def test_the_project_of_a_request(asked: str, principal: Principal, project: str) -> None:
+    """The one it names, if the token allows it; else the token's only one."""
+    assert project_of(asked, principal, "projectId") == project
+
+
+@pytest.mark.parametrize(
+    ("asked", "principal"),
+    [
+        ("", a_principal("shop", "other")),
+        ("", a_principal("*")),
+        ("a b", a_principal("*")),
+        ("x" * 65, a_principal("*")),
+    ],
+)
+def test_a_project_that_is_missing_or_malformed(asked: str, principal: Principal) -> None:
+    """With several projects one must be named, and in its form."""
+    found = project_of(asked, principal, "projectId")
+
+    assert isinstance(found, FieldViolation)
+    assert found.field == "projectId"
+
+
+def test_another_project_does_not_exist() -> None:
+    """Another project's id answers like one that does not exist."""
+    with pytest.raises(ProjectNotFound):
+        project_of("other", a_principal("shop"), "projectId")

@@ -1,0 +1,317 @@
+"""Which messages a worker takes, keeps and gives back, with the store and the delivery handed in."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
+
+from services.dispatch.attempt import Attempt
+from services.dispatch.database_clock import DatabaseClock
+from services.dispatch.delivery import Lease
+from services.dispatch.errors import DatabaseUnavailable
+from services.dispatch.ledger import Settled, Transition
+from services.dispatch.message import State
+from services.dispatch.store import Claim
+from services.dispatch.worker import CLAIM_BATCH, Worker
+from tests.builders import NOON, PROJECT, a_history, a_message, a_spec, an_attempt, seconds
+from tests.fakes.clock import FakeClock
+
+LEASE = 30.0
+
+
+class Queue:
+    """What the worker sees of the store: a queue of claims, renewals that may fail, releases that are remembered."""
+
+    lease_seconds = LEASE
+
+    def __init__(self) -> None:
+        self.due: list[Claim] = []
+        self.limits: list[int] = []
+        self.away = False
+        self.renewed: list[dict[UUID, int]] = []
+        self.lost: set[UUID] = set()
+        self.released: dict[UUID, int] = {}
+        self.applied: list[Transition] = []
+
+    def _check(self) -> None:
+        if self.away:
+            raise DatabaseUnavailable
+
+    async def claim(self, limit: int) -> list[Claim]:
+        self._check()
+        self.limits.append(limit)
+        taken, self.due = self.due[:limit], self.due[limit:]
+        return taken
+
+    async def renew(self, leases: dict[UUID, int]) -> frozenset[UUID]:
+        self._check()
+        self.renewed.append(dict(leases))
+        return frozenset(leases) - self.lost
+
+    async def release(self, leases: dict[UUID, int]) -> None:
+        self._check()
+        self.released.update(leases)
+
+    async def apply(self, transition: Transition) -> Settled:
+        self.applied.append(transition)
+        return Settled(held=True, at=NOON)
+
+
+class Deliveries:
+    """A delivery that goes on until it is let go."""
+
+    def __init__(self) -> None:
+        self.leases: list[Lease] = []
+        self.go = asyncio.Event()
+        self.answer: float | None = None
+        self.error: Exception | None = None
+
+    async def __call__(self, lease: Lease) -> float | None:
+        self.leases.append(lease)
+        await self.go.wait()
+        if self.error is not None:
+            raise self.error
+        return self.answer
+
+
+class Shop:
+    """A worker at work and everything around it."""
+
+    def __init__(self, places: int = 10) -> None:
+        self.queue, self.deliveries, self.clock = Queue(), Deliveries(), FakeClock()
+        self.database_clock = DatabaseClock(self.clock)
+        store: Any = self.queue
+        self.worker = Worker(store, self.clock, self.database_clock, max_in_flight=places, jitter=lambda: 0.5)
+        self.worker.deliver_with(self.deliveries)
+
+
+@pytest.fixture
+async def shop() -> Shop:
+    """A worker with ten places."""
+    return Shop()
+
+
+def a_claim(number: int = 1, **values: Any) -> Claim:
+    """A message that is due, never tried."""
+    given: dict[str, Any] = {
+        "id": UUID(int=number),
+        "epoch": 2,
+        "claims": 1,
+        "project_id": PROJECT,
+        "spec": a_spec().SerializeToString(),
+        "deadline": NOON + seconds(3600),
+        "created_at": NOON,
+        "attempts": (),
+        "last_sequence": 1,
+        "at": NOON,
+    }
+    return Claim(**{**given, **values})
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Returns when the condition is true; the test's own time limit is the limit."""
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def claiming(shop: Shop) -> "asyncio.Task[None]":
+    """The worker, claiming."""
+    task = asyncio.create_task(shop.worker.claim_forever())
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_what_is_due_is_delivered(shop: Shop) -> None:
+    """A claim becomes a lease with its epoch, its history and its place in the events."""
+    attempts = a_history(("A", "deferred"))
+    shop.queue.due = [a_claim(attempts=attempts, last_sequence=4)]
+    task = await claiming(shop)
+    await until(lambda: shop.deliveries.leases)
+    task.cancel()
+
+    (lease,) = shop.deliveries.leases
+    assert (lease.id, lease.epoch, lease.history, lease.last_sequence) == (UUID(int=1), 2, attempts, 4)
+    assert lease.message.deadline == NOON + seconds(3600)
+    assert shop.database_clock.now() == NOON
+    assert shop.worker.in_flight == 1
+
+
+@pytest.mark.parametrize(
+    ("attempts", "waited"),
+    [((), False), (a_history(("A", "deferred")), True), ((an_attempt("A", None),), False)],
+    ids=["never tried", "put off", "cut off in an attempt"],
+)
+async def test_a_claimed_message_has_waited_when_its_last_attempt_is_closed(
+    shop: Shop, attempts: tuple[Attempt, ...], waited: bool
+) -> None:
+    """A message that was put off after an attempt has waited when it is claimed; a fresh or a rescued one has not."""
+    shop.queue.due = [a_claim(attempts=attempts)]
+    task = await claiming(shop)
+    await until(lambda: shop.deliveries.leases)
+    task.cancel()
+
+    assert shop.deliveries.leases[0].waited is waited
+
+
+async def test_never_more_than_there_are_places() -> None:
+    """`max_in_flight` bounds claims and acceptances together; a place that comes free is used."""
+    shop = Shop(places=2)
+    shop.queue.due = [a_claim(number) for number in range(1, 4)]
+    assert shop.worker.reserve()
+    task = await claiming(shop)
+    await until(lambda: shop.deliveries.leases)
+    assert not shop.worker.reserve()
+    assert shop.queue.limits == [1]
+    shop.worker.release_place()
+    await until(lambda: len(shop.deliveries.leases) == 2)
+    shop.deliveries.go.set()
+    await until(lambda: len(shop.deliveries.leases) == 3 and not shop.worker.in_flight)
+    task.cancel()
+
+    assert max(shop.queue.limits) <= 2
+    assert [shop.worker.reserve() for _ in range(3)] == [True, True, False]
+
+
+async def test_a_claim_asks_for_a_batch_at_most() -> None:
+    """However many places are free, one claim takes at most a batch."""
+    shop = Shop(places=CLAIM_BATCH * 3)
+    task = await claiming(shop)
+    await until(lambda: shop.queue.limits)
+    task.cancel()
+
+    assert shop.queue.limits[0] == CLAIM_BATCH
+
+
+async def test_claiming_outlives_the_database(shop: Shop) -> None:
+    """While the database is away the worker goes on asking, and no place is lost."""
+    shop.queue.away = True
+    task = await claiming(shop)
+    await asyncio.sleep(0.1)
+    assert not task.done()
+    shop.queue.away = False
+    shop.queue.due = [a_claim()]
+    await until(lambda: shop.deliveries.leases)
+    task.cancel()
+
+    assert set(shop.queue.limits) == {10}
+
+
+async def test_a_bug_in_one_delivery_stops_no_other(shop: Shop) -> None:
+    """A delivery that raises gives its place back, and the worker goes on."""
+    shop.deliveries.error = RuntimeError("a bug")
+    shop.deliveries.go.set()
+    shop.queue.due = [a_claim(1), a_claim(2)]
+    task = await claiming(shop)
+    await until(lambda: len(shop.deliveries.leases) == 2 and not shop.worker.in_flight)
+
+    assert not task.done()
+    task.cancel()
+    assert [shop.worker.reserve() for _ in range(11)] == [True] * 10 + [False]
+
+
+async def test_a_message_that_waits_is_asked_for_when_its_time_comes(shop: Shop) -> None:
+    """A delivery that says when its message is due again wakes the worker then."""
+    shop.deliveries.answer = 0.01
+    shop.deliveries.go.set()
+    shop.queue.due = [a_claim()]
+    task = await claiming(shop)
+    await until(lambda: shop.deliveries.leases)
+    shop.queue.due = [a_claim(2)]
+    await until(lambda: len(shop.deliveries.leases) == 2)
+    task.cancel()
+
+
+async def test_a_stored_message_that_is_refused_today_ends_visibly(shop: Shop) -> None:
+    """A stored message that today's rules refuse is FAILED with the violations instead of coming back for ever."""
+    refused = a_spec(to="nobody").SerializeToString()
+    shop.queue.due = [a_claim(spec=refused, last_sequence=3)]
+    task = await claiming(shop)
+    await until(lambda: shop.queue.applied)
+    await until(lambda: len(shop.queue.limits) > 1)
+    task.cancel()
+
+    (step,) = shop.queue.applied
+    told = DeliveryEvent.FromString(step.events[0].payload).completed
+    assert step.completes is not None
+    assert (step.epoch, step.events[0].sequence, step.completes.state) == (2, 4, State.FAILED)
+    assert "message.to" in told.detail
+    assert not shop.deliveries.leases
+    assert shop.queue.limits[-1] == 10
+
+
+async def test_leases_are_known_and_renewed_in_one_statement(shop: Shop) -> None:
+    """A lease ends 30 s after it began unless it is renewed; thrice per lease all are, and only ours get longer."""
+    for number in (1, 2):
+        assert shop.worker.reserve()
+        shop.worker.start(Lease(message=a_message(id=UUID(int=number)), epoch=number), since=0.0)
+    renewing = asyncio.create_task(shop.worker.renew_forever())
+    await asyncio.sleep(0)
+    shop.queue.lost = {UUID(int=2)}
+    shop.clock.advance(LEASE / 3)
+    await until(lambda: shop.queue.renewed)
+    await asyncio.sleep(0)
+    renewing.cancel()
+
+    assert shop.queue.renewed == [{UUID(int=1): 1, UUID(int=2): 2}]
+    assert shop.worker.lease_left(UUID(int=1)) == LEASE
+    assert shop.worker.lease_left(UUID(int=2)) == pytest.approx(LEASE * 2 / 3)
+    assert shop.worker.lease_left(UUID(int=3)) == 0.0
+
+
+async def test_renewing_outlives_the_database(shop: Shop) -> None:
+    """A renewal that fails makes no lease longer and ends nothing."""
+    assert shop.worker.reserve()
+    shop.worker.start(Lease(message=a_message(), epoch=1), since=0.0)
+    renewing = asyncio.create_task(shop.worker.renew_forever())
+    await asyncio.sleep(0)
+    shop.queue.away = True
+    shop.clock.advance(LEASE / 3)
+    await asyncio.sleep(0.01)
+
+    assert not renewing.done()
+    assert shop.worker.lease_left(a_message().id) == pytest.approx(LEASE * 2 / 3)
+    renewing.cancel()
+
+
+async def test_draining_lets_what_is_in_flight_end(shop: Shop) -> None:
+    """A drain takes nothing new and returns as soon as what is in flight has ended; nothing is given back."""
+    assert shop.worker.reserve()
+    shop.worker.start(Lease(message=a_message(), epoch=1), since=0.0)
+    task = await claiming(shop)
+    draining = asyncio.create_task(shop.worker.drain(60))
+    await asyncio.sleep(0)
+    assert not shop.worker.reserve()
+    shop.deliveries.go.set()
+    await draining
+    await task
+
+    assert shop.worker.in_flight == 0
+    assert shop.queue.released == {}
+
+
+async def test_draining_cuts_what_does_not_end_and_gives_it_back(shop: Shop) -> None:
+    """After the grace what is in flight is cut, and its leases are given back under their epochs."""
+    assert shop.worker.reserve()
+    shop.worker.start(Lease(message=a_message(), epoch=7), since=0.0)
+    await asyncio.sleep(0)
+
+    await shop.worker.drain(0.01)
+
+    assert shop.queue.released == {a_message().id: 7}
+    assert shop.worker.in_flight == 0
+
+
+async def test_draining_outlives_the_database(shop: Shop) -> None:
+    """When the leases can not be given back they run out by themselves; the drain still ends."""
+    assert shop.worker.reserve()
+    shop.worker.start(Lease(message=a_message(), epoch=7), since=0.0)
+    await asyncio.sleep(0)
+    shop.queue.away = True
+
+    await shop.worker.drain(0.0)
+
+    assert shop.worker.in_flight == 0
