@@ -15,7 +15,7 @@ from services.dispatch.convert import CHANNEL_CODES, attempt_to_proto, duration,
 from services.dispatch.errors import AllProvidersFailed, MessageEnded, MessageRejected, NoProvider
 from services.dispatch.explain import Route
 from services.dispatch.message import EndReason, Message
-from services.dispatch.store import Overview
+from services.dispatch.records import Overview
 
 # How long before the caller's deadline SendMessage answers that the message is still being sent.
 MARGIN = 0.2

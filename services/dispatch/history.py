@@ -12,7 +12,7 @@ from services.dispatch.attempt import Attempt
 from services.dispatch.convert import OUTCOME_CODES, attempt_to_proto, duration, state_to_proto, timestamp
 from services.dispatch.failover import Finish, Skip, Wait, possible_duplicate
 from services.dispatch.ledger import Event
-from services.dispatch.store import StoredEvent
+from services.dispatch.records import StoredEvent
 
 
 def numbered(after: int, events: Iterable[DeliveryEvent]) -> tuple[Event, ...]:

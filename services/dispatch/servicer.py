@@ -29,8 +29,9 @@ from services.dispatch.health_board import HealthBoard
 from services.dispatch.intake import Intake, project_of
 from services.dispatch.ledger import Completion
 from services.dispatch.message import EndReason, Message, State
+from services.dispatch.records import Overview
 from services.dispatch.resume import position_from_token, token_from_position
-from services.dispatch.store import Overview, Store
+from services.dispatch.store import Store
 from services.dispatch.watch import EventHub, watch_message, watch_project
 
 MAX_BATCH = 1000

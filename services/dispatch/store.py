@@ -6,7 +6,6 @@ Times that are compared are the database's.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -18,11 +17,19 @@ from services.chassis.batcher import MicroBatcher
 from services.chassis.database import Dsn, create_pool
 from services.dispatch import ledger
 from services.dispatch.attempt import Attempt
-from services.dispatch.convert import CHANNEL_CODES, CHANNELS, result_from_columns, state_from_code
+from services.dispatch.convert import CHANNEL_CODES
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.health import Block, Mark
 from services.dispatch.ledger import Acceptance, Settled, Transition
 from services.dispatch.message import State
+from services.dispatch.records import (
+    Claim,
+    Overview,
+    StoredEvent,
+    attempt_from_row,
+    event_from_row,
+    overview_from_row,
+)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,54 +46,6 @@ DATABASE_AWAY = (
     asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A message taken under a fresh epoch, with all that was written about it."""
-
-    id: UUID
-    epoch: int
-    claims: int
-    project_id: str
-    spec: bytes
-    deadline: datetime
-    created_at: datetime
-    attempts: tuple[Attempt, ...]
-    last_sequence: int
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredEvent:
-    """One event as read: `position` orders the events of a project."""
-
-    message_id: UUID
-    sequence: int
-    at: datetime
-    payload: bytes
-    transaction_id: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
-    """A message as GetMessage and ListMessages show it."""
-
-    id: UUID
-    project_id: str
-    channel: Channel
-    recipient: str
-    labels: bytes
-    deadline: datetime
-    created_at: datetime
-    state: State
-    reason: str
-    provider_id: str
-    kind: str
-    possible_duplicate: bool
-    completed_at: datetime | None
-    next_attempt_in: float | None
-    chain_version: int
 
 
 class Store:
@@ -259,7 +218,7 @@ class Store:
     async def overview(self, message_id: UUID, projects: Sequence[str] | None) -> Overview | None:
         """One message of these projects (None: of any)."""
         rows = await self._fetch(_OVERVIEW + _ONE, message_id, projects)
-        return _overview(rows[0]) if rows else None
+        return overview_from_row(rows[0]) if rows else None
 
     async def attempts(self, message_id: UUID) -> tuple[Attempt, ...]:
         """Every attempt of a message, in order. The caller has checked whose it is."""
@@ -271,12 +230,12 @@ class Store:
         """A project's messages, newest first, older than `before`."""
         code = CHANNEL_CODES[channel] if channel else None
         rows = await self._fetch(_OVERVIEW + _LIST, project_id, code, before, state.value if state else None, limit)
-        return [_overview(row) for row in rows]
+        return [overview_from_row(row) for row in rows]
 
     async def events_after(self, message_id: UUID, sequence: int, limit: int = 500) -> list[StoredEvent]:
         """The events of a message after `sequence`, in order. The caller has checked whose it is."""
         rows = await self._fetch(_EVENTS, message_id, sequence, limit)
-        return [_event(row) for row in rows]
+        return [event_from_row(row) for row in rows]
 
     async def is_completed(self, message_id: UUID) -> bool:
         """Whether the dispatch of a message has ended. The caller has checked whose it is."""
@@ -290,7 +249,7 @@ class Store:
         them.
         """
         rows = await self._fetch(_PROJECT_EVENTS, project_id, *position, limit)
-        return [_event(row) for row in rows]
+        return [event_from_row(row) for row in rows]
 
     async def project_position(self) -> tuple[int, UUID, int]:
         """The position after which every event that is not yet committed will stand."""
@@ -309,7 +268,7 @@ class Store:
     async def _attempts(self, ids: list[UUID]) -> dict[UUID, list[Attempt]]:
         found: dict[UUID, list[Attempt]] = {}
         for row in await self._fetch(_ATTEMPTS, ids):
-            found.setdefault(row["message_id"], []).append(_attempt(row))
+            found.setdefault(row["message_id"], []).append(attempt_from_row(row))
         return found
 
 
@@ -317,51 +276,6 @@ def _or_raise(answer: R | Exception) -> R:
     if isinstance(answer, Exception):
         raise answer
     return answer
-
-
-def _attempt(row: asyncpg.Record) -> Attempt:
-    return Attempt(
-        number=row["number"],
-        round=row["round"],
-        provider_id=row["provider_id"],
-        kind=row["kind"],
-        provider_name=row["provider_name"],
-        epoch=row["epoch"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        result=None if row["outcome"] is None else result_from_columns(row),
-        latency=row["latency"],
-    )
-
-
-def _overview(row: asyncpg.Record) -> Overview:
-    return Overview(
-        id=row["id"],
-        project_id=row["project_id"],
-        channel=CHANNELS[row["channel"]],
-        recipient=row["recipient"],
-        labels=row["labels"],
-        deadline=row["deadline"],
-        created_at=row["created_at"],
-        state=State(row["live_state"]) if row["state"] is None else state_from_code(row["state"]),
-        reason=row["reason"] or "",
-        provider_id=row["provider_id"] or "",
-        kind=row["kind"] or "",
-        possible_duplicate=bool(row["possible_duplicate"]),
-        completed_at=row["completed_at"],
-        next_attempt_in=row["next_attempt_in"],
-        chain_version=row["chain_version"],
-    )
-
-
-def _event(row: asyncpg.Record) -> StoredEvent:
-    return StoredEvent(
-        message_id=row["message_id"],
-        sequence=row["sequence"],
-        at=row["occurred_at"],
-        payload=row["payload"],
-        transaction_id=row["transaction_id"],
-    )
 
 
 _CLAIM = """

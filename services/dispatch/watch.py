@@ -17,7 +17,7 @@ from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 
 from services.dispatch import history as tell
 from services.dispatch.ledger import Transition
-from services.dispatch.store import StoredEvent
+from services.dispatch.records import StoredEvent
 
 RING = 256
 SHORTEST_POLL, LONGEST_POLL = 0.05, 1.0

@@ -23,7 +23,8 @@ from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.failover import Finish
 from services.dispatch.ledger import Completion, Transition
 from services.dispatch.message import EndReason, Message, State
-from services.dispatch.store import Claim, Store
+from services.dispatch.records import Claim
+from services.dispatch.store import Store
 
 CLAIM_BATCH = 200
 SHORTEST_POLL, LONGEST_POLL = 0.02, 0.5

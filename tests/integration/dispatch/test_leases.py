@@ -17,7 +17,8 @@ from services.dispatch.attempt import Attempt
 from services.dispatch.convert import message_from_spec
 from services.dispatch.ledger import Acceptance, Completion, Transition
 from services.dispatch.message import Message, State, new_message_id
-from services.dispatch.store import Claim, Store
+from services.dispatch.records import Claim
+from services.dispatch.store import Store
 from tests.integration.rig import EMAIL, PROJECT, Pipe, rig
 
 AT_MOST_ONCE = message_pb2.UNKNOWN_POLICY_AT_MOST_ONCE

@@ -15,7 +15,7 @@ from services.dispatch.errors import AllProvidersFailed, MessageEnded, MessageRe
 from services.dispatch.explain import explain
 from services.dispatch.failover import Finish
 from services.dispatch.message import EndReason, State
-from services.dispatch.store import Overview
+from services.dispatch.records import Overview
 from tests.builders import (
     MESSAGE_ID,
     NOON,

@@ -6,7 +6,7 @@ from services.dispatch import history as tell
 from services.dispatch.failover import Finish, Skip, Wait
 from services.dispatch.health import Block
 from services.dispatch.message import EndReason, State
-from services.dispatch.store import StoredEvent
+from services.dispatch.records import StoredEvent
 from tests.builders import MESSAGE_ID, NOON, a_history, a_provider, an_attempt, seconds
 
 

@@ -11,7 +11,7 @@ from services.dispatch import history as tell
 from services.dispatch.failover import Finish
 from services.dispatch.ledger import Transition
 from services.dispatch.message import State
-from services.dispatch.store import StoredEvent
+from services.dispatch.records import StoredEvent
 from services.dispatch.watch import RING, EventHub, Inbox, Position, watch_message, watch_project
 from tests.builders import MESSAGE_ID, NOON, PROJECT, an_attempt
 
