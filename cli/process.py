@@ -30,6 +30,7 @@ class Program:
 
     `soft` asks it to finish what it does, `hard` to end at once; it gets `grace` seconds between the two.
     `retry_start`: a first start that fails is tried again like a later one; otherwise it is final.
+    `whole_group`: signals go to whatever it started as well.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Program:
     hard: signal.Signals = signal.SIGKILL
     grace: float = 20.0
     retry_start: bool = False
+    whole_group: bool = True
 
 
 class Child:
@@ -110,11 +112,10 @@ class Child:
         self.send(self.program.hard)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the process and to whatever it started; nothing happens when it has ended."""
+        """Send a signal to the process, which leads its own group; nothing happens when it has ended."""
         if self.pid is not None:
             with contextlib.suppress(ProcessLookupError):
-                # The child leads its own group. PostgreSQL's postmaster alone must hear of its shutdown.
-                os.kill(self.pid, number) if self.program.user else os.killpg(self.pid, number)
+                (os.killpg if self.program.whole_group else os.kill)(self.pid, number)
 
     def last_words(self) -> str:
         """The last line of its log, at most 300 characters; empty when there is none."""

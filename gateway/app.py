@@ -9,7 +9,7 @@ from messagepipe.config.v1 import config_service_pb2
 from messagepipe.dispatch.v1 import dispatch_service_pb2
 
 from gateway.exchange import BodyBudget
-from gateway.front import Endpoint, Front, Page, Verifier, endpoint_of
+from gateway.front import Endpoint, Front, Limits, Page, Verifier, endpoint_of
 from gateway.openapi.document import openapi_document
 from gateway.pages import pages
 from gateway.routes import Route, routes_of
@@ -114,8 +114,11 @@ async def main(environ: Mapping[str, str]) -> int:
 
 def _endpoint(route: Route, upstreams: Mapping[str, Upstream], settings: GatewaySettings) -> Endpoint:
     service = route.rpc.containing_service.full_name
-    limit = settings.max_config_bytes if service == CONFIG.full_name else settings.message_body_limit
-    return endpoint_of(route, upstreams[service], limit)
+    if service == CONFIG.full_name:
+        limits = Limits(body=settings.max_config_bytes, request=settings.max_config_bytes)
+    else:
+        limits = Limits(body=settings.message_body_limit, request=settings.message_request_limit)
+    return endpoint_of(route, upstreams[service], limits)
 
 
 def _lines(text: str) -> str:

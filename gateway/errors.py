@@ -145,6 +145,12 @@ def too_large(limit: int) -> Refusal:
     return _refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Kind.INVALID_ARGUMENT, "BODY_TOO_LARGE", message)
 
 
+def request_too_large(limit: int) -> Refusal:
+    """413: the body was within its limit, what it says is not; gRPC's own word for it would read as "try later"."""
+    message = f"The request is larger than the {limit} bytes that this route takes, base64 decoded and lists expanded."
+    return _refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Kind.INVALID_ARGUMENT, "BODY_TOO_LARGE", message)
+
+
 def wrong_content_type(given: str) -> Refusal:
     """415: only application/json in UTF-8 and without a content coding is read."""
     message = f"Send the body with Content-Type: application/json{f', not {given[:80]}' if given else ''}."

@@ -46,6 +46,14 @@ class Page:
     make: Callable[[], Awaitable[tuple[int, Mapping[str, str], bytes]]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a route takes, in bytes: of JSON, and of the request that is made of it, which gRPC limits too."""
+
+    body: int
+    request: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Endpoint:
     """A route with everything that can be prepared before a request: `create` only where `Prefer: respond-async` is
@@ -55,20 +63,20 @@ class Endpoint:
     route: Route
     codec: Transcoder
     call: Callable[..., Any]
-    body_limit: int
+    limits: Limits
     shape: streams.Shape | None = None
     create: Callable[..., Any] | None = None
 
 
-def endpoint_of(route: Route, upstream: Upstream, body_limit: int) -> Endpoint:
+def endpoint_of(route: Route, upstream: Upstream, limits: Limits) -> Endpoint:
     """The endpoint of a route on the service that serves it."""
     codec = Transcoder(route)
     if route.rpc.server_streaming:
         call: Callable[..., Any] = upstream.stream(route.rpc_path, codec.response_class)
-        return Endpoint(route=route, codec=codec, call=call, body_limit=body_limit, shape=streams.shape_of(route.rpc))
+        return Endpoint(route=route, codec=codec, call=call, limits=limits, shape=streams.shape_of(route.rpc))
     create = upstream.unary(sending.CREATE_PATH, message_pb2.Message) if route.rpc.name == "SendMessage" else None
     call = upstream.unary(route.rpc_path, codec.response_class)
-    return Endpoint(route=route, codec=codec, call=call, body_limit=body_limit, create=create)
+    return Endpoint(route=route, codec=codec, call=call, limits=limits, create=create)
 
 
 class Front:
@@ -131,8 +139,10 @@ class Front:
         seconds = headers.timeout(exchange.headers, sending.deadline(endpoint.route.rpc))
         if exchange.has_body and not endpoint.codec.takes_body:
             raise InvalidArgument("This route takes no body.", reason="BODY_NOT_EXPECTED")
-        async with exchange.json_body(endpoint.body_limit, self._budget) as body:
+        async with exchange.json_body(endpoint.limits.body, self._budget) as body:
             request = endpoint.codec.request(variables, exchange.query(), body)
+        if request.ByteSize() > endpoint.limits.request:
+            raise errors.request_too_large(endpoint.limits.request)
         told = {"timeout": seconds, "metadata": headers.metadata(exchange.headers, token, request_id)}
         answer = {headers.REQUEST_ID: request_id}
         if endpoint.shape is not None:

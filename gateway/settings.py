@@ -41,3 +41,8 @@ class GatewaySettings:
         the rest.
         """
         return self.max_message_bytes * 4 // 3 + MIB
+
+    @property
+    def message_request_limit(self) -> int:
+        """Bytes of a request about messages as the service takes it: attachments decoded, plus 1 MiB for the rest."""
+        return self.max_message_bytes + MIB

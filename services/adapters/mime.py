@@ -15,7 +15,10 @@ from services.adapters.base import Address, Attachment, EmailContent
 _HEADER_BREAK = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}\Z")  # RFC 5322 §3.6.8: printable ASCII without the colon
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_TOKEN = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}\Z")  # RFC 6838 §4.2
+# RFC 6838 §4.2, and parameters as RFC 2045 §5.1 has them; quotes hold printable ASCII only.
+_NAME = r"[A-Za-z0-9!#$&^_.+-]{1,127}"
+_PARAMETER = re.compile(r'; ?([A-Za-z0-9_-]{1,60})=(?:([A-Za-z0-9_.+-]{1,127})|"([ !#-\[\]-~]{0,127})")')
+_MEDIA_TYPE = re.compile(rf"(?P<main>{_NAME})/(?P<sub>{_NAME})(?P<parameters>(?:{_PARAMETER.pattern}){{0,8}})\Z")
 _CONTENT_ID = re.compile(r"[!-;=?-~]{1,255}\Z")
 _PLAIN_LOCAL = re.compile(r"[^\x00-\x20\x7f-\xa0\u2028\u2029<>()\[\],;:\\\"@]+\Z")
 _QUOTED_LOCAL = re.compile(r'"([^\x00-\x1f\x7f-\x9f\u2028\u2029\\\"]|\\[ -~])*"\Z')
@@ -142,6 +145,17 @@ def _mailbox(address: Address) -> str:
     return f"{phrase} <{wire_address(address)}>"
 
 
+def media_type(text: str) -> tuple[str, str, dict[str, str]]:
+    """Type, subtype and parameters of `text/csv; charset=utf-8`; raises ValueError for anything else, line breaks in
+    quotes included.
+    """
+    found = _MEDIA_TYPE.match(text)
+    if found is None:
+        raise ValueError("attachments.contentType is not of the form type/subtype")
+    parameters = {name: bare or quoted for name, bare, quoted in _PARAMETER.findall(found["parameters"])}
+    return found["main"], found["sub"], parameters
+
+
 def _fill(message: EmailMessage, content: EmailContent) -> None:
     inline = [part for part in content.attachments if part.content_id] if content.html else []
     attached = [part for part in content.attachments if part not in inline]
@@ -155,18 +169,21 @@ def _fill(message: EmailMessage, content: EmailContent) -> None:
     elif content.html:
         _fill_html(message, content.html, inline)
     for part in attached:
-        main, sub = _content_type(part)
-        message.add_attachment(part.content, maintype=main, subtype=sub, filename=part.filename, cte="base64")
+        main, sub, parameters = _content_type(part)
+        message.add_attachment(
+            part.content, maintype=main, subtype=sub, params=parameters, filename=part.filename, cte="base64"
+        )
 
 
 def _fill_html(message: EmailMessage, html: str, inline: list[Attachment]) -> None:
     _set_text(message, html, "html")
     for part in inline:
-        main, sub = _content_type(part)
+        main, sub, parameters = _content_type(part)
         message.add_related(
             part.content,
             maintype=main,
             subtype=sub,
+            params=parameters,
             filename=part.filename,
             cid=f"<{part.content_id}>",
             disposition="inline",
@@ -189,10 +206,9 @@ def _encoding(text: str) -> str:
     return "quoted-printable" if odd * 6 < len(text) else "base64"
 
 
-def _content_type(part: Attachment) -> tuple[str, str]:
-    kind = part.content_type or "application/octet-stream"
-    if not _TOKEN.match(kind):
-        raise ValueError("attachments.contentType is not of the form type/subtype")
-    main, _, sub = kind.partition("/")
+def _content_type(part: Attachment) -> tuple[str, str, dict[str, str]]:
+    main, sub, parameters = media_type(part.content_type or "application/octet-stream")
     # A message/* or multipart/* part may not be base64-encoded (RFC 2046 §5): hand it over as plain bytes.
-    return ("application", "octet-stream") if main.lower() in ("message", "multipart") else (main, sub)
+    if main.lower() in ("message", "multipart"):
+        return "application", "octet-stream", {}
+    return main, sub, parameters

@@ -6,7 +6,7 @@ grace: whatever is still open is cancelled.
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Never
 
@@ -19,6 +19,7 @@ from services.adapters.base import ProviderSpec
 from services.adapters.registry import specs as installed_specs
 from services.chassis import log
 from services.chassis.auth import TokenVerifier
+from services.chassis.background import BackgroundFailed, background
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.database import DatabaseUnreachable, wait_until_reachable
 from services.chassis.env import SettingsError, load
@@ -67,10 +68,6 @@ class RunningConfig:
         await self._server.drain(self._grace)
 
 
-class BackgroundFailed(Exception):
-    """Something that has to go on for as long as the service runs has ended: a fault of ours."""
-
-
 class SchemaMissing(Exception):
     """The database has none of our tables, or those of another version."""
 
@@ -106,9 +103,9 @@ async def open_config(
             )
         )
         listener = ChainListener(store, hub, settings.database_url, clock)
-        await stack.enter_async_context(_background(listener.run, stop))
-        await stack.enter_async_context(_background(lambda: keep_resealing(store, vault, clock), stop))
-        await stack.enter_async_context(_background(lambda: keep_pulse(store, server, clock), stop))
+        await stack.enter_async_context(background(listener.run, stop))
+        await stack.enter_async_context(background(lambda: keep_resealing(store, vault, clock), stop))
+        await stack.enter_async_context(background(lambda: keep_pulse(store, server, clock), stop))
         running = RunningConfig(server, hub, stop, settings.drain_grace)
         stack.push_async_callback(running.drain)
         yield running
@@ -128,7 +125,7 @@ async def main(environ: Mapping[str, str]) -> int:
             await run_until_signal(running.stop)
             _log.info("config_draining")
             await running.drain()
-    except (SettingsError, DatabaseUnreachable, DatabaseUnavailable, *_REFUSALS) as error:
+    except (SettingsError, DatabaseUnreachable, DatabaseUnavailable, *_REFUSALS, BackgroundFailed) as error:
         sys.stderr.write("".join(f"messagepipe config: {line}\n" for line in str(error).splitlines()))
         return 1
     return 0
@@ -169,25 +166,3 @@ async def _engine(settings: ConfigSettings) -> AsyncIterator[AsyncEngine]:
         yield engine
     finally:
         await engine.dispose()
-
-
-@asynccontextmanager
-async def _background(run: Callable[[], Awaitable[Never]], stop: asyncio.Event) -> AsyncIterator[None]:
-    """`run` goes on for as long as the block; ending by itself is a fault: logged, `stop` set, raised at the end."""
-
-    async def watched() -> None:
-        try:
-            await run()
-        except Exception as error:
-            _log.error("background_work_ended", exc_info=error)
-            stop.set()
-            raise
-
-    task = asyncio.create_task(watched())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise BackgroundFailed(f"background work ended with {type(error).__name__}; the log says more") from error

@@ -28,6 +28,8 @@ SESSION = (
 
 # Connection lost, out of resources, shut down, system error, read-only after a failover, lock not had, serialisation.
 _PASSING = ("08", "53", "57", "58", "25006", "55P03", "40001", "40P01")
+# What comes out of the driver bare: while connecting, and of a connection that broke in the middle of a transaction.
+_DRIVER = (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresError)
 
 _log = get_logger()
 
@@ -77,8 +79,8 @@ class Store:
 
 def is_passing(error: BaseException) -> bool:
     """Whether the same may succeed later: the database is away, overloaded, changing over, or held by others."""
-    if isinstance(error, OSError | TimeoutError | PoolTimeoutError | asyncpg.InterfaceError | asyncpg.PostgresError):
-        return True  # the driver's own errors come out only while connecting; later ones are wrapped
+    if isinstance(error, (OSError, TimeoutError, PoolTimeoutError, *_DRIVER)):
+        return True
     if isinstance(error, DBAPIError):
         lost = error.connection_invalidated or isinstance(error, InterfaceError)
         return lost or (_sqlstate(error) or "").startswith(_PASSING)

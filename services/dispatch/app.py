@@ -10,7 +10,7 @@ import random
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Never
 
@@ -23,6 +23,7 @@ from services.adapters.egress import Egress
 from services.adapters.registry import build_adapters
 from services.chassis import log
 from services.chassis.auth import TokenVerifier, mint
+from services.chassis.background import BackgroundFailed, background
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.database import DatabaseUnreachable, wait_until_reachable
 from services.chassis.env import SettingsError, load
@@ -60,12 +61,20 @@ class RunningDispatch:
     """A DispatchService that answers at `address`."""
 
     def __init__(
-        self, server: RunningServer, worker: Worker, adapters: Adapters, stop: asyncio.Event, grace: float
+        self,
+        server: RunningServer,
+        worker: Worker,
+        hub: EventHub,
+        adapters: Adapters,
+        *,
+        stop: asyncio.Event,
+        grace: float,
     ) -> None:
         self.stop = stop  # set when it can not go on; whoever runs it may set it too
         self.adapters = adapters
         self.worker = worker
         self._server = server
+        self._hub = hub
         self._grace = grace
         self._drained = False
 
@@ -83,6 +92,7 @@ class RunningDispatch:
         """Nothing new; what is in flight gets the grace; returns when all has ended. May be called again."""
         if not self._drained:
             self._drained = True
+            self._hub.close()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._server.drain(min(self._grace, 5.0)))
                 group.create_task(self.worker.drain(self._grace))
@@ -130,9 +140,9 @@ async def open_dispatch(
         servicer = DispatchServicer(store, intake, hub, chains, health, database_clock)
         server = await stack.enter_async_context(_serve(settings, servicer, clock))
         for work in (chains.run, health.run, worker.claim_forever, worker.renew_forever):
-            await stack.enter_async_context(_background(work, stop))
-        await stack.enter_async_context(_background(lambda: keep_pulse(store, server, clock, database_clock), stop))
-        running = RunningDispatch(server, worker, adapters, stop, settings.drain_grace)
+            await stack.enter_async_context(background(work, stop))
+        await stack.enter_async_context(background(lambda: keep_pulse(store, server, clock, database_clock), stop))
+        running = RunningDispatch(server, worker, hub, adapters, stop=stop, grace=settings.drain_grace)
         stack.push_async_callback(running.drain)
         yield running
 
@@ -148,7 +158,7 @@ async def main(environ: Mapping[str, str]) -> int:
             await run_until_signal(running.stop)
             _log.info("dispatch_draining", in_flight=running.worker.in_flight)
             await running.drain()
-    except (SettingsError, DatabaseUnreachable, SchemaMissing, PortBusy) as error:
+    except (SettingsError, DatabaseUnreachable, SchemaMissing, PortBusy, BackgroundFailed) as error:
         sys.stderr.write("".join(f"messagepipe dispatch: {line}\n" for line in str(error).splitlines()))
         return 1
     return 0
@@ -246,25 +256,3 @@ async def _serve(settings: DispatchSettings, servicer: DispatchServicer, clock: 
         max_receive_bytes=settings.max_message_bytes + ENVELOPE_BYTES,
     ) as server:
         yield server
-
-
-@asynccontextmanager
-async def _background(run: Callable[[], Awaitable[None]], stop: asyncio.Event) -> AsyncIterator[None]:
-    """`run` goes on for as long as the block; an error ends the process: logged, `stop` set, raised at the end."""
-
-    async def watched() -> None:
-        try:
-            await run()
-        except Exception as error:
-            _log.error("background_work_ended", exc_info=error)
-            stop.set()
-            raise
-
-    task = asyncio.create_task(watched())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise error

@@ -123,14 +123,14 @@ class ChainCache:
             try:
                 await self._watch()
             except grpc.aio.AioRpcError as error:
-                self._log.warning("chain_watch_broken", code=error.code().name)
+                self._log.warning("chain_watch_broken", code=error.code().name, why=(error.details() or "")[:200])
             finally:
                 stood, self._watching = self._watching, False
             pause = FIRST_PAUSE if stood else min(pause * 2, LAST_PAUSE)
             await self._clock.sleep(pause)
 
     async def _watch(self) -> None:
-        acknowledgements: asyncio.Queue[int] = asyncio.Queue()
+        acknowledgements: asyncio.Queue[int | None] = asyncio.Queue()
         acknowledgements.put_nowait(0)
         call = self._stub.WatchChains(_requests(acknowledgements.get), metadata=self._metadata())
         try:
@@ -144,6 +144,8 @@ class ChainCache:
                 acknowledgements.put_nowait(response.revision)
         finally:
             call.cancel()
+            # gRPC's reader of our words would wait for the next one for ever.
+            acknowledgements.put_nowait(None)
 
     def _drop(self, key: Key) -> None:
         self._kept.pop(key, None)
@@ -155,7 +157,7 @@ class ChainCache:
 
 
 async def _requests(
-    next_revision: Callable[[], Awaitable[int]],
+    next_revision: Callable[[], Awaitable[int | None]],
 ) -> AsyncIterator[config_service_pb2.WatchChainsRequest]:
-    while True:
-        yield config_service_pb2.WatchChainsRequest(acknowledged_revision=await next_revision())
+    while (revision := await next_revision()) is not None:
+        yield config_service_pb2.WatchChainsRequest(acknowledged_revision=revision)

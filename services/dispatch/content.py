@@ -14,6 +14,7 @@ import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 
 from services.adapters.base import Address, Attachment, EmailContent, SmsContent
+from services.adapters.mime import media_type
 from services.chassis.errors import FieldViolation
 
 MAX_SUBJECT = 998
@@ -30,7 +31,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # `Ada <ada@…>` or `"Lovelace, Ada" <ada@…>` and nothing after it: what is cut away silently is mailed to somebody else.
 _NAMED_MAILBOX = re.compile(r'\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^<>"]*?))\s*<(?P<address>[^<>]*)>\s*')
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")  # RFC 5322 §2.2: printable ASCII without the colon
-_CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:; ?[\w-]+=(?:[\w.+-]+|\"[^\"\\]*\"))*", re.ASCII)
 _CONTENT_ID = re.compile(r"[A-Za-z0-9._@-]{1,78}")
 _TAG = re.compile(r"[ -~]{1,128}")
 _METADATA_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -39,8 +39,8 @@ _SENDER_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 ]{3,11}")
 _SHORT_CODE = re.compile(r"[0-9]{3,8}")
 
 RESERVED_HEADERS = frozenset(
-    "from to cc bcc sender reply-to subject date message-id return-path received dkim-signature mime-version "
-    "content-type content-transfer-encoding content-disposition content-id x-sg-id x-sg-eid".split()
+    "from to cc bcc resent-bcc sender reply-to subject date message-id return-path received dkim-signature "
+    "mime-version content-type content-transfer-encoding content-disposition content-id x-sg-id x-sg-eid".split()
 )
 
 
@@ -208,8 +208,10 @@ def _attachment(number: int, item: Attachment, findings: Findings) -> Attachment
     if not item.content:
         findings.add(f"{path}.content", "is required")
     content_type = item.content_type or "application/octet-stream"
-    if not _CONTENT_TYPE.fullmatch(content_type):
-        findings.add(f"{path}.contentType", "must be a media type such as application/pdf")
+    try:
+        media_type(content_type)
+    except ValueError:
+        findings.add(f"{path}.contentType", "must be a media type such as application/pdf or text/csv; charset=utf-8")
     if item.content_id and not _CONTENT_ID.fullmatch(item.content_id):
         findings.add(f"{path}.contentId", "must be 1-78 characters of A-Z a-z 0-9 . _ @ -")
     return Attachment(

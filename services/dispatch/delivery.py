@@ -14,7 +14,7 @@ from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 from services.adapters.base import Adapter, Address, Call, Channel, EmailContent, SmsContent
 from services.adapters.outcome import Outcome, Reason, Result
 from services.chassis.clock import Clock
-from services.chassis.errors import Unavailable
+from services.chassis.errors import ResourceExhausted, Unavailable
 from services.chassis.log import get_logger
 from services.dispatch import history as tell
 from services.dispatch.attempt import Attempt, begin, interrupted, storable
@@ -308,7 +308,7 @@ class Delivery:
         while True:
             try:
                 return await self._tools.ledger.apply(transition)
-            except Unavailable as error:
+            except (Unavailable, ResourceExhausted) as error:
                 self._log.warning("settle_failed", cause=type(error.__cause__).__name__)
                 if transition.closes is None and self._tools.lease_left(self._lease.id) <= 0:
                     raise Fenced from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.dispatch.chain import Chain, Provider
-from services.dispatch.failover import Finish, Situation, decide, order_for
+from services.dispatch.failover import Finish, Situation, Start, decide, order_for
 from services.dispatch.health import Marks, blocking_mark, scopes_of
 from services.dispatch.message import Message, State
 
@@ -38,9 +38,11 @@ def explain(message: Message, chain: Chain, marks: Marks, now: datetime) -> Rout
     first = decide(situation)
     order, _ = order_for(situation)
     scopes = scopes_of(message, chain)
+    # When all are passed by, one is tried all the same (R7).
+    anyway = first.provider.id if isinstance(first, Start) else ""
     steps = []
     for provider in order:
-        mark = blocking_mark(provider, scopes, marks, now)
+        mark = None if provider.id == anyway else blocking_mark(provider, scopes, marks, now)
         steps.append(
             Step(provider=provider, skip_reason=mark.block, skip_until=mark.until) if mark else Step(provider=provider)
         )

@@ -12,10 +12,12 @@ from datetime import datetime
 from services.adapters.outcome import Outcome
 from services.dispatch.attempt import Attempt
 from services.dispatch.chain import Chain, Provider
-from services.dispatch.health import Mark, Marks, blocking_mark, recovery_order, scopes_of
+from services.dispatch.health import Block, Mark, Marks, blocking_mark, recovery_order, scopes_of
 from services.dispatch.message import EndReason, Message, State, UnknownPolicy
 from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
 
+# A message is claimed a little early by the clock of the process that decides; not worth another wait.
+CLOCK_SLACK = 0.1
 _ONE_TRY = frozenset({Outcome.DENIED, Outcome.UNFIT, Outcome.UNKNOWN})
 
 
@@ -220,11 +222,25 @@ def _step_in_round(
         if mark is None:
             return _begin(situation, provider, number), tuple(_skip(*pair) for pair in blocked)
         blocked.append((provider, mark))
-    if blocked and not tried:
+    if not blocked:
+        return None, ()
+    provider, mark = min(blocked, key=lambda pair: recovery_order(pair[1]))
+    if not tried:
         # Every provider is passed by: the one closest to recovery is tried rather than failing at once (R7).
-        provider, _ = min(blocked, key=lambda pair: recovery_order(pair[1]))
         return _begin(situation, provider, number), tuple(_skip(*pair) for pair in blocked if pair[0] is not provider)
-    return None, tuple(_skip(*pair) for pair in blocked)
+    return _cooled_down(situation, provider, mark), tuple(_skip(*pair) for pair in blocked)
+
+
+def _cooled_down(situation: Situation, provider: Provider, mark: Mark) -> Wait | None:
+    """The others had their try: one that only cools down is waited for as long as a backoff may take, and then
+    asked.
+    """
+    if mark.until is None:
+        return None
+    delay = (mark.until - situation.now).total_seconds()
+    if delay > min(situation.backoff.cap, situation.time_left):
+        return None
+    return Wait(delay=delay, provider=provider, reason=mark.block)
 
 
 def _spent(situation: Situation, provider: Provider) -> bool:
@@ -248,14 +264,33 @@ def _same_again(situation: Situation, order: tuple[Provider, ...], number: int, 
     tries = sum(attempt.provider_id == last.provider_id and attempt.round == number for attempt in situation.history)
     if provider is None or tries >= situation.message.policy.max_tries or _spent(situation, provider):
         return None
-    if situation.waited:
-        return _begin(situation, provider, number)
+    if _denied_meanwhile(situation, provider):
+        return None
     asked = last.result.retry_after
-    delay = asked if asked is not None else situation.backoff.delay(tries, situation.fraction)
+    if situation.waited and not _rest(situation, last):
+        return _begin(situation, provider, number)
+    if situation.waited:
+        delay = _rest(situation, last)
+    else:
+        delay = asked if asked is not None else situation.backoff.delay(tries, situation.fraction)
     # Another provider now is better than this one after a long wait; the last one is waited for as long as it takes.
     if delay > (min(situation.backoff.cap, situation.time_left) if others else situation.time_left):
         return None
     return Wait(delay=delay, provider=provider, reason="BACKOFF" if asked is None else "RETRY_AFTER")
+
+
+def _denied_meanwhile(situation: Situation, provider: Provider) -> bool:
+    """Whether another message has learned that the provider will not work for us, while this one waited for it."""
+    mark = blocking_mark(provider, scopes_of(situation.message, situation.chain), situation.marks, situation.now)
+    return situation.waited and mark is not None and mark.block is Block.DENIED
+
+
+def _rest(situation: Situation, last: Attempt) -> float:
+    """What is left of the Retry-After of an attempt that was settled some time ago, in seconds; 0 when nothing is."""
+    if last.finished_at is None or last.result is None or last.result.retry_after is None:
+        return 0.0
+    rest = last.result.retry_after - (situation.now - last.finished_at).total_seconds()
+    return rest if rest > CLOCK_SLACK else 0.0
 
 
 def _begin(situation: Situation, provider: Provider, number: int) -> Start | Wait:

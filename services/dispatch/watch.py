@@ -15,6 +15,7 @@ from uuid import UUID
 
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 
+from services.chassis.errors import Unavailable
 from services.dispatch import history as tell
 from services.dispatch.ledger import Transition
 from services.dispatch.records import StoredEvent
@@ -47,6 +48,12 @@ class Inbox:
     def __init__(self) -> None:
         self._events: list[StoredEvent] = []
         self._hint = asyncio.Event()
+        self.closed = False
+
+    def close(self) -> None:
+        """Nothing will come any more."""
+        self.closed = True
+        self._hint.set()
 
     def put(self, events: list[StoredEvent]) -> None:
         """Hand over events, or only the hint that there are some."""
@@ -76,6 +83,11 @@ class EventHub:
     def __init__(self) -> None:
         self._by_message: dict[UUID, set[Inbox]] = defaultdict(set)
         self._by_project: dict[str, set[Inbox]] = defaultdict(set)
+
+    def close(self) -> None:
+        """The process stops: who watches a project is sent elsewhere at once; who waits for an end may still see it."""
+        for inbox in {inbox for inboxes in self._by_project.values() for inbox in inboxes}:
+            inbox.close()
 
     def publish(self, message_id: UUID, project_id: str, transition: Transition, at: datetime) -> None:
         """The events of a transition that was written at `at`."""
@@ -146,11 +158,11 @@ async def _nothing_follows(reader: EventReader, message_id: UUID, last: int) -> 
 async def watch_project(
     reader: EventReader, inbox: Inbox, project_id: str, position: Position
 ) -> AsyncIterator[tuple[DeliveryEvent, Position]]:
-    """Every event of a project after a position as it is committed, each with the position after it; never ends by
-    itself.
+    """Every event of a project after a position as it is committed, each with the position after it; ends only when the
+    process stops, with Unavailable: whoever watches takes the stream up again elsewhere.
     """
     pause = SHORTEST_POLL
-    while True:
+    while not inbox.closed:
         events = await reader.project_events_after(project_id, position)
         for event in events:
             position = (event.transaction_id, event.message_id, event.sequence)
@@ -162,3 +174,4 @@ async def watch_project(
         inbox.take()
         pause = SHORTEST_POLL if await inbox.wait(pause) else min(pause * 2, LONGEST_POLL)
         await asyncio.sleep(SHORTEST_POLL / 5)
+    raise Unavailable("This process is stopping; resume the stream.", retry_after=0.5)

@@ -149,7 +149,10 @@ class Worker:
             created_at=claim.created_at,
         )
         if not isinstance(message, Message):
-            await self._refuse(claim, "; ".join(f"{violation.field} {violation.description}" for violation in message))
+            with contextlib.suppress(DatabaseUnavailable):  # its lease runs out and it comes again
+                await self._refuse(
+                    claim, "; ".join(f"{violation.field} {violation.description}" for violation in message)
+                )
             self.release_place()
             return
         settled = bool(claim.attempts) and claim.attempts[-1].result is not None

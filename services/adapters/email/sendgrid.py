@@ -241,7 +241,8 @@ def _attachment(part: Attachment) -> dict[str, str]:
     return {
         "content": encoded,
         "filename": part.filename,
-        "type": part.content_type or "application/octet-stream",
+        # SendGrid refuses ; here: the media type goes without its parameters.
+        "type": part.content_type.partition(";")[0] or "application/octet-stream",
         **inline,
     }
 

@@ -141,6 +141,21 @@ async def test_a_watch_that_breaks_is_taken_up_again(service: FakeConfigService,
     assert service.watched == 2
 
 
+async def test_a_watch_that_breaks_leaves_nothing_behind(service: FakeConfigService, address: str) -> None:
+    """However often the watch breaks, no reader of our acknowledgements keeps waiting for the next one."""
+
+    def readers() -> int:
+        return sum("_consume_request_iterator" in repr(task.get_coro()) for task in asyncio.all_tasks())
+
+    async with watching(address) as made:
+        for _ in range(5):
+            before = service.watched
+            service.hang_up()
+            await until(lambda seen=before: service.watched > seen and made.watching)
+        await until(lambda: readers() == 1)
+    await until(lambda: readers() == 0)
+
+
 async def test_what_was_kept_serves_while_configservice_is_down(service: FakeConfigService) -> None:
     """When ConfigService is gone nobody can write either: what was kept is used, and what was not is unavailable."""
     async with serving(service) as address:

@@ -205,6 +205,17 @@ async def test_a_configuration_over_1_mib_is_refused(house: House):
     assert house.config.asked == []
 
 
+async def test_what_a_body_says_may_be_too_large_although_the_body_is_not(house: House):
+    """413 for text beyond MESSAGEPIPE_MAX_MESSAGE_BYTES and for settings that grow on the way; never "try later"."""
+    text = {"to": "a@example.com", "text": "x" * (2 * MIB + 1000)}
+    grows = b'{"provider": "smtp", "name": "x", "config": {"x": [' + b",".join([b"1"] * 200_000) + b"]}}"
+    headers = {"content-type": "application/json"}
+
+    assert reason(await house.client.post("/email/send", json=text), 413) == "BODY_TOO_LARGE"
+    assert reason(await house.client.post(CREATE, content=grows, headers=headers), 413) == "BODY_TOO_LARGE"
+    assert house.config.asked == house.dispatch.asked == []
+
+
 async def test_a_message_may_be_larger_than_a_configuration(house: House):
     """Base64 of MESSAGEPIPE_MAX_MESSAGE_BYTES fits; much more does not."""
     fits = {"to": "a@example.com", "text": "x" * (MIB + 1000)}

@@ -28,6 +28,7 @@ def wrapped(sqlstate: str, *, lost: bool = False) -> DBAPIError:
         TimeoutError(),
         PoolTimeoutError(),
         asyncpg.CannotConnectNowError(),
+        asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"),
         wrapped("08006"),
         wrapped("53300"),
         wrapped("57P01"),

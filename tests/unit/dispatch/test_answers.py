@@ -196,15 +196,26 @@ def test_a_route_needs_no_content() -> None:
 
 def test_a_route() -> None:
     """Each step says whether it would be tried, why not, and until when."""
-    chain = a_chain("A", a_provider("B", enabled=False), version=8)
+    chain = a_chain("A", "C", a_provider("B", enabled=False), version=8)
     found = explain(a_message(), chain, marks_of(a_cooldown("A", ends_in=60)), NOON)
 
     answer = answers.route(found, chain)
 
     assert [(step.provider_name, step.eligible, step.skip_reason) for step in answer.steps] == [
         ("A", False, "COOLDOWN"),
+        ("C", True, ""),
         ("B", False, "DISABLED"),
     ]
     assert answer.steps[0].skip_until.ToDatetime(tzinfo=NOON.tzinfo) == NOON + seconds(60)
-    assert not answer.steps[1].HasField("skip_until")
+    assert not answer.steps[2].HasField("skip_until")
     assert (answer.chain_version, answer.state) == (8, SENT)
+
+
+def test_a_route_when_all_are_passed_by() -> None:
+    """When every provider cools down, the one closest to recovery is the one that would be tried (R7)."""
+    chain = a_chain("A", "B")
+    marks = marks_of(a_cooldown("A", ends_in=60), a_cooldown("B", ends_in=30))
+
+    answer = answers.route(explain(a_message(), chain, marks, NOON), chain)
+
+    assert [(step.provider_name, step.eligible) for step in answer.steps] == [("A", False), ("B", True)]

@@ -1,15 +1,14 @@
-"""The pieces of app.py that need no server: the token for ConfigService, the pulse, the background, the name."""
+"""The pieces of app.py that need no server: the token for ConfigService, the pulse, the name."""
 
 import asyncio
 from datetime import datetime
 from typing import Any
 
 import jwt
-import pytest
 
 from services.chassis.auth import AuthSettings
 from services.chassis.env import SecretText
-from services.dispatch.app import PULSE_SECONDS, TOKEN_SECONDS, _background, _token_of, keep_pulse, worker_name
+from services.dispatch.app import PULSE_SECONDS, TOKEN_SECONDS, _token_of, keep_pulse, worker_name
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.settings import DispatchSettings
@@ -96,17 +95,3 @@ async def test_the_pulse_says_whether_the_database_answers() -> None:
 
     assert server.said[2:] == [("", True), (service, True)]
     assert database_clock.now() == NOON + seconds(60)
-
-
-async def test_background_work_that_ends_ends_the_process() -> None:
-    """An error in the background sets `stop` and is raised at the end of the block; a plain end is none."""
-    stop = asyncio.Event()
-
-    async def broken() -> None:
-        raise RuntimeError("a bug")
-
-    with pytest.raises(RuntimeError, match="a bug"):
-        async with _background(broken, stop):
-            await stop.wait()
-    async with _background(lambda: asyncio.sleep(60), stop):
-        pass

@@ -11,11 +11,14 @@ from services.dispatch.retry import Backoff
 from tests.builders import (
     NOON,
     a_chain,
+    a_cooldown,
     a_history,
+    a_mark,
     a_message,
     a_provider,
     a_result,
     at_most_once,
+    marks_of,
     seconds,
     throttled,
 )
@@ -58,6 +61,16 @@ def test_r3_a_pause_stands_between_rounds() -> None:
     told = play({"A": ["deferred"], "B": ["deferred"]}, message=a_message(max_rounds=3), chain=a_chain("A", "B"))
 
     assert [(wait.delay, wait.provider and wait.provider.name) for wait in told.waits] == [(0.5, "A"), (1.0, "A")]
+
+
+def test_r3_a_pause_between_rounds_ends_at_the_deadline() -> None:
+    """R3, R4: a pause longer than the time left is cut to it; then the message is EXPIRED without another call."""
+    message = a_message(max_rounds=2, deadline=NOON + seconds(0.5))
+
+    told = play({"A": ["deferred"]}, message=message, chain=a_chain("A"), fraction=0.9)
+
+    assert [wait.delay for wait in told.waits] == [0.4]
+    assert (told.calls, told.state) == ("A:deferred", State.EXPIRED)
 
 
 def test_r3_only_deferred_is_asked_again() -> None:
@@ -252,3 +265,50 @@ def test_a_wait_names_who_is_asked_next_and_then_asks_it() -> None:
     assert isinstance(wait, Wait)
     assert isinstance(start, Start)
     assert wait.provider == start.provider
+
+
+def after_a_wait(ago: float, **values: object) -> Situation:
+    """A message that was deferred by A with Retry-After 20 some seconds ago, waited since, and may try A again."""
+    attempt = replace(a_history(("A", throttled(20)))[0], finished_at=NOON - seconds(ago))
+    given = {"marks": {}, "chain": a_chain("A"), "message": a_message(max_tries=2), **values}
+    return Situation(history=(attempt,), now=NOON, fraction=0.5, waited=True, **given)
+
+
+def test_r3_a_retry_after_is_waited_for_to_its_end() -> None:
+    """R3: a message that comes back early, from another kind of wait, waits for the rest of the Retry-After."""
+    early, late = decide(after_a_wait(5)), decide(after_a_wait(20))
+
+    assert isinstance(early, Wait)
+    assert (early.delay, early.reason) == (15, "RETRY_AFTER")
+    assert isinstance(late, Start)
+
+
+def test_r3_a_provider_that_was_denied_meanwhile_is_not_asked_again() -> None:
+    """R3: what another message learned while this one waited counts: A was denied, so B is asked."""
+    step = decide(after_a_wait(20, chain=a_chain("A", "B"), marks=marks_of(a_mark("A"))))
+
+    assert isinstance(step, Start)
+    assert step.provider.name == "B"
+
+
+def test_r7_a_provider_that_soon_cools_down_is_waited_for() -> None:
+    """R7: A does not take the message and B cools down for 5 s: B is waited for rather than failing with it untried."""
+    marks = marks_of(a_cooldown("B", ends_in=5))
+    situation = Situation(
+        message=a_message(),
+        history=a_history(("A", "unfit")),
+        chain=a_chain("A", "B"),
+        marks=marks,
+        now=NOON,
+        fraction=0.5,
+    )
+
+    waits = decide(situation)
+    ends = decide(replace(situation, marks=marks_of(a_cooldown("B", ends_in=600))))
+    asks = decide(replace(situation, now=NOON + seconds(5), waited=True))
+
+    assert isinstance(waits, Wait)
+    assert (waits.delay, waits.reason) == (5, "COOLDOWN")
+    assert isinstance(ends, Finish)
+    assert isinstance(asks, Start)
+    assert asks.provider.name == "B"

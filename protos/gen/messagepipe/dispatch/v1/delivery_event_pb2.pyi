@@ -191,7 +191,7 @@ class DeliveryEvent(_message.Message):
         kind: _builtins.str
         """Its kind. JSON name: `provider`."""
         reason: _builtins.str
-        """Why: `BACKOFF`, `RETRY_AFTER`, `CONFIGURATION_UNAVAILABLE`."""
+        """Why: `BACKOFF`, `RETRY_AFTER`, `COOLDOWN`, `CONFIGURATION_UNAVAILABLE`."""
         @_builtins.property
         def delay(self) -> _duration_pb2.Duration:
             """How long."""

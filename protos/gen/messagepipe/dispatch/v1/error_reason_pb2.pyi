@@ -94,14 +94,6 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """SendMessage only: the caller's own time ran out first; the message is accepted and goes on. DEADLINE_EXCEEDED.
     `{"reason": "STILL_SENDING", "domain": "messagepipe", "metadata": {"messageId": "…"}}`
     """
-    ERROR_REASON_KEYS_UNAVAILABLE: _ErrorReason.ValueType  # 18
-    """The keys that tokens are checked with can not be fetched; try again. UNAVAILABLE with RetryInfo.
-    `{"reason": "KEYS_UNAVAILABLE", "domain": "messagepipe", "metadata": {}}`
-    """
-    ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 19
-    """This process is stopping; nothing was accepted, try again. UNAVAILABLE with RetryInfo.
-    `{"reason": "SHUTTING_DOWN", "domain": "messagepipe", "metadata": {}}`
-    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the error manual of DispatchService. On the wire the reason stands in `google.rpc.ErrorInfo.reason`
@@ -180,13 +172,5 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 16
 ERROR_REASON_STILL_SENDING: ErrorReason.ValueType  # 17
 """SendMessage only: the caller's own time ran out first; the message is accepted and goes on. DEADLINE_EXCEEDED.
 `{"reason": "STILL_SENDING", "domain": "messagepipe", "metadata": {"messageId": "…"}}`
-"""
-ERROR_REASON_KEYS_UNAVAILABLE: ErrorReason.ValueType  # 18
-"""The keys that tokens are checked with can not be fetched; try again. UNAVAILABLE with RetryInfo.
-`{"reason": "KEYS_UNAVAILABLE", "domain": "messagepipe", "metadata": {}}`
-"""
-ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 19
-"""This process is stopping; nothing was accepted, try again. UNAVAILABLE with RetryInfo.
-`{"reason": "SHUTTING_DOWN", "domain": "messagepipe", "metadata": {}}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
