@@ -111,7 +111,7 @@ def _options(max_receive_bytes: int) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         # gRPC core answers clients that ping more often than every 5 minutes with GOAWAY; watchers have to.
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
         # Our own pings find watchers that are gone without a word.
         ("grpc.keepalive_time_ms", 30_000),

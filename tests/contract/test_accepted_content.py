@@ -5,6 +5,7 @@ rules. A field that only one of them refuses is a message that is accepted and c
 from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ FILE = Attachment(filename="a.txt", content_type="text/plain", content=b"x")
 BREAKS = ["\r\n", "\r", "\n", "\x00", "\x0b", "\x0c", "\x85", "\u2028", "\u2029", "\x7f", "é"]
 
 
-def a_draft(**values: object) -> Draft:
+def a_draft(**values: Any) -> Draft:
     """A draft that is accepted as it is."""
     return replace(Draft(to="ada@example.com", subject="Hello", text="Hi"), **values)
 

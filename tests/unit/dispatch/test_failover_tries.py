@@ -1,6 +1,7 @@
 """Rules R3 and R5 of failover.md: the same provider again, rounds, Retry-After, and what an unknown outcome forbids."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -267,10 +268,10 @@ def test_a_wait_names_who_is_asked_next_and_then_asks_it() -> None:
     assert wait.provider == start.provider
 
 
-def after_a_wait(ago: float, **values: object) -> Situation:
+def after_a_wait(ago: float, **values: Any) -> Situation:
     """A message that was deferred by A with Retry-After 20 some seconds ago, waited since, and may try A again."""
     attempt = replace(a_history(("A", throttled(20)))[0], finished_at=NOON - seconds(ago))
-    given = {"marks": {}, "chain": a_chain("A"), "message": a_message(max_tries=2), **values}
+    given: dict[str, Any] = {"marks": {}, "chain": a_chain("A"), "message": a_message(max_tries=2), **values}
     return Situation(history=(attempt,), now=NOON, fraction=0.5, waited=True, **given)
 
 
