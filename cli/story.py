@@ -19,7 +19,11 @@ _OUTCOME_COLOUR = {
     Attempt.OUTCOME_UNKNOWN: Colour.DOUBTFUL,
     Attempt.OUTCOME_DEFERRED: Colour.DOUBTFUL,
 }
-_STATE_COLOUR = {Message.STATE_SENT: Colour.GOOD, Message.STATE_UNKNOWN: Colour.DOUBTFUL}
+_STATE_COLOUR = {
+    Message.STATE_SENT: Colour.GOOD,
+    Message.STATE_DELIVERED: Colour.GOOD,
+    Message.STATE_UNKNOWN: Colour.DOUBTFUL,
+}
 
 
 def line_of(event: DeliveryEvent) -> Line | None:
@@ -33,7 +37,8 @@ def line_of(event: DeliveryEvent) -> Line | None:
             return _clean(f"  -  {who}  skipped: {_words(skipped.reason, skipped.detail)}"), Colour.QUIET
         case "failover":
             moved = event.failover
-            text = f"  ↳  {_outcome(moved.outcome)}: failing over from {moved.from_provider} to {moved.to_provider}"
+            why = moved.reason if moved.outcome == Attempt.OUTCOME_ACCEPTED else _outcome(moved.outcome)
+            text = f"  ↳  {why}: failing over from {moved.from_provider} to {moved.to_provider}"
             return _clean(text), Colour.QUIET
         case "retry_scheduled":
             retry = event.retry_scheduled
@@ -42,6 +47,8 @@ def line_of(event: DeliveryEvent) -> Line | None:
             return _clean(f"  ✉  the provider says: {event.receipt.provider_status}"), None
         case "completed":
             return _completed(event.completed)
+        case "ended_again":
+            return _completed(event.ended_again)
         case _:
             return None
 
@@ -81,7 +88,8 @@ def _completed(completed: DeliveryEvent.Completed) -> Line:
     attempts = f"{completed.attempts} attempt{'' if completed.attempts == 1 else 's'}"
     through = f" through {completed.kind}" if completed.kind else ""
     doubt = "; it may arrive twice" if completed.possible_duplicate else ""
-    why = "" if completed.state == Message.STATE_SENT else f": {_words(completed.reason, completed.detail)}"
+    good = completed.state in (Message.STATE_SENT, Message.STATE_DELIVERED)
+    why = "" if good else f": {_words(completed.reason, completed.detail)}"
     text = f"  {state_word(completed.state)}{through} after {attempts}{doubt}{why.removesuffix(': ')}"
     return _clean(text), _STATE_COLOUR.get(completed.state, Colour.BAD)
 
@@ -114,7 +122,8 @@ def _bare(value: object) -> object:
 
 
 def _bare_word(key: str, value: object) -> object:
-    prefixes = {"state": "STATE_", "outcome": "OUTCOME_"}
+    receipt = "RECEIPT_STATUS_"
+    prefixes = {"state": "STATE_", "outcome": "OUTCOME_", "status": receipt, "receipt": receipt}
     if key in prefixes and isinstance(value, str):
         return value.removeprefix(prefixes[key])
     return _bare(value)

@@ -5,13 +5,16 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from google.protobuf import empty_pb2
 from messagepipe.config.v1 import config_service_pb2
 from messagepipe.dispatch.v1 import dispatch_service_pb2
 
+from gateway import receipts
 from gateway.exchange import BodyBudget
 from gateway.front import Endpoint, Front, Limits, Page, Verifier, endpoint_of
 from gateway.openapi.document import openapi_document
 from gateway.pages import pages
+from gateway.receipts import ReceiptDoor
 from gateway.routes import Route, routes_of
 from gateway.server import HttpServer, serve_http
 from gateway.settings import GatewaySettings
@@ -22,6 +25,7 @@ from services.chassis.clock import Clock, SystemClock
 from services.chassis.env import SettingsError, load
 from services.chassis.log import configure, get_logger
 from services.chassis.server import PortBusy, run_until_signal
+from services.chassis.service_token import service_token
 
 CONFIG = config_service_pb2.DESCRIPTOR.services_by_name["ConfigService"]
 DISPATCH = dispatch_service_pb2.DESCRIPTOR.services_by_name["DispatchService"]
@@ -67,7 +71,14 @@ async def open_gateway(
         }
         endpoints, open_pages = compose(settings, upstreams, stopping)
         budget = BodyBudget(LARGE_BODIES_AT_ONCE * settings.message_body_limit)
-        front = Front(endpoints, open_pages, verifier=verifier, clock=clock, stopping=stopping, budget=budget)
+        door = ReceiptDoor(
+            call=upstreams[DISPATCH.full_name].unary(receipts.RPC_PATH, empty_pb2.Empty),
+            token=service_token(settings.internal_token, settings.auth, clock, subject="gateway"),
+            public_url=settings.public_url.rstrip("/"),
+        )
+        front = Front(
+            endpoints, open_pages, verifier=verifier, clock=clock, stopping=stopping, budget=budget, receipts=door
+        )
         host, port, grace = settings.host, settings.http_port, settings.drain_grace
         server = await stack.enter_async_context(serve_http(front, host=host, port=port, grace=grace))
         running = RunningGateway(server, stopping)

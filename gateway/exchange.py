@@ -58,6 +58,17 @@ class Exchange:
         self._body_read = not self.has_body
 
     @property
+    def scheme(self) -> str:
+        """`http` or `https`, as this process was called."""
+        return str(self._scope["scheme"])
+
+    @property
+    def target(self) -> str:
+        """The path and query as they were sent, nothing decoded."""
+        query = self._scope["query_string"].decode("ascii", "replace")
+        return f"{self.path}?{query}" if query else self.path
+
+    @property
     def has_body(self) -> bool:
         """Whether the request announces a body that is not empty."""
         return "transfer-encoding" in self.headers or self.headers.get("content-length", "0").strip("0") != ""
@@ -77,10 +88,16 @@ class Exchange:
         """The JSON body, b"" for none. Refused before it is read where its headers suffice, and in its middle
         otherwise.
         """
-        if "transfer-encoding" in self.headers and "content-length" in self.headers:
-            raise errors.ambiguous_length()
+        self._check_length()
         if self.has_body:
             _check_content_type(self.headers)
+        async with self.body(limit, budget, seconds) as body:
+            yield body
+
+    @asynccontextmanager
+    async def body(self, limit: int, budget: BodyBudget, seconds: float = BODY_SECONDS) -> AsyncIterator[bytes]:
+        """The body as it came, whatever its type, b"" for none; within the same limits."""
+        self._check_length()
         if int(self.headers.get("content-length", "0")) > limit:
             raise errors.too_large(limit)
         taken = 0
@@ -95,6 +112,10 @@ class Exchange:
             yield bytes(body)
         finally:
             budget.give_back(taken)
+
+    def _check_length(self) -> None:
+        if "transfer-encoding" in self.headers and "content-length" in self.headers:
+            raise errors.ambiguous_length()
 
     async def or_gone(self, work: Coroutine[Any, Any, T]) -> T:
         """What `work` answers; when the caller goes away first, `work` is cancelled and ClientGone raised."""

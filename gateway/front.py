@@ -17,6 +17,7 @@ from gateway.codec.well_known import dumps
 from gateway.errors import Problem, Refusal
 from gateway.exchange import BodyBudget, ClientGone, Exchange
 from gateway.http_rule import parse
+from gateway.receipts import PATH, TEMPLATE, ReceiptDoor
 from gateway.router import Router
 from gateway.routes import Route
 from gateway.transcode import Transcoder
@@ -79,6 +80,9 @@ def endpoint_of(route: Route, upstream: Upstream, limits: Limits) -> Endpoint:
     return Endpoint(route=route, codec=codec, call=call, limits=limits, create=create)
 
 
+Target = Endpoint | Page | ReceiptDoor
+
+
 class Front:
     """The ASGI application. It owns nothing: channels, verifier and clock are handed in; `stopping` ends open
     streams.
@@ -93,12 +97,15 @@ class Front:
         clock: Clock,
         stopping: asyncio.Event,
         budget: BodyBudget,
+        receipts: ReceiptDoor | None = None,
     ) -> None:
-        served: list[tuple[str, Any, Endpoint | Page]] = [(e.route.method, e.route.template, e) for e in endpoints]
+        served: list[tuple[str, Any, Target]] = [(e.route.method, e.route.template, e) for e in endpoints]
         self._quiet = {page.path for page in pages}
         for page in pages:
             served += [(method, parse(page.path), page) for method in ("GET", "HEAD")]
-        self._router: Router[Endpoint | Page] = Router(served)
+        if receipts is not None:
+            served.append(("POST", parse(TEMPLATE), receipts))
+        self._router: Router[Target] = Router(served)
         self._verifier, self._clock, self._stopping, self._budget = verifier, clock, stopping, budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,6 +132,10 @@ class Front:
                 exchange.route = target.path
                 status, extra, body = await target.make()
                 await exchange.respond(status, {headers.REQUEST_ID: request_id, **extra}, body)
+            elif isinstance(target, ReceiptDoor):
+                exchange.route = PATH
+                await target.take(exchange, variables, request_id, self._budget)
+                await exchange.respond(204, {headers.REQUEST_ID: request_id})
             else:
                 exchange.route, codec = target.route.template.text, target.codec
                 await self._call(exchange, target, variables, request_id)

@@ -1,8 +1,10 @@
 """What the gateway can be told from outside. It reads nothing itself; services.chassis.env fills it."""
 
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from services.chassis.auth import AuthSettings
+from services.chassis.env import SecretText
 
 MIB = 1024 * 1024
 MIN_MESSAGE_BYTES = 1 * MIB
@@ -11,12 +13,18 @@ MAX_MESSAGE_BYTES = 40 * MIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings:
-    """MESSAGEPIPE_HOST, MESSAGEPIPE_HTTP_PORT and so on. Sizes in bytes; ValueError names a size out of its range."""
+    """MESSAGEPIPE_HOST, MESSAGEPIPE_HTTP_PORT and so on. Sizes in bytes; ValueError names a size out of its range.
+
+    `public_url` is what callers know the gateway by when something stands in front of it: providers sign it.
+    `internal_token` goes to DispatchService with receipts; without it one is made from the JWT secret.
+    """
 
     host: str = "127.0.0.1"
     http_port: int = 8080
     config_target: str = "127.0.0.1:50051"
     dispatch_target: str = "127.0.0.1:50052"
+    public_url: str = ""
+    internal_token: SecretText | None = None
     max_message_bytes: int = 10 * MIB
     max_config_bytes: int = 1 * MIB
     log_level: str = "info"
@@ -32,6 +40,8 @@ class GatewaySettings:
             problems.append(f"MESSAGEPIPE_MAX_CONFIG_BYTES must be 1024 to {MAX_MESSAGE_BYTES}")
         if not 0 <= self.http_port <= 65535:
             problems.append("MESSAGEPIPE_HTTP_PORT must be 0 to 65535; 0 takes any free port")
+        if self.public_url and not _is_base_url(self.public_url):
+            problems.append("MESSAGEPIPE_PUBLIC_URL must be such as https://mail.example.com, without a query")
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -46,3 +56,12 @@ class GatewaySettings:
     def message_request_limit(self) -> int:
         """Bytes of a request about messages as the service takes it: attachments decoded, plus 1 MiB for the rest."""
         return self.max_message_bytes + MIB
+
+
+def _is_base_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - raises ValueError for a port that is none
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query and not parts.fragment

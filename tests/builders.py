@@ -1,6 +1,7 @@
 """Readable defaults for the values of DispatchService; override what matters. No tests."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -52,8 +53,8 @@ def an_sms(**values: Any) -> SmsContent:
 
 def a_message(**values: Any) -> Message:
     """An email accepted at noon with an hour to live; fields of Policy may be given directly."""
-    names = ("preferred_provider", "strict", "max_tries", "max_rounds", "on_unknown")
-    policy = Policy(**{name: values.pop(name) for name in names if name in values})
+    names = [name.name for name in fields(Policy) if name.name in values]
+    policy = Policy(**{name: values.pop(name) for name in names})
     given: dict[str, Any] = {
         "id": MESSAGE_ID,
         "project_id": PROJECT,

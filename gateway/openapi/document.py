@@ -10,6 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from gateway.descriptors import message_of
 from gateway.openapi.examples import EXAMPLES
 from gateway.openapi.schemas import Schema, Schemas, comments
+from gateway.receipts import PATH as RECEIPTS_PATH
 from gateway.routes import WHOLE, Route, field_at
 from gateway.transcode import Transcoder, behaviors
 
@@ -25,6 +26,7 @@ TAGS: Mapping[str, str] = {
     "Sending": "Hand over a message and wait for its outcome.",
     "Messages": "Messages, their attempts and their events, by the canonical routes.",
     "Configuration": "Providers and senders of any channel, by the canonical routes.",
+    "Receipts": "What providers call to tell what became of a message.",
     "Operations": "Health and documentation; no token needed.",
 }
 
@@ -68,6 +70,7 @@ def openapi_document(codecs: Iterable[Transcoder]) -> dict[str, Any]:
         paths.setdefault(path_of(route), {})[route.method.lower()] = _operation(codec, schemas)
     for path, (summary, media) in _PAGES.items():
         paths[path] = {"get": _page_operation(path, summary, media)}
+    paths[RECEIPTS_PATH] = {"post": _RECEIPTS}
     bearer = {
         "type": "http",
         "scheme": "bearer",
@@ -89,6 +92,23 @@ def openapi_document(codecs: Iterable[Transcoder]) -> dict[str, Any]:
     }
 
 
+_RECEIPTS: Mapping[str, Any] = {
+    "operationId": "ReceiveReceipt",
+    "tags": ["Receipts"],
+    "summary": "Takes what a provider tells about messages it accepted",
+    "description": "The provider's own format and signature, at most 1 MiB; set this URL up at the provider. No token: "
+    "the signature is the proof. A wrong one and an unknown provider answer the same 401.",
+    "security": [],
+    "parameters": [
+        {"in": "path", "name": name, "required": True, "schema": {"type": "string"}, "description": text}
+        for name, text in (("kind", "The provider's kind, such as `sendgrid`."), ("providerConfigId", "Its id."))
+    ],
+    "requestBody": {"required": True, "content": {"*/*": {}}},
+    "responses": {
+        "204": {"description": "Kept."},
+        **{status: {"$ref": f"#/components/responses/{status}"} for status in ("401", "413", "503")},
+    },
+}
 _LICENSE = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
 
 

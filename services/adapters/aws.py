@@ -86,6 +86,20 @@ def signed_post(
     url: str, *, service: str, body: bytes, content_type: str, config: Mapping[str, Any], now: datetime
 ) -> httpx.Request:
     """A POST signed for `service` in the configured region. AWS refuses it when `now` is over 15 minutes wrong."""
+    return signed_request("POST", url, service=service, config=config, now=now, body=body, content_type=content_type)
+
+
+def signed_request(
+    method: str,
+    url: str,
+    *,
+    service: str,
+    config: Mapping[str, Any],
+    now: datetime,
+    body: bytes = b"",
+    content_type: str = "",
+) -> httpx.Request:
+    """The same for any method; adapters only POST, a check may GET."""
     # imported here: ConfigService reads this module's settings schema and never signs
     from botocore.auth import SIGV4_TIMESTAMP, SigV4Auth
     from botocore.awsrequest import AWSRequest
@@ -93,11 +107,13 @@ def signed_post(
 
     target = httpx.URL(url)
     stamp = now.astimezone(UTC).strftime(SIGV4_TIMESTAMP)
-    headers = {"Host": target.netloc.decode(), "Content-Type": content_type, "X-Amz-Date": stamp}
+    headers = {"Host": target.netloc.decode(), "X-Amz-Date": stamp}
+    if content_type:
+        headers["Content-Type"] = content_type
     token = config.get("sessionToken")
     if token:
         headers["X-Amz-Security-Token"] = token
-    unsigned = AWSRequest(method="POST", url=str(target), headers=headers, data=body)
+    unsigned = AWSRequest(method=method, url=str(target), headers=headers, data=body)
     unsigned.context["timestamp"] = stamp
     # The steps of SigV4Auth.add_auth, which reads the system clock and writes the session token into its debug log.
     keys = ReadOnlyCredentials(config["accessKeyId"], config["secretAccessKey"], token)
@@ -110,7 +126,7 @@ def signed_post(
             f"Signature={signer.signature(to_sign, unsigned)}",
         )
     )
-    return httpx.Request("POST", target, headers=headers, content=body)
+    return httpx.Request(method, target, headers=headers, content=body)
 
 
 class AwsError(NamedTuple):

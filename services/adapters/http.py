@@ -106,7 +106,7 @@ class HttpAdapter:
             request = await asyncio.to_thread(_built, self._kind, call) if large else _built(self._kind, call)
             if isinstance(request, Result):
                 return cleaned(request, secrets)
-            response = await self._exchange(request, call.timeout)
+            response = await exchange(self._transport, request, call.timeout)
             status = response.status_code
             result = self._kind.read(response, call)
             if result.outcome is Outcome.DEFERRED and result.retry_after is None:
@@ -126,33 +126,6 @@ class HttpAdapter:
         )
         return result
 
-    async def _exchange(self, request: httpx.Request, timeout: float) -> httpx.Response:
-        """Send once and read at most MAX_ANSWER_BYTES; when the status is known, a body that breaks off is kept as
-        far as it came.
-        """
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + timeout
-        request.extensions["timeout"] = {"connect": min(CONNECT_SECONDS, timeout), "read": timeout, "total": timeout}
-        response = await self._transport.handle_async_request(request)
-        body = bytearray()
-        try:
-            async with asyncio.timeout_at(ends):
-                async for chunk in cast(httpx.AsyncByteStream, response.stream):
-                    body += chunk
-                    if len(body) >= MAX_ANSWER_BYTES:
-                        break
-        except (TimeoutError, httpx.HTTPError):
-            pass  # the status line has arrived and decides; `read` is told to live with half a body
-        finally:
-            await response.aclose()
-        # No content-encoding: we asked for none, and a compressed answer is not worth a decompression bomb.
-        headers = [
-            (k, v) for k, v in response.headers.raw if k.lower() not in (b"content-encoding", b"transfer-encoding")
-        ]
-        return httpx.Response(
-            response.status_code, headers=headers, content=bytes(body[:MAX_ANSWER_BYTES]), request=request
-        )
-
     def _failed(self, error: Exception, call: Call, secrets: tuple[str, ...]) -> Result:
         if isinstance(error, EgressDenied):
             return Result(outcome=Outcome.DENIED, reason=Reason.EGRESS_REFUSED, provider_text=REFUSED_TEXT)
@@ -162,6 +135,40 @@ class HttpAdapter:
                 outcome=verdict.outcome, reason=verdict.reason, provider_text=f"{type(error).__name__}: {error}"
             )
         return unexpected(error, call, secrets, self._log)
+
+
+async def exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request, timeout: float) -> httpx.Response:
+    """Send once and read at most MAX_ANSWER_BYTES; when the status is known, a body that breaks off is kept as far as
+    it came. Raises what the transport raises.
+    """
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + timeout
+    request.extensions["timeout"] = {"connect": min(CONNECT_SECONDS, timeout), "read": timeout, "total": timeout}
+    response = await transport.handle_async_request(request)
+    body = bytearray()
+    try:
+        async with asyncio.timeout_at(ends):
+            async for chunk in cast(httpx.AsyncByteStream, response.stream):
+                body += chunk
+                if len(body) >= MAX_ANSWER_BYTES:
+                    break
+    except (TimeoutError, httpx.HTTPError):
+        pass  # the status line has arrived and decides; `read` is told to live with half a body
+    finally:
+        await response.aclose()
+    # No content-encoding: we asked for none, and a compressed answer is not worth a decompression bomb.
+    headers = [(k, v) for k, v in response.headers.raw if k.lower() not in (b"content-encoding", b"transfer-encoding")]
+    return httpx.Response(
+        response.status_code, headers=headers, content=bytes(body[:MAX_ANSWER_BYTES]), request=request
+    )
+
+
+def prepared(request: httpx.Request) -> httpx.Request:
+    """The request as all of ours go out: body read, no compressed answers, our name on it."""
+    request.read()
+    request.headers["accept-encoding"] = "identity"
+    request.headers.setdefault("user-agent", USER_AGENT)
+    return request
 
 
 def _built(kind: HttpKind, call: Call) -> httpx.Request | Result:
@@ -180,10 +187,7 @@ def _built(kind: HttpKind, call: Call) -> httpx.Request | Result:
         return request
     if request.method != "POST":
         raise AssertionError("an adapter may only POST: aiohttp sends idempotent methods again by itself")
-    request.read()
-    request.headers["accept-encoding"] = "identity"
-    request.headers.setdefault("user-agent", USER_AGENT)
-    return request
+    return prepared(request)
 
 
 def is_large(content: EmailContent | SmsContent) -> bool:
@@ -266,16 +270,17 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 
 def cleaned(result: Result, secrets: tuple[str, ...]) -> Result:
     """The result as it may be kept and shown: redacted, on one line, cut to length."""
-
-    def clean(text: str, limit: int) -> str:
-        return _UNPRINTABLE.sub(" ", redact(text, secrets)).strip()[:limit]
-
     return replace(
         result,
-        provider_code=clean(result.provider_code, 64),
-        provider_text=clean(result.provider_text, MAX_TEXT),
-        provider_message_id=clean(result.provider_message_id, 256),
+        provider_code=clean(result.provider_code, secrets, 64),
+        provider_text=clean(result.provider_text, secrets),
+        provider_message_id=clean(result.provider_message_id, secrets, 256),
     )
+
+
+def clean(text: str, secrets: Iterable[str], limit: int = MAX_TEXT) -> str:
+    """A stranger's words as they may be kept and shown: redacted, on one line, at most `limit` characters."""
+    return _UNPRINTABLE.sub(" ", redact(text, secrets)).strip()[:limit]
 
 
 def unexpected(error: Exception, call: Call, secrets: tuple[str, ...], log: Any) -> Result:

@@ -10,14 +10,18 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 
+from services.adapters import receipt_readers
 from services.adapters.base import Adapter, Channel, ProviderSpec
+from services.adapters.check import Checker, Rehearsal
 from services.adapters.egress import Egress
-from services.adapters.email import mailgun, sendgrid, ses, smtp
+from services.adapters.email import mailgun, mailgun_check, sendgrid, sendgrid_check, ses, ses_check, smtp
 from services.adapters.email import sandbox as email_sandbox
 from services.adapters.http import HttpAdapter, HttpKind
-from services.adapters.sandbox import SandboxAdapter
+from services.adapters.http_check import HttpChecker, Probe
+from services.adapters.receipts import ReceiptReader
+from services.adapters.sandbox import SandboxAdapter, SandboxChecker
 from services.adapters.sms import sandbox as sms_sandbox
-from services.adapters.sms import sns, termii, twilio
+from services.adapters.sms import sns, sns_check, termii, termii_check, twilio, twilio_check
 from services.chassis.clock import Clock
 
 ENTRY_POINT_GROUP = "messagepipe.providers"
@@ -35,17 +39,27 @@ COMMON_SETTINGS: Mapping[str, object] = {
 }
 
 Factory = Callable[[Egress, Clock], Adapter]
+CheckFactory = Callable[[Egress, Clock], Checker]
+ReceiptFactory = Callable[[Egress, Clock], ReceiptReader]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """One entry: what the kind is, and how its adapter is made. An entry point of a third party names one of these."""
+    """One entry: what the kind is, and how its adapter is made. An entry point of a third party names one of these.
+
+    `receipts` makes what reads the kind's receipts; None for a kind that never sends any.
+    `check` makes what asks whether settings are good; None when the provider offers nothing to ask. `rehearsal` is how
+    a message is sent that reaches nobody; None for a kind without a sandbox of its own.
+    """
 
     spec: ProviderSpec
     make: Factory
+    receipts: ReceiptFactory | None = None
+    check: CheckFactory | None = None
+    rehearsal: Rehearsal | None = None
 
 
-def over_http(kind: HttpKind) -> Kind:
+def over_http(kind: HttpKind, receipts: ReceiptFactory | None = None) -> Kind:
     """The entry of a kind that is two functions behind the HTTP template."""
 
     def make(egress: Egress, clock: Clock) -> Adapter:
@@ -53,12 +67,23 @@ def over_http(kind: HttpKind) -> Kind:
 
         return HttpAdapter(kind, build_transport(egress), clock)
 
-    return Kind(spec=kind.spec, make=make)
+    return Kind(spec=kind.spec, make=make, receipts=receipts)
 
 
-def signed_http(spec: ProviderSpec, kind: Callable[[Clock], HttpKind]) -> Kind:
+def checked(kind: Kind, probe: Probe, rehearsal: Rehearsal | None = None) -> Kind:
+    """The same entry with a check over HTTP, and its way of sending without delivering."""
+
+    def check(egress: Egress, clock: Clock) -> Checker:
+        from services.adapters.http_transport import build_transport  # loads aiohttp: ConfigService at its first test
+
+        return HttpChecker(kind.spec, probe, build_transport(egress), clock)
+
+    return replace(kind, check=check, rehearsal=rehearsal)
+
+
+def signed_http(spec: ProviderSpec, kind: Callable[[Clock], HttpKind], receipts: ReceiptFactory | None = None) -> Kind:
     """The entry of a kind that dates and signs its requests, and so needs the clock."""
-    return Kind(spec=spec, make=lambda egress, clock: over_http(kind(clock)).make(egress, clock))
+    return Kind(spec=spec, make=lambda egress, clock: over_http(kind(clock)).make(egress, clock), receipts=receipts)
 
 
 def _smtp(egress: Egress, clock: Clock) -> Adapter:
@@ -67,20 +92,31 @@ def _smtp(egress: Egress, clock: Clock) -> Adapter:
     return SmtpAdapter(egress, clock)
 
 
+def _smtp_check(egress: Egress, _: Clock) -> Checker:
+    from services.adapters.email.smtp_check import SmtpChecker  # loads aiosmtplib
+
+    return SmtpChecker(egress)
+
+
 BUILT_IN: tuple[Kind, ...] = (
-    over_http(sendgrid.KIND),
-    over_http(mailgun.KIND),
-    signed_http(ses.SPEC, ses.kind),
-    Kind(spec=smtp.SPEC, make=_smtp),
+    checked(over_http(sendgrid.KIND, receipt_readers.sendgrid), sendgrid_check.probe, sendgrid_check.REHEARSAL),
+    checked(over_http(mailgun.KIND, receipt_readers.mailgun), mailgun_check.probe, mailgun_check.REHEARSAL),
+    checked(signed_http(ses.SPEC, ses.kind, receipt_readers.ses), ses_check.probe, ses_check.REHEARSAL),
+    Kind(spec=smtp.SPEC, make=_smtp, check=_smtp_check),
     Kind(
         spec=email_sandbox.SPEC,
         make=lambda _, clock: SandboxAdapter(email_sandbox.SPEC, email_sandbox.by_recipient, clock),
+        check=lambda _, __: SandboxChecker(),
+        rehearsal=email_sandbox.REHEARSAL,
     ),
-    over_http(twilio.KIND),
-    over_http(termii.KIND),
-    signed_http(sns.SPEC, sns.kind),
+    checked(over_http(twilio.KIND, receipt_readers.twilio), twilio_check.probe, twilio_check.REHEARSAL),
+    checked(over_http(termii.KIND, receipt_readers.termii), termii_check.probe),
+    checked(signed_http(sns.SPEC, sns.kind, receipt_readers.sns), sns_check.probe),
     Kind(
-        spec=sms_sandbox.SPEC, make=lambda _, clock: SandboxAdapter(sms_sandbox.SPEC, sms_sandbox.by_recipient, clock)
+        spec=sms_sandbox.SPEC,
+        make=lambda _, clock: SandboxAdapter(sms_sandbox.SPEC, sms_sandbox.by_recipient, clock),
+        check=lambda _, __: SandboxChecker(),
+        rehearsal=sms_sandbox.REHEARSAL,
     ),
 )
 
@@ -107,13 +143,17 @@ def merged(built_in: Iterable[Kind], plug_ins: Iterable[EntryPoint]) -> Mapping[
                 f"the provider plug-in {plug_in.name!r} names kind {key[1]!r}, which exists already for {key[0]}"
             )
         kinds[key] = kind
-    return {key: replace(kind, spec=_with_common_settings(kind.spec)) for key, kind in kinds.items()}
+    return {key: replace(kind, spec=_completed(kind)) for key, kind in kinds.items()}
 
 
-def _with_common_settings(spec: ProviderSpec) -> ProviderSpec:
-    """The spec with the settings that every kind has, because the dispatcher and not the adapter acts on them."""
+def _completed(kind: Kind) -> ProviderSpec:
+    """The spec with the settings that every kind has, because the dispatcher and not the adapter acts on them; and
+    promising receipts only where something reads them.
+    """
+    spec = kind.spec
+    able = replace(spec.capabilities, receipts=spec.capabilities.receipts and kind.receipts is not None)
     schema = {**spec.config_schema, "properties": {**spec.config_schema.get("properties", {}), **COMMON_SETTINGS}}
-    return replace(spec, config_schema=schema)
+    return replace(spec, config_schema=schema, capabilities=able)
 
 
 @lru_cache(maxsize=1)
@@ -132,6 +172,16 @@ def spec_for(channel: Channel, kind: str) -> ProviderSpec | None:
     return found.spec if found else None
 
 
+def kind_for(channel: Channel, kind: str) -> Kind | None:
+    """The whole entry of this kind on this channel, or None when there is none."""
+    return _kinds().get((channel, kind))
+
+
 def build_adapters(egress: Egress, clock: Clock) -> Mapping[tuple[Channel, str], Adapter]:
     """One adapter per kind, for the whole process; the caller closes each."""
     return {key: kind.make(egress, clock) for key, kind in _kinds().items()}
+
+
+def build_receipt_readers(egress: Egress, clock: Clock) -> Mapping[tuple[Channel, str], ReceiptReader]:
+    """One reader per kind that sends receipts, for the whole process."""
+    return {key: kind.receipts(egress, clock) for key, kind in _kinds().items() if kind.receipts}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.adapters.base import Call, EmailContent, ProviderSpec, SmsContent
+from services.adapters.check import CheckResult, good
 from services.adapters.outcome import Outcome, Reason, Result
 from services.chassis.clock import Clock
 from services.chassis.log import get_logger
@@ -63,7 +64,7 @@ _LATENCY: Mapping[str, Any] = {
 SCHEMA: Mapping[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "Sandbox",
-    "description": "Plays outcomes instead of sending; needs no credentials.",
+    "description": "Plays outcomes instead of sending; needs no credentials. No receipts ever come.",
     "type": "object",
     "additionalProperties": False,
     "properties": {
@@ -207,6 +208,18 @@ class SandboxAdapter:
             "sandbox_message_kept", provider_id=call.provider_id, message_id=call.message_id, attempt=call.attempt
         )
         return result
+
+
+class SandboxChecker:
+    """The checker of both sandboxes: there is nothing to check."""
+
+    async def check(self, config: Mapping[str, Any], *, timeout: float, sender: str = "") -> CheckResult:
+        """GOOD, always."""
+        del config, timeout, sender
+        return good("The sandbox plays outcomes and needs no credentials.")
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 def _from_object(step: Mapping[str, Any]) -> Result | str:

@@ -16,6 +16,8 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.adapters.base import ProviderSpec
+from services.adapters.egress import Egress
+from services.adapters.registry import kind_for
 from services.adapters.registry import specs as installed_specs
 from services.chassis import log
 from services.chassis.auth import TokenVerifier
@@ -31,9 +33,10 @@ from services.config.chain_listener import ChainListener
 from services.config.errors import DatabaseUnavailable
 from services.config.kinds import Kinds
 from services.config.reseal import WrongVaultKeys, check_keys, keep_resealing
-from services.config.servicer import ConfigServicer
+from services.config.servicer import ConfigServicer, FindKind
 from services.config.settings import ConfigSettings
 from services.config.store import Store, open_engine
+from services.config.tester import ProviderTester
 from services.config.vault import Vault
 
 SERVICE = config_service_pb2.DESCRIPTOR.services_by_name["ConfigService"]
@@ -77,6 +80,7 @@ async def open_config(
     settings: ConfigSettings,
     *,
     specs: Iterable[ProviderSpec] | None = None,
+    find_kind: FindKind = kind_for,
     clock: Clock | None = None,
 ) -> AsyncIterator[RunningConfig]:
     """A ConfigService that serves within the block; drained at its end.
@@ -90,7 +94,9 @@ async def open_config(
     async with AsyncExitStack() as stack:
         store = Store(await stack.enter_async_context(_engine(settings)))
         await _check(store, vault)
-        servicer = ConfigServicer(store, vault, Kinds(installed_specs() if specs is None else specs), hub)
+        kinds = Kinds(installed_specs() if specs is None else specs)
+        tester = ProviderTester(Egress(allow=settings.allowed_networks), clock)
+        servicer = ConfigServicer(store, vault, kinds, hub, tester=tester, find_kind=find_kind)
         scopes = required_scope_from_options(SERVICE)
         server = await stack.enter_async_context(
             serve(

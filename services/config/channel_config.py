@@ -72,7 +72,7 @@ def violations(config: ChannelConfig, path: str) -> list[FieldViolation]:
 def _email_violations(config: ChannelConfig) -> Iterator[tuple[str, str]]:
     if not config.sender_email:
         yield "senderEmail", "is required"
-    elif problem := _address_problem(config.sender_email):
+    elif problem := address_problem(config.sender_email):
         yield "senderEmail", problem
     if len(config.sender_name) > MAX_SENDER_NAME_CHARS:
         yield "senderName", f"must be at most {MAX_SENDER_NAME_CHARS} characters long"
@@ -91,7 +91,8 @@ def _sms_violations(config: ChannelConfig) -> Iterator[tuple[str, str]]:
         yield "senderId", _SENDER_ID_RULE
 
 
-def _address_problem(address: str) -> str | None:
+def address_problem(address: str) -> str | None:
+    """What is wrong with an email address; None when nothing is."""
     try:
         # Names under .test are for people who try things out; nobody is asked whether a domain exists.
         validate_email(address, check_deliverability=False, test_environment=True, strict=True)

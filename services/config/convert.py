@@ -16,6 +16,7 @@ from services.config.chain import Announcement, Chain, Link
 from services.config.channel_config import KeptChannelConfig
 from services.config.kinds import Kinds
 from services.config.provider import Provider, split
+from services.config.trial import Finding
 
 CHANNELS: Mapping[int, Channel] = {channel_pb2.CHANNEL_EMAIL: Channel.EMAIL, channel_pb2.CHANNEL_SMS: Channel.SMS}
 
@@ -55,11 +56,16 @@ def chain_message(chain: Chain) -> provider_pb2.Chain:
         project_id=chain.key.project_id,
         channel=channel_number(chain.key.channel),
         version=chain.version,
-        links=[_link_message(link) for link in chain.links],
+        links=[link_message(link) for link in chain.links],
     )
     if chain.channel_config is not None:
         message.channel_config.CopyFrom(channel_config_message(chain.channel_config))
     return message
+
+
+def link_message(link: Link) -> provider_pb2.Chain.Link:
+    """One provider with opened credentials: only for a caller with scope `internal`. Never log it."""
+    return provider_pb2.Chain.Link(provider=_bare_provider(link.provider), opened_config=struct_of(link.opened))
 
 
 def announcement_message(announcement: Announcement) -> service_pb2.WatchChainsResponse:
@@ -92,6 +98,25 @@ def schema_message(spec: ProviderSpec) -> provider_schema_pb2.ProviderSchema:
             validity=able.validity,
         ),
     )
+
+
+def finding_message(finding: Finding) -> service_pb2.TestProviderResponse:
+    """What a test found; `sent` only when a message was."""
+    message = service_pb2.TestProviderResponse(
+        verdict=service_pb2.TestProviderResponse.Verdict.Value(f"VERDICT_{finding.verdict}"), message=finding.message
+    )
+    if (result := finding.result) is not None:
+        message.sent.CopyFrom(
+            service_pb2.TestProviderResponse.Sent(
+                recipient=finding.recipient,
+                outcome=result.outcome,
+                reason=result.reason,
+                provider_code=result.provider_code,
+                provider_text=result.provider_text,
+                provider_message_id=result.provider_message_id,
+            )
+        )
+    return message
 
 
 def struct_of(value: Mapping[str, Any]) -> Struct:
@@ -136,10 +161,6 @@ def _bare_provider(provider: Provider) -> provider_pb2.Provider:
         created_at=timestamp_of(provider.created_at),
         updated_at=timestamp_of(provider.updated_at),
     )
-
-
-def _link_message(link: Link) -> provider_pb2.Chain.Link:
-    return provider_pb2.Chain.Link(provider=_bare_provider(link.provider), opened_config=struct_of(link.opened))
 
 
 def _value_of(value: object) -> Value:

@@ -10,10 +10,10 @@
     │   └── ChannelConfigAlreadyExists  CHANNEL_CONFIG_ALREADY_EXISTS
     ├── ResourceExhausted
     │   └── TooManyProviders            TOO_MANY_PROVIDERS
-    ├── Unavailable
-    │   └── DatabaseUnavailable         with the chassis' reason, UNAVAILABLE
-    └── Unimplemented
-        └── MethodNotImplemented        with the chassis' reason, NOT_IMPLEMENTED
+    ├── PermissionDenied
+    │   └── SendScopeMissing            with the chassis' reason, SCOPE_MISSING
+    └── Unavailable
+        └── DatabaseUnavailable         with the chassis' reason, UNAVAILABLE
 
 The other reasons are the chassis' own (CHASSIS_REASONS there): wrong requests, tokens, scopes, faults of ours.
 """
@@ -21,7 +21,7 @@ The other reasons are the chassis' own (CHASSIS_REASONS there): wrong requests, 
 from collections.abc import Iterable
 
 from services.adapters.base import Channel
-from services.chassis.errors import AlreadyExists, NotFound, ResourceExhausted, Unavailable, Unimplemented
+from services.chassis.errors import AlreadyExists, NotFound, PermissionDenied, ResourceExhausted, Unavailable
 
 
 class ProjectNotFound(NotFound):
@@ -83,15 +83,15 @@ class TooManyProviders(ResourceExhausted):
         )
 
 
+class SendScopeMissing(PermissionDenied):
+    """A test that sends a real message needs the scope that sending needs."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"To send to a recipient, the token needs the scope {scope}.", metadata={"scope": scope})
+
+
 class DatabaseUnavailable(Unavailable):
     """The database can not be reached or is too slow; nothing else is known about the request."""
 
     def __init__(self) -> None:
         super().__init__("The configuration can not be reached right now; try again shortly.", retry_after=1.0)
-
-
-class MethodNotImplemented(Unimplemented):
-    """The method is part of the contract and not served yet."""
-
-    def __init__(self, method: str) -> None:
-        super().__init__(f"{method} is not served yet.", metadata={"method": method})

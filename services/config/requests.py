@@ -20,6 +20,7 @@ from services.config.access import project_of
 from services.config.chain import ChainKey
 from services.config.channel_config import ChannelConfig, SenderChange
 from services.config.convert import CHANNELS, object_of, odd_numbers
+from services.config.errors import SendScopeMissing
 from services.config.kinds import Kinds
 from services.config.provider import (
     MAX_PRIORITY,
@@ -33,7 +34,9 @@ from services.config.provider import (
     priority_violations,
     without_blank_secrets,
 )
+from services.config.trial import Wish
 
+SEND_SCOPE = "messages:send"
 PAGE_DEFAULT = 100
 PAGE_MAX = 200
 _UPDATABLE = ("name", "enabled", "priority", "config")
@@ -162,6 +165,21 @@ def read_change(request: service_pb2.UpdateProviderRequest) -> tuple[Change, lis
     return change, violations + more
 
 
+def read_wish(
+    principal: Principal, request: service_pb2.TestProviderRequest
+) -> tuple[Channel | None, Wish, list[FieldViolation]]:
+    """What TestProvider is asked for, and what is wrong with its config as JSON; the rest is checked against the kind.
+
+    Raises InvalidArgument for the channel, SendScopeMissing when a real message is asked for without the scope.
+    """
+    channel = optional_channel(request.channel)
+    if request.recipient and SEND_SCOPE not in principal.scopes:
+        raise SendScopeMissing(SEND_SCOPE)
+    config, problems = _config_of(request.config, "config")
+    patch = config if request.HasField("config") else None
+    return channel, Wish(patch=patch, recipient=request.recipient, sandbox_send=request.sandbox_send), problems
+
+
 def read_sender(principal: Principal, request: service_pb2.CreateChannelConfigRequest) -> ChannelConfig:
     """The sender CreateChannelConfig asks for; raises InvalidArgument or ProjectNotFound."""
     key, violations = _sender_key(principal, request)
@@ -234,9 +252,9 @@ def _draft_config(
     return config, config_violations(spec, config, "provider.config")
 
 
-def _config_of(struct: Struct) -> tuple[dict[str, Any], list[FieldViolation]]:
+def _config_of(struct: Struct, path: str = "provider.config") -> tuple[dict[str, Any], list[FieldViolation]]:
     config = object_of(struct)
-    odd = [FieldViolation(path, "must be a number that JSON has") for path in odd_numbers(config, "provider.config")]
+    odd = [FieldViolation(each, "must be a number that JSON has") for each in odd_numbers(config, path)]
     return ({}, odd) if odd else (config, [])
 
 

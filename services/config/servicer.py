@@ -3,7 +3,7 @@
 # ruff: noqa: N802 - methods have the contract's names
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -13,6 +13,7 @@ from messagepipe.config.v1 import provider_pb2, provider_schema_pb2
 from messagepipe.config.v1.config_service_pb2_grpc import ConfigServiceServicer
 
 from services.adapters.base import Channel
+from services.adapters.registry import Kind
 from services.chassis.auth import current_principal
 from services.chassis.errors import FieldViolation, InvalidArgument
 from services.chassis.validation import require_valid
@@ -22,25 +23,34 @@ from services.config.convert import (
     announcement_message,
     chain_message,
     channel_config_message,
+    finding_message,
+    link_message,
     provider_message,
     schema_message,
 )
 from services.config.editor import Editor
-from services.config.errors import ChannelConfigNotFound, MethodNotImplemented, ProviderNotFound
+from services.config.errors import ChannelConfigNotFound, ProviderNotFound
 from services.config.kinds import Kinds
 from services.config.provider import join, parse_id
 from services.config.statements import KeptProvider
 from services.config.store import Store
+from services.config.tester import ProviderTester
+from services.config.trial import make_trial
 from services.config.vault import Vault
 
 Context = grpc.aio.ServicerContext[Any, Any]
+FindKind = Callable[[Channel, str], Kind | None]
 
 
 class ConfigServicer(ConfigServiceServicer):
     """ConfigService behind the interceptor, which has checked token and scope; errors are raised as ServiceError."""
 
-    def __init__(self, store: Store, vault: Vault, kinds: Kinds, hub: ChangeHub) -> None:
+    def __init__(
+        self, store: Store, vault: Vault, kinds: Kinds, hub: ChangeHub, *, tester: ProviderTester, find_kind: FindKind
+    ) -> None:
         self._store = store
+        self._tester = tester
+        self._find_kind = find_kind
         self._vault = vault
         self._kinds = kinds
         self._hub = hub
@@ -112,8 +122,23 @@ class ConfigServicer(ConfigServiceServicer):
         return pb2.ReorderProvidersResponse(providers=[provider_message(each, self._kinds) for each in providers])
 
     async def TestProvider(self, request: pb2.TestProviderRequest, context: Context) -> pb2.TestProviderResponse:
-        """Not served yet."""
-        raise MethodNotImplemented("TestProvider")
+        """What the provider itself says of the settings, stored or not yet stored; nothing is kept of it."""
+        require_valid(request)
+        channel, wish, problems = requests.read_wish(current_principal(), request)
+        kept = await self._find(request.id, channel)
+        provider = kept.provider
+        async with self._store.transaction() as transaction:
+            sender = await transaction.channel_config(ChainKey(provider.project_id, provider.channel))
+        trial = make_trial(
+            provider,
+            self._vault.open(kept.sealed, kept.place),
+            wish,
+            spec=self._kinds.find(provider.channel, provider.kind),
+            kind=self._find_kind(provider.channel, provider.kind),
+            sender=sender.value if sender is not None else None,
+            problems=problems,
+        )
+        return finding_message(await self._tester.test(trial))
 
     async def GetChannelConfig(
         self, request: pb2.GetChannelConfigRequest, context: Context
@@ -149,6 +174,14 @@ class ConfigServicer(ConfigServiceServicer):
         return chain_message(
             Chain(key=ChainKey(*key), version=kept.version, channel_config=kept.channel_config, links=links)
         )
+
+    async def GetOpenedProvider(
+        self, request: pb2.GetOpenedProviderRequest, context: Context
+    ) -> provider_pb2.Chain.Link:
+        """One provider with opened credentials; the scope `internal` was checked before."""
+        kept = await self._find(request.id, None)
+        secrets = self._vault.open(kept.sealed, kept.place)
+        return link_message(Link(provider=kept.provider, opened=join(kept.provider.settings, secrets)))
 
     async def WatchChains(
         self, request_iterator: AsyncIterator[pb2.WatchChainsRequest], context: Context

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 
+from services.adapters.egress import parse_networks
 from services.chassis.auth import AuthSettings
 from services.chassis.database import parse_dsn
 from services.chassis.env import SecretText, SettingsError
@@ -17,8 +19,9 @@ class ConfigSettings:
     """The settings of one ConfigService process.
 
     `vault_keys` is `id:base64key,id:base64key`, AES-256 keys, the first of which seals (see vault.py). `config_port` 0
-    takes any free one. In seconds: `database_wait` for the database at the start, `drain_grace` for open requests at
-    the end.
+    takes any free one. `egress_allow` names networks (CIDR) in which TestProvider may reach a provider although they
+    are not public. In seconds: `database_wait` for the database at the start, `drain_grace` for open requests at the
+    end.
     """
 
     database_url: SecretText
@@ -26,6 +29,7 @@ class ConfigSettings:
     auth: AuthSettings
     host: str = "127.0.0.1"
     config_port: int = 50051
+    egress_allow: tuple[str, ...] = ()
     database_wait: float = 30.0
     drain_grace: float = 5.0
     log_level: str = "info"
@@ -41,6 +45,11 @@ class ConfigSettings:
         """The vault's keys."""
         return parse_keys(self.vault_keys)
 
+    @property
+    def allowed_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """`egress_allow` as networks."""
+        return parse_networks(self.egress_allow)
+
     def _problems(self) -> Iterator[str]:
         try:
             parse_dsn(self.database_url)
@@ -50,6 +59,10 @@ class ConfigSettings:
             parse_keys(self.vault_keys)
         except ValueError as error:
             yield f"MESSAGEPIPE_VAULT_KEYS is wrong: {error}"
+        try:
+            _ = self.allowed_networks
+        except ValueError as error:
+            yield f"MESSAGEPIPE_EGRESS_ALLOW is wrong: {error}"
         if not 0 <= self.config_port <= MAX_PORT:
             yield f"MESSAGEPIPE_CONFIG_PORT={self.config_port} is wrong: a port is 0 to {MAX_PORT}"
         if self.log_level.lower() not in LEVELS:

@@ -29,6 +29,8 @@ _NOT_TRIED = frozenset(
 )
 _NOUN = {Channel.EMAIL: "Email", Channel.SMS: "SMS"}
 State_ = message_pb2.Message
+# A receipt can be quicker than the answer to the caller.
+_TAKEN = (State_.STATE_SENT, State_.STATE_DELIVERED)
 
 
 def accepted(message: Message, spec: message_pb2.MessageSpec) -> message_pb2.Message:
@@ -67,14 +69,15 @@ def message(overview: Overview, attempts: Sequence[Attempt]) -> message_pb2.Mess
         completed_at=timestamp(overview.completed_at),
         chain_version=overview.chain_version,
         next_attempt_in=duration(overview.next_attempt_in),
+        duplicates=overview.duplicates,
     )
 
 
 def sent(message: Message, events: Sequence[DeliveryEvent]) -> pb.SendMessageResponse:
     """The answer of SendMessage; raises the error that the end of the dispatch stands for."""
-    end = events[-1].completed
+    end = _end_of(events)
     attempts = attempts_of(events)
-    if end.state == message_pb2.Message.STATE_SENT:
+    if end.state in _TAKEN:
         sentence = f"{_NOUN[message.channel]} sent successfully"
     elif end.state == message_pb2.Message.STATE_UNKNOWN:
         sentence = f"{_NOUN[message.channel]} may have been sent: {end.detail}"
@@ -89,6 +92,11 @@ def sent(message: Message, events: Sequence[DeliveryEvent]) -> pb.SendMessageRes
         possible_duplicate=end.possible_duplicate,
         attempts=attempts,
     )
+
+
+def _end_of(events: Sequence[DeliveryEvent]) -> DeliveryEvent.Completed:
+    """The end of a dispatch; a receipt may have been told after it already."""
+    return next(event.completed for event in reversed(events) if event.HasField("completed"))
 
 
 def failure(message: Message, end: DeliveryEvent.Completed, attempts: Sequence[attempt_pb2.Attempt]) -> ServiceError:
@@ -134,8 +142,8 @@ def bulk_result(
     recipient: str, message: Message, events: Sequence[DeliveryEvent]
 ) -> pb.SendBulkMessagesResponse.Result:
     """What became of one recipient's message."""
-    end = events[-1].completed
-    success = end.state == message_pb2.Message.STATE_SENT
+    end = _end_of(events)
+    success = end.state in _TAKEN
     return pb.SendBulkMessagesResponse.Result(
         recipient=recipient,
         success=success,

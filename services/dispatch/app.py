@@ -20,9 +20,10 @@ from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import add_DispatchServic
 
 from services.adapters.base import Adapter, Channel
 from services.adapters.egress import Egress
-from services.adapters.registry import build_adapters
+from services.adapters.receipts import ReceiptReader
+from services.adapters.registry import build_adapters, build_receipt_readers
 from services.chassis import log
-from services.chassis.auth import TokenVerifier, mint
+from services.chassis.auth import TokenVerifier
 from services.chassis.background import BackgroundFailed, background
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.database import DatabaseUnreachable, wait_until_reachable
@@ -30,12 +31,14 @@ from services.chassis.env import SettingsError, load
 from services.chassis.interceptors import standard_interceptors
 from services.chassis.scopes import required_scope_from_options
 from services.chassis.server import PortBusy, RunningServer, run_until_signal, serve
+from services.chassis.service_token import service_token
 from services.dispatch.config_client import ChainCache
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.delivery import Delivery, Tools
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.health_board import HealthBoard
 from services.dispatch.intake import Intake
+from services.dispatch.receipts import ReceiptDesk
 from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
 from services.dispatch.servicer import DispatchServicer
 from services.dispatch.settings import MEBIBYTE, DispatchSettings
@@ -44,12 +47,12 @@ from services.dispatch.watch import EventHub
 from services.dispatch.worker import Worker
 
 SERVICE = dispatch_service_pb2.DESCRIPTOR.services_by_name["DispatchService"]
-TOKEN_SECONDS = 3600.0
 PULSE_SECONDS = 2.0
 # What a request holds beside its message: field tags, the batch around it.
 ENVELOPE_BYTES = MEBIBYTE
 
 Adapters = Mapping[tuple[Channel, str], Adapter]
+Readers = Mapping[tuple[Channel, str], ReceiptReader]
 _log = log.get_logger()
 
 
@@ -103,6 +106,7 @@ async def open_dispatch(
     settings: DispatchSettings,
     *,
     adapters: Adapters | None = None,
+    readers: Readers | None = None,
     clock: Clock | None = None,
     fraction: Callable[[], float] = random.random,
     backoff: Backoff | None = None,
@@ -137,9 +141,12 @@ async def open_dispatch(
         )
         worker.deliver_with(lambda lease: Delivery(tools, lease).run())
         intake = Intake(store, worker, hub, clock, database_clock, max_message_bytes=settings.max_message_bytes)
-        servicer = DispatchServicer(store, intake, hub, chains, health, database_clock)
+        if readers is None:
+            readers = build_receipt_readers(Egress(allow=settings.allowed_networks), clock)
+        desk = ReceiptDesk(store, chains, readers, clock, hub.publish)
+        servicer = DispatchServicer(store, intake, hub, chains, health, database_clock, receipts=desk)
         server = await stack.enter_async_context(_serve(settings, servicer, clock))
-        for work in (chains.run, health.run, worker.claim_forever, worker.renew_forever):
+        for work in (chains.run, health.run, worker.claim_forever, worker.renew_forever, desk.run):
             await stack.enter_async_context(background(work, stop))
         await stack.enter_async_context(background(lambda: keep_pulse(store, server, clock, database_clock), stop))
         running = RunningDispatch(server, worker, hub, adapters, stop=stop, grace=settings.drain_grace)
@@ -187,29 +194,10 @@ def worker_name() -> str:
 
 
 def _token_of(settings: DispatchSettings, clock: Clock) -> Callable[[], str]:
-    """The token for ConfigService: the one that was given, else one of our own, made anew before it ends."""
-    if settings.internal_token is not None:
-        return settings.internal_token.reveal
-    secret = settings.auth.jwt_secret
-    if secret is None:
+    """The token for ConfigService."""
+    token = service_token(settings.internal_token, settings.auth, clock, subject="dispatch")
+    if token is None:
         raise SettingsError(["MESSAGEPIPE_INTERNAL_TOKEN or MESSAGEPIPE_JWT_SECRET is required"])
-    made: list[tuple[float, str]] = []
-
-    def token() -> str:
-        now = clock.now()
-        if not made or now.timestamp() > made[0][0]:
-            text = mint(
-                secret,
-                subject="dispatch",
-                projects="*",
-                scopes=["internal"],
-                ttl_seconds=TOKEN_SECONDS,
-                now=now,
-                issuer=settings.auth.jwt_issuer,
-            )
-            made[:] = [(now.timestamp() + TOKEN_SECONDS / 2, text)]
-        return made[0][1]
-
     return token
 
 

@@ -5,17 +5,25 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.adapters.outcome import Outcome, Result
+from services.adapters.receipts import ReceiptStatus
 from services.dispatch.chain import Provider
 
 LEASE_LOST = "LEASE_LOST"
 """Reason of an attempt that was open when its dispatcher's lease ran out: it may or may not have reached the provider.
 """
 LONGEST_RETRY_AFTER = 24 * 3600.0
+REFUSALS = frozenset(
+    {ReceiptStatus.BOUNCED_HARD, ReceiptStatus.BOUNCED_SOFT, ReceiptStatus.FAILED, ReceiptStatus.SUPPRESSED}
+)
+"""The receipts that say: it did not arrive and will not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One try of one message through one provider; open while `result` is None. Numbers count from 1, rounds too."""
+    """One try of one message through one provider; open while `result` is None. Numbers count from 1, rounds too.
+
+    `receipt` is how far the message came by what the provider told later; `route_at_fault` goes with a refusal.
+    """
 
     number: int
     round: int
@@ -27,6 +35,9 @@ class Attempt:
     finished_at: datetime | None = None
     result: Result | None = None
     latency: float | None = None
+    receipt: ReceiptStatus | None = None
+    route_at_fault: bool = False
+    receipt_at: datetime | None = None
 
     def finished(self, result: Result, *, latency: float | None) -> "Attempt":
         """The same attempt with what came of it; `latency` in seconds, None when nobody measured it."""
@@ -36,6 +47,21 @@ class Attempt:
     def outcome(self) -> Outcome | None:
         """What its answer means; None while it is open."""
         return None if self.result is None else self.result.outcome
+
+    @property
+    def delivered(self) -> bool:
+        """Whether a receipt says that it arrived."""
+        return self.receipt is ReceiptStatus.DELIVERED
+
+    @property
+    def refused(self) -> bool:
+        """Whether a receipt says that it did not arrive and will not."""
+        return self.receipt in REFUSALS
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether nobody knows if the provider took it: an unknown outcome that no receipt has cleared up."""
+        return self.outcome is Outcome.UNKNOWN and not self.refused
 
 
 def begin(provider: Provider, history: Sequence[Attempt], *, round_number: int, epoch: int) -> Attempt:

@@ -39,3 +39,13 @@ class Chain:
     enabled: bool = True
     sender: Address | str | None = None
     providers: tuple[Provider, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedProvider:
+    """A provider with opened settings, whether or not it is enabled."""
+
+    id: str
+    channel: Channel
+    kind: str
+    config: Mapping[str, Any] = field(repr=False)

@@ -16,8 +16,8 @@ from messagepipe.config.v1.config_service_pb2_grpc import ConfigServiceStub
 from services.adapters.base import Channel
 from services.chassis.clock import Clock
 from services.chassis.log import get_logger
-from services.dispatch.chain import Chain
-from services.dispatch.convert import CHANNEL_CODES, CHANNELS, chain_from_proto
+from services.dispatch.chain import Chain, OpenedProvider
+from services.dispatch.convert import CHANNEL_CODES, CHANNELS, chain_from_proto, settings_from_struct
 
 if TYPE_CHECKING:  # only the type stubs know the asynchronous stub class
     from messagepipe.config.v1.config_service_pb2_grpc import ConfigServiceAsyncStub
@@ -104,6 +104,27 @@ class ChainCache:
                 return self._kept[key]
             self._log.warning("chain_unresolved", code=error.code().name, project=key[0])
             raise ConfigUnavailable from None
+
+    async def opened(self, provider_id: str) -> OpenedProvider | None:
+        """One provider of any project with opened settings, None when there is none; ConfigUnavailable when nobody can
+        tell. Nothing is kept: a secret that was changed or taken back counts at once.
+        """
+        request = config_service_pb2.GetOpenedProviderRequest(id=provider_id)
+        try:
+            link: provider_pb2.Chain.Link = await self._stub.GetOpenedProvider(
+                request, metadata=self._metadata(), timeout=RESOLVE_TIMEOUT
+            )
+        except grpc.aio.AioRpcError as error:
+            if error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT):
+                return None
+            self._log.warning("provider_unresolved", code=error.code().name)
+            raise ConfigUnavailable from None
+        return OpenedProvider(
+            id=link.provider.id,
+            channel=CHANNELS[link.provider.channel],
+            kind=link.provider.kind,
+            config=settings_from_struct(link.opened_config),
+        )
 
     async def _ask(self, key: Key) -> Chain:
         project_id, channel = key

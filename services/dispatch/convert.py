@@ -14,8 +14,9 @@ from messagepipe.config.v1 import provider_pb2
 from messagepipe.dispatch.v1 import attempt_pb2, message_pb2
 from messagepipe.type.v1 import channel_pb2
 
-from services.adapters.base import Address, Attachment, Channel
+from services.adapters.base import Address, Attachment, Channel, EmailContent
 from services.adapters.outcome import Outcome, Result
+from services.adapters.receipts import ReceiptStatus
 from services.chassis.errors import FieldViolation
 from services.dispatch.attempt import Attempt
 from services.dispatch.chain import Chain, Provider
@@ -30,6 +31,7 @@ MAX_PREFERRED = 100
 CHANNELS = {channel_pb2.CHANNEL_EMAIL: Channel.EMAIL, channel_pb2.CHANNEL_SMS: Channel.SMS}
 CHANNEL_CODES = {channel: code for code, channel in CHANNELS.items()}
 OUTCOME_CODES = {outcome: attempt_pb2.Attempt.Outcome.Value(f"OUTCOME_{outcome}") for outcome in Outcome}
+RECEIPT_CODES = {status: attempt_pb2.ReceiptStatus.Value(f"RECEIPT_STATUS_{status}") for status in ReceiptStatus}
 OUTCOMES = {code: outcome for outcome, code in OUTCOME_CODES.items()}
 _AT_MOST_ONCE = message_pb2.UNKNOWN_POLICY_AT_MOST_ONCE
 
@@ -111,6 +113,31 @@ def _policy(spec: message_pb2.MessageSpec, findings: Findings) -> Policy:
         max_tries=spec.max_tries or 1,
         max_rounds=spec.max_rounds or 1,
         on_unknown=UnknownPolicy.AT_MOST_ONCE if spec.unknown_policy == _AT_MOST_ONCE else UnknownPolicy.AT_LEAST_ONCE,
+        failover_on_receipt=spec.failover_on_receipt,
+        receipt_timeout=_receipt_timeout(spec, findings),
+    )
+
+
+def _receipt_timeout(spec: message_pb2.MessageSpec, findings: Findings) -> float | None:
+    if not spec.HasField("receipt_timeout"):
+        return None
+    seconds = spec.receipt_timeout.seconds + spec.receipt_timeout.nanos / 1e9
+    if not 0 < seconds <= MAX_TTL.total_seconds():
+        findings.add("receiptTimeout", "must be more than 0 s and at most 7 days")
+    if spec.unknown_policy == _AT_MOST_ONCE:
+        findings.add("receiptTimeout", "must not be given with AT_MOST_ONCE: what was silent may have been delivered")
+    return seconds
+
+
+def labels_of(spec: message_pb2.MessageSpec, message: Message) -> message_pb2.MessageSpec:
+    """What lists and receipts need of a spec, without its payload; `cc` and `bcc` as bare addresses."""
+    copies = message.content if isinstance(message.content, EmailContent) else None
+    return message_pb2.MessageSpec(
+        tags=spec.tags,
+        metadata=spec.metadata,
+        failover_on_receipt=spec.failover_on_receipt,
+        cc=[address.email for address in copies.cc] if copies else (),
+        bcc=[address.email for address in copies.bcc] if copies else (),
     )
 
 
@@ -190,7 +217,10 @@ def attempt_to_proto(attempt: Attempt) -> attempt_pb2.Attempt:
         started_at=timestamp(attempt.started_at),
         finished_at=timestamp(attempt.finished_at),
         latency=duration(attempt.latency),
+        receipt_at=timestamp(attempt.receipt_at),
     )
+    if attempt.receipt is not None:
+        proto.receipt = RECEIPT_CODES[attempt.receipt]
     if attempt.result is not None:
         result = attempt.result
         proto.outcome = OUTCOME_CODES[result.outcome]

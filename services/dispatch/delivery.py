@@ -64,13 +64,16 @@ class Health(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """The right to work on one message under one epoch; `waited` says that a wait after its last attempt is over."""
+    """The right to work on one message under one epoch; `waited` says that a wait after its last attempt is over,
+    `ended` how its dispatch had ended before a receipt, or the want of one, brought it back.
+    """
 
     message: Message
     epoch: int
     history: tuple[Attempt, ...] = ()
     last_sequence: int = 1
     waited: bool = False
+    ended: Completion | None = None
 
     @property
     def id(self) -> UUID:
@@ -149,7 +152,7 @@ class Delivery:
         situation = self._situation(nothing)
         settled = {Outcome.ACCEPTED, Outcome.INVALID}
         last = self._lease.history[-1].outcome if self._lease.history else None
-        if last in settled or situation.time_left <= 0:
+        if (last in settled and self._lease.ended is None) or situation.time_left <= 0:
             return decide(situation)
         # Half of its age each time: a long outage writes few events, and the end of it is noticed soon all the same.
         age = (situation.now - self._lease.message.created_at).total_seconds()
@@ -235,9 +238,16 @@ class Delivery:
             kind=finish.attempt.kind if finish.attempt else "",
             possible_duplicate=possible_duplicate(attempts),
         )
-        events = [*self._finished(), *self._skipped(finish.skips), tell.completed(finish, attempts)]
-        await self._write(self._transition(completes=completion), events)
+        events = [*self._finished(), *self._skipped(finish.skips), *self._end(finish, completion)]
+        await self._write(self._transition(completes=completion, due_in=finish.listen), events)
         self._log.info("dispatch_completed", state=finish.state, reason=finish.reason, attempts=len(attempts))
+
+    def _end(self, finish: Finish, completion: Completion) -> list[DeliveryEvent]:
+        """`completed` is told once; later ends are told when there is something new about them."""
+        if self._lease.ended is None:
+            return [tell.completed(finish, self._lease.history)]
+        news = self._unsettled is not None or completion != self._lease.ended
+        return [tell.ended_again(finish, self._lease.history)] if news else []
 
     async def _put_off(self, wait: Wait) -> None:
         events = [*self._finished(), *self._skipped(wait.skips), tell.retry_scheduled(wait)]

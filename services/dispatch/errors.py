@@ -3,6 +3,7 @@ Result.reason.
 
     ServiceError
     ├── InvalidArgument     └── MessageRejected
+    ├── Unauthenticated     └── ReceiptNotProved
     ├── NotFound            ├── ProjectNotFound
     │                       └── MessageNotFound
     ├── FailedPrecondition  ├── NoProvider
@@ -23,6 +24,7 @@ from services.chassis.errors import (
     Kind,
     NotFound,
     ServiceError,
+    Unauthenticated,
     Unavailable,
     Unimplemented,
 )
@@ -44,6 +46,15 @@ class MessageNotFound(NotFound):
 
     def __init__(self, message_id: str) -> None:
         super().__init__("Message not found.", metadata={"id": message_id})
+
+
+class ReceiptNotProved(Unauthenticated):
+    """ReceiveReceipt: not proved to be the provider's, or no such provider; which of them is not said."""
+
+    reason = "RECEIPT_REFUSED"
+
+    def __init__(self) -> None:
+        super().__init__("The receipt is refused.")
 
 
 class WrongState(FailedPrecondition):

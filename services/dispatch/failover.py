@@ -15,10 +15,11 @@ from services.dispatch.chain import Chain, Provider
 from services.dispatch.health import Block, Mark, Marks, blocking_mark, recovery_order, scopes_of
 from services.dispatch.message import EndReason, Message, State, UnknownPolicy
 from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
+from services.dispatch.verdict import standing
 
 # A message is claimed a little early by the clock of the process that decides; not worth another wait.
 CLOCK_SLACK = 0.1
-_ONE_TRY = frozenset({Outcome.DENIED, Outcome.UNFIT, Outcome.UNKNOWN})
+_ONE_TRY = frozenset({Outcome.ACCEPTED, Outcome.DENIED, Outcome.UNFIT, Outcome.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +55,14 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
-    """The dispatch ends in `state`."""
+    """The dispatch ends in `state`; after `listen` seconds without a verdict of its provider it is looked at again."""
 
     state: State
     reason: str = ""
     detail: str = ""
     attempt: Attempt | None = None
     skips: tuple[Skip, ...] = ()
+    listen: float | None = None
 
 
 Decision = Start | Wait | Finish
@@ -90,6 +92,11 @@ class Situation:
 
 def decide(situation: Situation) -> Decision:
     """The one next step of a message; never raises, never loops: every path ends in an attempt, a wait or the end."""
+    decision = _next(situation)
+    return _as_receipts_say(decision, situation.history) if isinstance(decision, Finish) else decision
+
+
+def _next(situation: Situation) -> Decision:
     ended = _ended_by_last_attempt(situation) or _ended_by_deadline(situation)
     if ended:
         return ended
@@ -111,8 +118,13 @@ def decide(situation: Situation) -> Decision:
 
 
 def possible_duplicate(history: Sequence[Attempt]) -> bool:
-    """Whether a message may arrive twice: an attempt became unknown and another one was started after it."""
-    return any(attempt.outcome is Outcome.UNKNOWN for attempt in history[:-1])
+    """Whether a message may arrive twice: an attempt became unknown, or was accepted and then not heard of, and another
+    one was started after it.
+    """
+    return any(
+        attempt.outcome is Outcome.UNKNOWN or (attempt.outcome is Outcome.ACCEPTED and not attempt.refused)
+        for attempt in history[:-1]
+    )
 
 
 def summary(history: Sequence[Attempt]) -> str:
@@ -133,8 +145,13 @@ def _ended_by_last_attempt(situation: Situation) -> Finish | None:
     if not situation.history:
         return None
     last = situation.history[-1]
+    for attempt in situation.history:
+        if attempt.delivered:
+            return Finish(state=State.DELIVERED, attempt=attempt)
+    if last.refused:
+        return None if _leads_on(situation, last) else Finish(state=State.UNDELIVERED, reason=last.receipt or "")
     if last.outcome is Outcome.ACCEPTED:
-        return Finish(state=State.SENT, attempt=last)
+        return _ended_by_acceptance(situation, last)
     if last.outcome is Outcome.INVALID:
         return Finish(state=State.FAILED, reason=EndReason.REJECTED, detail=_error_of(last))
     if _stops_on_unknown(situation):
@@ -142,10 +159,41 @@ def _ended_by_last_attempt(situation: Situation) -> Finish | None:
     return None
 
 
+def _leads_on(situation: Situation, refused: Attempt) -> bool:
+    """Whether another provider is asked after a receipt that says "not delivered": the route was at fault (R6)."""
+    asked_for = situation.message.policy.failover_on_receipt or refused.outcome is Outcome.UNKNOWN
+    return refused.route_at_fault and asked_for
+
+
+def _ended_by_acceptance(situation: Situation, last: Attempt) -> Finish | None:
+    """The end, unless the provider has been silent for as long as the message's `receipt_timeout` (R6)."""
+    silence = situation.message.policy.receipt_timeout
+    if silence is None:
+        return Finish(state=State.SENT, attempt=last)
+    if last.finished_at is not None:
+        silence -= (situation.now - last.finished_at).total_seconds()
+    if silence <= CLOCK_SLACK:
+        return None
+    # No call starts after the deadline, so nothing is gained by listening beyond it.
+    return Finish(state=State.SENT, attempt=last, listen=silence if silence < situation.time_left else None)
+
+
+def _as_receipts_say(finish: Finish, history: Sequence[Attempt]) -> Finish:
+    """The end as it is by all that the providers told, in answers and in receipts."""
+    stands = standing(history)
+    told = any(attempt.outcome is Outcome.ACCEPTED or attempt.refused for attempt in history)
+    if stands is None or not told or stands[0] is finish.state is State.SENT:
+        return finish
+    state, attempt = stands
+    if state in (State.SENT, State.DELIVERED):
+        return replace(finish, state=state, attempt=attempt, reason="", detail="")
+    return replace(finish, state=state, attempt=attempt)
+
+
 def _bound_by_unknown(situation: Situation) -> bool:
     """Whether AT_MOST_ONCE forbids to call anybody but the provider that may have taken the message already (R5)."""
     at_most_once = situation.message.policy.on_unknown is UnknownPolicy.AT_MOST_ONCE
-    return at_most_once and any(attempt.outcome is Outcome.UNKNOWN for attempt in situation.history)
+    return at_most_once and any(attempt.doubtful for attempt in situation.history)
 
 
 def _stops_on_unknown(situation: Situation) -> bool:
@@ -153,7 +201,7 @@ def _stops_on_unknown(situation: Situation) -> bool:
     if not _bound_by_unknown(situation):
         return False
     last = situation.history[-1]
-    unknown = {attempt.provider_id for attempt in situation.history if attempt.outcome is Outcome.UNKNOWN}
+    unknown = {attempt.provider_id for attempt in situation.history if attempt.doubtful}
     return unknown != {last.provider_id} or not _may_repeat_with_key(situation, last.provider_id)
 
 

@@ -8,10 +8,20 @@ from uuid import UUID
 
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 
+from services.adapters.outcome import Outcome
+from services.adapters.receipts import Receipt
 from services.dispatch.attempt import Attempt
-from services.dispatch.convert import OUTCOME_CODES, attempt_to_proto, duration, state_to_proto, timestamp
+from services.dispatch.convert import (
+    OUTCOME_CODES,
+    RECEIPT_CODES,
+    attempt_to_proto,
+    duration,
+    state_to_proto,
+    timestamp,
+)
 from services.dispatch.failover import Finish, Skip, Wait, possible_duplicate
 from services.dispatch.ledger import Event
+from services.dispatch.message import State
 from services.dispatch.records import StoredEvent
 
 
@@ -75,6 +85,8 @@ def failover(left: Attempt, taken: Attempt) -> DeliveryEvent:
     )
     if left.result is not None:
         told.outcome, told.reason = OUTCOME_CODES[left.result.outcome], left.result.reason
+    if left.outcome is Outcome.ACCEPTED:
+        told.reason = left.receipt or "" if left.refused else "RECEIPT_TIMEOUT"
     return DeliveryEvent(failover=told)
 
 
@@ -86,8 +98,36 @@ def retry_scheduled(wait: Wait) -> DeliveryEvent:
     return DeliveryEvent(retry_scheduled=told)
 
 
+def receipt(attempt: Attempt, receipt: Receipt, state: State | None) -> DeliveryEvent:
+    """The provider told something later; `state` is the message's after it, None while its dispatch goes on."""
+    told = DeliveryEvent.Receipt(
+        provider_id=attempt.provider_id,
+        provider_status=receipt.provider_status,
+        kind=attempt.kind,
+        attempt=attempt.number,
+        status=RECEIPT_CODES[receipt.status],
+        provider_message_id=receipt.provider_message_id,
+        detail=receipt.detail,
+        occurred_at=timestamp(receipt.occurred_at),
+        recipient=receipt.recipient,
+        route_at_fault=receipt.route_at_fault,
+    )
+    if state is not None:
+        told.state = state_to_proto(state)
+    return DeliveryEvent(receipt=told)
+
+
 def completed(finish: Finish, attempts: tuple[Attempt, ...]) -> DeliveryEvent:
     """The dispatch ended."""
+    return DeliveryEvent(completed=_end(finish, attempts))
+
+
+def ended_again(finish: Finish, attempts: tuple[Attempt, ...]) -> DeliveryEvent:
+    """The dispatch, taken up again after its end, ended again."""
+    return DeliveryEvent(ended_again=_end(finish, attempts))
+
+
+def _end(finish: Finish, attempts: tuple[Attempt, ...]) -> DeliveryEvent.Completed:
     told = DeliveryEvent.Completed(
         state=state_to_proto(finish.state),
         reason=finish.reason,
@@ -97,4 +137,4 @@ def completed(finish: Finish, attempts: tuple[Attempt, ...]) -> DeliveryEvent:
     )
     if finish.attempt is not None:
         told.provider_id, told.kind = finish.attempt.provider_id, finish.attempt.kind
-    return DeliveryEvent(completed=told)
+    return told

@@ -13,7 +13,7 @@ from services.chassis.auth import PROJECT_ID, Principal
 from services.chassis.clock import Clock
 from services.chassis.errors import FieldViolation, InvalidArgument
 from services.dispatch import history as tell
-from services.dispatch.convert import message_from_spec
+from services.dispatch.convert import labels_of, message_from_spec
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.delivery import Lease
 from services.dispatch.errors import ProjectNotFound
@@ -84,7 +84,7 @@ class Intake:
         acceptance = Acceptance(
             message=message,
             spec=spec.SerializeToString(),
-            labels=message_pb2.MessageSpec(tags=spec.tags, metadata=spec.metadata).SerializeToString(),
+            labels=labels_of(spec, message).SerializeToString(),
             events=event,
             worker=self._store.worker if place else None,
         )

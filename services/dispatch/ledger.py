@@ -42,7 +42,9 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """One step of one message's life. At most one of `opens`, `completes` and `due_in` (seconds) is given."""
+    """One step of one message's life. At most one of `opens`, `completes` and `due_in` (seconds) is given; `due_in`
+    beside `completes` keeps the message in the queue, to be looked at again when no receipt has come by then.
+    """
 
     message_id: UUID
     project_id: str
@@ -124,9 +126,11 @@ UPDATE dispatch.queue q SET due_at = now() + t.delay * interval '1 second', work
 FROM unnest($1::uuid[], $2::float8[]) AS t (id, delay) WHERE q.id = t.id
 """
 _COMPLETE = """
-INSERT INTO dispatch.completions (message_id, state, reason, provider_id, kind, possible_duplicate)
-SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::text[], $6::bool[])
-ON CONFLICT (message_id) DO NOTHING
+INSERT INTO dispatch.completions (message_id, state, reason, provider_id, kind, possible_duplicate, epoch)
+SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::text[], $6::bool[], $7::int[])
+ON CONFLICT (message_id) DO UPDATE
+SET state = excluded.state, reason = excluded.reason, provider_id = excluded.provider_id, kind = excluded.kind,
+    possible_duplicate = excluded.possible_duplicate, epoch = excluded.epoch
 """
 _LEAVE = "DELETE FROM dispatch.queue WHERE id = ANY($1::uuid[])"
 _TELL = """
@@ -244,18 +248,19 @@ async def _write_queue(connection: Connection, held: list[Transition]) -> None:
     put_off = [(t.message_id, t.due_in) for t in held if t.due_in is not None]
     if put_off:
         await connection.execute(_PUT_OFF, [message_id for message_id, _ in put_off], [delay for _, delay in put_off])
-    ended = [(t.message_id, t.completes) for t in held if t.completes is not None]
+    ended = [(t, t.completes) for t in held if t.completes is not None]
     if ended:
         await connection.execute(
             _COMPLETE,
-            [message_id for message_id, _ in ended],
+            [t.message_id for t, _ in ended],
             [state_to_proto(completion.state) for _, completion in ended],
             [completion.reason for _, completion in ended],
             [completion.provider_id for _, completion in ended],
             [completion.kind for _, completion in ended],
             [completion.possible_duplicate for _, completion in ended],
+            [t.epoch for t, _ in ended],
         )
-        await connection.execute(_LEAVE, [message_id for message_id, _ in ended])
+        await connection.execute(_LEAVE, [t.message_id for t, _ in ended if t.due_in is None])
 
 
 async def _write_events(connection: Connection, held: list[Transition]) -> None:

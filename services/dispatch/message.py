@@ -66,13 +66,15 @@ class UnknownPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How hard and how carefully a message is tried."""
+    """How hard and how carefully a message is tried; `receipt_timeout` in seconds, None when silence means nothing."""
 
     preferred_provider: str = ""
     strict: bool = False
     max_tries: int = 1
     max_rounds: int = 1
     on_unknown: UnknownPolicy = UnknownPolicy.AT_LEAST_ONCE
+    failover_on_receipt: bool = False
+    receipt_timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

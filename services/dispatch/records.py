@@ -7,8 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from services.adapters.base import Channel
+from services.adapters.receipts import ReceiptStatus
 from services.dispatch.attempt import Attempt
 from services.dispatch.convert import CHANNELS, result_from_columns, state_from_code
+from services.dispatch.ledger import Completion
 from services.dispatch.message import State
 
 Row = Mapping[str, Any]
@@ -16,7 +18,9 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A message taken under a fresh epoch, with all that was written about it."""
+    """A message taken under a fresh epoch, with all that was written about it; `ended` when its dispatch had ended and
+    receipts, or their absence, brought it back.
+    """
 
     id: UUID
     epoch: int
@@ -28,6 +32,7 @@ class Claim:
     attempts: tuple[Attempt, ...]
     last_sequence: int
     at: datetime
+    ended: Completion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +65,7 @@ class Overview:
     completed_at: datetime | None
     next_attempt_in: float | None
     chain_version: int
+    duplicates: int = 0
 
 
 def attempt_from_row(row: Row) -> Attempt:
@@ -75,6 +81,22 @@ def attempt_from_row(row: Row) -> Attempt:
         finished_at=row["finished_at"],
         result=None if row["outcome"] is None else result_from_columns(row),
         latency=row["latency"],
+        receipt=ReceiptStatus(row["receipt"]) if row["receipt"] else None,
+        route_at_fault=row["route_at_fault"],
+        receipt_at=row["receipt_at"],
+    )
+
+
+def completion_from_row(row: Row) -> Completion | None:
+    """How a dispatch ended, from a row that may have no completion."""
+    if row["state"] is None:
+        return None
+    return Completion(
+        state=state_from_code(row["state"]),
+        reason=row["reason"],
+        provider_id=row["provider_id"],
+        kind=row["kind"],
+        possible_duplicate=row["possible_duplicate"],
     )
 
 
@@ -96,6 +118,7 @@ def overview_from_row(row: Row) -> Overview:
         completed_at=row["completed_at"],
         next_attempt_in=row["next_attempt_in"],
         chain_version=row["chain_version"],
+        duplicates=row["duplicates"] or 0,
     )
 
 

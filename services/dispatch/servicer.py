@@ -13,6 +13,7 @@ from messagepipe.dispatch.v1 import dispatch_service_pb2 as pb
 from messagepipe.dispatch.v1 import dispatch_service_pb2_grpc, message_pb2
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 
+from services.adapters.receipts import ReceiptRequest
 from services.chassis.auth import current_principal
 from services.chassis.errors import FieldViolation, InvalidArgument, ServiceError
 from services.chassis.pagination import parse_page
@@ -29,6 +30,7 @@ from services.dispatch.health_board import HealthBoard
 from services.dispatch.intake import Intake, project_of
 from services.dispatch.ledger import Completion
 from services.dispatch.message import EndReason, Message, State
+from services.dispatch.receipts import ReceiptDesk
 from services.dispatch.records import Overview
 from services.dispatch.resume import position_from_token, token_from_position
 from services.dispatch.store import Store
@@ -49,6 +51,8 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         chains: ChainCache,
         health: HealthBoard,
         database_clock: DatabaseClock,
+        *,
+        receipts: ReceiptDesk,
     ) -> None:
         self._store = store
         self._intake = intake
@@ -56,6 +60,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         self._chains = chains
         self._health = health
         self._database_clock = database_clock
+        self._receipts = receipts
 
     async def CreateMessage(self, request: pb.CreateMessageRequest, context: Context) -> message_pb2.Message:
         """Accept durably, answer at once."""
@@ -226,8 +231,15 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         return answers.route(route, chain)
 
     async def ReceiveReceipt(self, request: pb.ReceiveReceiptRequest, context: Context) -> empty_pb2.Empty:
-        """Not served yet."""
-        raise NotServed("ReceiveReceipt")
+        """What a provider tells, durable when answered."""
+        told = ReceiptRequest(
+            url=request.url,
+            headers=dict(request.headers),
+            body=request.body.data,
+            received_at=self._database_clock.now(),
+        )
+        await self._receipts.receive(request.kind, request.provider_id, told)
+        return empty_pb2.Empty()
 
     async def _find(self, message_id: str) -> Overview:
         """The message if it is one of the caller's; otherwise it does not exist, whoever's it is."""

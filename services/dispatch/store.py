@@ -27,6 +27,7 @@ from services.dispatch.records import (
     Overview,
     StoredEvent,
     attempt_from_row,
+    completion_from_row,
     event_from_row,
     overview_from_row,
 )
@@ -137,6 +138,12 @@ class Store:
         return written[0]
 
     @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[ledger.Connection]:
+        """A connection in a transaction of its own, for statements that stand elsewhere."""
+        async with self._connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
     async def _connection(self) -> AsyncIterator[ledger.Connection]:
         """A connection of the pool; whatever says that the database is away becomes DatabaseUnavailable."""
         try:
@@ -170,7 +177,9 @@ class Store:
         if not rows:
             return []
         ids = [row["id"] for row in rows]
+        # Read after the rows are ours: until then a receipt may still have written to them.
         attempts = await self._attempts(ids)
+        standing = {row["message_id"]: row for row in await self._fetch(_STANDING, ids)}
         return [
             Claim(
                 id=row["id"],
@@ -181,8 +190,9 @@ class Store:
                 deadline=row["deadline"],
                 created_at=row["created_at"],
                 attempts=tuple(attempts.get(row["id"], ())),
-                last_sequence=row["last_sequence"],
+                last_sequence=standing[row["id"]]["last_sequence"],
                 at=row["at"],
+                ended=completion_from_row(standing[row["id"]]),
             )
             for row in rows
         ]
@@ -288,9 +298,13 @@ WITH due AS (
     FROM due WHERE q.id = due.id
     RETURNING q.id, q.epoch, q.claims
 )
-SELECT t.id, t.epoch, t.claims, m.project_id, m.spec, m.deadline, m.created_at, now() AS at,
-       (SELECT max(e.sequence) FROM dispatch.events e WHERE e.message_id = t.id) AS last_sequence
+SELECT t.id, t.epoch, t.claims, m.project_id, m.spec, m.deadline, m.created_at, now() AS at
 FROM taken t JOIN dispatch.messages m ON m.id = t.id
+"""
+_STANDING = """
+SELECT t.id AS message_id, c.state, c.reason, c.provider_id, c.kind, c.possible_duplicate,
+       (SELECT max(e.sequence) FROM dispatch.events e WHERE e.message_id = t.id) AS last_sequence
+FROM unnest($1::uuid[]) AS t (id) LEFT JOIN dispatch.completions c ON c.message_id = t.id
 """
 _RENEW = """
 UPDATE dispatch.queue q SET due_at = now() + $3 * interval '1 second'
@@ -303,7 +317,8 @@ FROM unnest($1::uuid[], $2::int[]) AS t (id, epoch) WHERE q.id = t.id AND q.epoc
 AND NOT EXISTS (SELECT FROM dispatch.attempts a WHERE a.message_id = q.id AND a.finished_at IS NULL)
 """
 _CANCELABLE = """
-SELECT q.epoch, m.project_id FROM dispatch.queue q JOIN dispatch.messages m USING (id) WHERE q.id = $1 FOR UPDATE OF q
+SELECT q.epoch, m.project_id FROM dispatch.queue q JOIN dispatch.messages m USING (id)
+WHERE q.id = $1 AND NOT EXISTS (SELECT FROM dispatch.completions c WHERE c.message_id = q.id) FOR UPDATE OF q
 """
 _HAS_OPEN = "SELECT EXISTS (SELECT FROM dispatch.attempts WHERE message_id = $1 AND finished_at IS NULL)"
 _LAST_SEQUENCE = "SELECT max(sequence) FROM dispatch.events WHERE message_id = $1"
@@ -311,10 +326,11 @@ _ATTEMPTS = "SELECT * FROM dispatch.attempts WHERE message_id = ANY($1::uuid[]) 
 _OVERVIEW = """
 SELECT * FROM (
     SELECT m.id, m.project_id, m.channel, m.recipient, m.labels, m.deadline, m.created_at, c.state, c.reason,
-    c.provider_id, c.kind, c.possible_duplicate, c.completed_at, CASE WHEN c.state IS NULL THEN
+    c.provider_id, c.kind, c.possible_duplicate, c.duplicates, c.completed_at, CASE WHEN c.state IS NULL THEN
                CASE WHEN started.chain_version IS NULL THEN 'QUEUED' ELSE 'SENDING' END
            END AS live_state,
-           CASE WHEN q.worker IS NULL THEN greatest(extract(epoch FROM q.due_at - now()), 0)::float8 END AS
+           CASE WHEN q.worker IS NULL AND c.state IS NULL
+                THEN greatest(extract(epoch FROM q.due_at - now()), 0)::float8 END AS
            next_attempt_in, coalesce(started.chain_version, 0) AS chain_version
     FROM dispatch.messages m
     LEFT JOIN dispatch.completions c ON c.message_id = m.id

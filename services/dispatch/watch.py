@@ -127,11 +127,12 @@ def _listed(inboxes: dict[Key, set[Inbox]], key: Key) -> Iterator[Inbox]:
 async def watch_message(
     reader: EventReader, inbox: Inbox, message_id: UUID, after: int
 ) -> AsyncIterator[DeliveryEvent]:
-    """Every event of a message after `after`, in order and none twice, up to `completed`.
+    """Every event of a message after `after`, in order and none twice, up to `completed` and what came with it: what
+    was recorded after it by then, such as receipts, is told too, and not waited for.
 
     Ends at once when `after` is at or past `completed`. The caller has checked that the message exists and whose it is.
     """
-    last, pause = after, SHORTEST_POLL
+    last, pause, ended = after, SHORTEST_POLL, False
     fresh = await reader.events_after(message_id, last)
     while True:
         for event in fresh:
@@ -140,8 +141,9 @@ async def watch_message(
             last, pause = event.sequence, SHORTEST_POLL
             told = tell.shown(event)
             yield told
-            if told.HasField("completed"):
-                return
+            ended = ended or told.HasField("completed")
+        if ended:
+            return
         if not fresh and pause > SHORTEST_POLL and await _nothing_follows(reader, message_id, last):
             return
         fresh = inbox.take() if await inbox.wait(pause) else []

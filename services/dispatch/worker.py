@@ -162,18 +162,20 @@ class Worker:
             history=claim.attempts,
             last_sequence=claim.last_sequence,
             waited=settled,
+            ended=claim.ended,
         )
         self.start(lease, since=since)
 
     async def _refuse(self, claim: Claim, why: str) -> None:
         """A stored message that today's rules refuse ends visibly instead of coming back for ever."""
         finish = Finish(state=State.FAILED, reason=EndReason.REJECTED, detail=why)
+        events = [] if claim.ended else [tell.completed(finish, claim.attempts)]
         transition = Transition(
             message_id=claim.id,
             project_id=claim.project_id,
             epoch=claim.epoch,
-            completes=Completion(state=finish.state, reason=finish.reason),
-            events=tell.numbered(claim.last_sequence, [tell.completed(finish, claim.attempts)]),
+            completes=claim.ended or Completion(state=finish.state, reason=finish.reason),
+            events=tell.numbered(claim.last_sequence, events),
         )
         await self._store.apply(transition)
 

@@ -12,22 +12,25 @@ _AUTHORIZATION = re.compile(
 )
 
 
-def is_signed(path: str, headers: Mapping[str, str], body: bytes, *, secret: str, service: str) -> bool:
-    """Whether this POST without a query bears the signature of `secret` for `service`; header names are in lower case.
+def is_signed(
+    path: str, headers: Mapping[str, str], body: bytes, *, secret: str, service: str, method: str = "POST"
+) -> bool:
+    """Whether this request without a query bears the signature of `secret` for `service`; header names in lower case.
 
-    Host, date, content type and, if there is one, the session token must be under the signature.
+    Host, date and, if there is one, content type of a body and session token must be under the signature.
     """
     given = _AUTHORIZATION.fullmatch(headers.get("authorization", ""))
     if given is None:
         return False
     names = given["names"].split(";")
-    needed = {"host", "x-amz-date", "content-type"} | {"x-amz-security-token"} & headers.keys()
+    optional = {"content-type", "x-amz-security-token"} if body else {"x-amz-security-token"}
+    needed = {"host", "x-amz-date"} | optional & headers.keys()
     stamp, scope = headers["x-amz-date"], given["scope"]
     if not needed <= set(names) or names != sorted(names) or not scope.startswith(stamp[:8]):
         return False
     signed = "".join(f"{name}:{' '.join(headers[name].split())}\n" for name in names)
     canonical = "\n".join(
-        ("POST", quote(path, safe="/~"), "", signed, ";".join(names), hashlib.sha256(body).hexdigest())
+        (method, quote(path, safe="/~"), "", signed, ";".join(names), hashlib.sha256(body).hexdigest())
     )
     text = "\n".join(("AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()))
     key = f"AWS4{secret}".encode()

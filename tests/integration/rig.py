@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from google.api import httpbody_pb2
 from google.protobuf.struct_pb2 import Struct
 from messagepipe.config.v1 import config_service_pb2, provider_pb2
 from messagepipe.config.v1.config_service_pb2_grpc import ConfigServiceStub
@@ -33,6 +34,7 @@ from services.dispatch.app import RunningDispatch, open_dispatch
 from services.dispatch.retry import Backoff
 from services.dispatch.settings import DispatchSettings
 from tests.fakes.adapter import ScriptedAdapter, scripted_adapters
+from tests.fakes.receipts import ScriptedReader, wire
 
 if TYPE_CHECKING:  # only the type stubs know the asynchronous stub classes
     from messagepipe.config.v1.config_service_pb2_grpc import ConfigServiceAsyncStub
@@ -84,7 +86,8 @@ class Story:
     @property
     def end(self) -> DeliveryEvent.Completed:
         """The one `completed` event."""
-        return self.events[-1].completed
+        (end,) = [event.completed for event in self.events if event.HasField("completed")]
+        return end
 
     @property
     def state(self) -> str:
@@ -114,6 +117,8 @@ class Pipe:
     messages: "DispatchServiceAsyncStub"
     adapters: Mapping[str, ScriptedAdapter]
     dispatch: RunningDispatch
+    config_address: str
+    reader: ScriptedReader
     ids: dict[str, str] = field(default_factory=dict)
 
     async def chain(self, *names: str, timeouts: Mapping[str, float] | None = None) -> None:
@@ -154,6 +159,29 @@ class Pipe:
         request = dispatch_service_pb2.CreateMessageRequest(message=self.spec(**fields))
         return await self.messages.CreateMessage(request, metadata=metadata())
 
+    async def receipt(self, name: str, *told: Mapping[str, Any], **signature: str) -> None:
+        """What a provider sends us: receipts as tests/fakes/receipts.py has them."""
+        request = dispatch_service_pb2.ReceiveReceiptRequest(
+            kind=name.lower(),
+            provider_id=self.ids[name],
+            body=httpbody_pb2.HttpBody(data=wire(*told)),
+            headers={"x-signature": signature.get("signature", "good")},
+            url="http://localhost/receipts",
+        )
+        await self.messages.ReceiveReceipt(request, metadata=metadata(scopes="internal"))
+
+    async def becomes(self, message_id: str, state: str) -> message_pb2.Message:
+        """The message once it is in a state."""
+        wanted = message_pb2.Message.State.Value(f"STATE_{state}")
+        seen = [await self.get(message_id)]
+
+        async def there() -> bool:
+            seen.append(await self.get(message_id))
+            return seen[-1].state == wanted
+
+        await eventually(there)
+        return seen[-1]
+
     async def watch(self, message_id: str, after: int = 0) -> Story:
         """A message's events from `after` to its end."""
         request = dispatch_service_pb2.WatchMessageRequest(message_id=message_id, after_sequence=after)
@@ -183,7 +211,11 @@ async def rig(
             **settings,
         )
         by_kind = {(Channel.EMAIL, adapter.spec.kind): adapter for adapter in adapters.values()}
-        dispatch = await stack.enter_async_context(open_dispatch(dispatch_settings, adapters=by_kind, backoff=backoff))
+        reader = ScriptedReader()
+        readers = dict.fromkeys(by_kind, reader)
+        dispatch = await stack.enter_async_context(
+            open_dispatch(dispatch_settings, adapters=by_kind, readers=readers, backoff=backoff)
+        )
         config_channel = await stack.enter_async_context(grpc.aio.insecure_channel(config.address))
         dispatch_channel = await stack.enter_async_context(grpc.aio.insecure_channel(dispatch.address))
         yield Pipe(
@@ -191,6 +223,8 @@ async def rig(
             messages=DispatchServiceStub(dispatch_channel),
             adapters=adapters,
             dispatch=dispatch,
+            config_address=config.address,
+            reader=reader,
         )
 
 

@@ -1,10 +1,13 @@
-"""Mailgun, Messages API v3: settings, request, answer. Not its webhooks or its domain management."""
+"""Mailgun, Messages API v3: settings, request, answer. Not its webhooks (mailgun_receipts.py) or its domain
+management.
+"""
 
 import re
 from base64 import b64encode
+from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime, quote
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -13,6 +16,7 @@ from services.adapters.email.sender import SENDER_MISSING, SENDER_SETTINGS, send
 from services.adapters.http import MAX_RETRY_AFTER, HttpKind, by_status, json_object
 from services.adapters.mime import check_headers, header_name, needs_smtputf8, wire_address
 from services.adapters.outcome import Outcome, Reason, Result, Verdict
+from services.adapters.receipt_tools import MAX_AGE_SETTING
 
 MAX_RECIPIENTS = 1000
 MAX_MESSAGE_BYTES = 25_000_000
@@ -31,6 +35,10 @@ SPEC = ProviderSpec(
     config_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Mailgun",
+        "description": (
+            "Credentials and options of one Mailgun domain. Receipts come when the domain's webhooks post to "
+            "/receipts/mailgun/{provider id} and webhookSigningKey is set."
+        ),
         "type": "object",
         "additionalProperties": False,
         "required": ["apiKey", "domain"],
@@ -58,6 +66,27 @@ SPEC = ProviderSpec(
                 "default": "us",
             },
             **SENDER_SETTINGS,
+            "testMode": {
+                "type": "boolean",
+                "default": False,
+                "title": "Test mode",
+                "description": "Mailgun accepts, logs and charges the message, and delivers nothing.",
+                "examples": [False],
+            },
+            "webhookSigningKey": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": 512,
+                "pattern": "^[!-~]+$",
+                "errorMessage": "must be a key without spaces",
+                "writeOnly": True,
+                "title": "Webhook signing key",
+                "description": (
+                    "The account's HTTP webhook signing key, which is not the API key; receipts are refused without "
+                    "it. Several, separated by commas, while one replaces another."
+                ),
+            },
+            "webhookMaxAgeSeconds": MAX_AGE_SETTING,
             "baseUrl": {
                 "type": "string",
                 "title": "Base address",
@@ -68,7 +97,9 @@ SPEC = ProviderSpec(
         },
     },
     # No metadata: Mailgun writes it into a header that the recipient can read.
-    capabilities=Capabilities(attachments=True, inline_attachments=True, cc_bcc=True, custom_headers=True, tags=True),
+    capabilities=Capabilities(
+        receipts=True, attachments=True, inline_attachments=True, cc_bcc=True, custom_headers=True, tags=True
+    ),
 )
 
 
@@ -123,9 +154,14 @@ def build(call: Call) -> httpx.Request | Result:
 
 
 def _url(call: Call) -> str:
-    base = str(call.config.get("baseUrl") or BASE_URLS[call.config.get("region") or "us"])
+    return f"{base_url(call.config)}/v3/{call.config['domain']}/messages"
+
+
+def base_url(config: Mapping[str, Any]) -> str:
+    """The address these settings mean, without version and final slash."""
+    base = str(config.get("baseUrl") or BASE_URLS[config.get("region") or "us"])
     # people paste the base address with the version that some pages show
-    return f"{base.rstrip('/').removesuffix('/v3')}/v3/{call.config['domain']}/messages"
+    return base.rstrip("/").removesuffix("/v3")
 
 
 def _fields(content: EmailContent, sender: Address) -> dict[str, list[str]]:
@@ -143,6 +179,8 @@ def _fields(content: EmailContent, sender: Address) -> dict[str, list[str]]:
 
 def _options(call: Call, content: EmailContent) -> dict[str, list[str]]:
     options = {"v:messagepipe_id": [call.message_id], "v:messagepipe_attempt": [str(call.attempt)]}
+    if call.config.get("testMode"):
+        options["o:testmode"] = ["yes"]
     if content.tags:
         options["o:tag"] = list(dict.fromkeys(content.tags))
     if content.reply_to is not None:

@@ -1,9 +1,11 @@
 """The email sandbox: recipients that stand for an outcome. Not a mail server: nothing leaves the process."""
 
 from services.adapters.base import Capabilities, Channel, ProviderSpec
+from services.adapters.check import Rehearsal
 from services.adapters.sandbox import SCHEMA, WORDS
 
 DOMAIN = "sandbox.test"
+REHEARSAL = Rehearsal(recipient=f"accepted@{DOMAIN}", sender=f"sender@{DOMAIN}")
 
 SPEC = ProviderSpec(
     kind="sandbox",

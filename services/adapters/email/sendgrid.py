@@ -1,4 +1,4 @@
-"""SendGrid, Mail Send v3: settings, request, answer. Not its webhooks, templates or scheduling."""
+"""SendGrid, Mail Send v3: settings, request, answer. Not its webhooks (`sendgrid_receipts.py`) or templates."""
 
 import base64
 from collections.abc import Iterable
@@ -11,6 +11,7 @@ from services.adapters.email.sender import SENDER_MISSING, SENDER_SETTINGS, send
 from services.adapters.http import HttpKind, by_status, json_object
 from services.adapters.mime import header_name, wire_address
 from services.adapters.outcome import Outcome, Reason, Result, Verdict
+from services.adapters.receipt_tools import MAX_AGE_SETTING
 
 BASE_URL = "https://api.sendgrid.com"
 MAX_RECIPIENTS = 1000
@@ -36,7 +37,10 @@ SPEC = ProviderSpec(
     config_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "SendGrid",
-        "description": "Credentials and options of one SendGrid account.",
+        "description": (
+            "Credentials and options of one SendGrid account. Receipts come when its Event Webhook is signed and posts "
+            "to /receipts/sendgrid/{provider id}, and webhookPublicKey is set."
+        ),
         "type": "object",
         "required": ["apiKey"],
         "additionalProperties": False,
@@ -79,6 +83,25 @@ SPEC = ProviderSpec(
                 "description": "The pool of addresses to send from.",
                 "examples": ["transactional"],
             },
+            "webhookPublicKey": {
+                "type": "string",
+                "minLength": 64,
+                "maxLength": 1024,
+                "pattern": r"^[A-Za-z0-9+/=]+(,[A-Za-z0-9+/=]+)*$",
+                "errorMessage": "must be the key in base64, without the lines BEGIN and END PUBLIC KEY",
+                "title": "Webhook verification key",
+                "description": (
+                    "Shown where the Event Webhook's signature verification is switched on; receipts are refused "
+                    "without it. Several, separated by commas, while one replaces another."
+                ),
+                "examples": [
+                    (
+                        "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE5+QLw58Hea6yzUg8Od6ceClbWeQ0TVmaKJO6wc1l6LwJ"
+                        "byx/ivCfO4goFyt9dXlVbmV8KqA6A5eGxrJrhxwZVw=="
+                    )
+                ],
+            },
+            "webhookMaxAgeSeconds": MAX_AGE_SETTING,
             "sandboxMode": {
                 "type": "boolean",
                 "default": False,

@@ -1,10 +1,13 @@
-"""Amazon SES, API v2 with raw MIME: settings, request, answer. Not its events, templates or identities."""
+"""Amazon SES, API v2 with raw MIME: settings, request, answer. Not its events (ses_receipts.py), templates or
+identities.
+"""
 
 import json
 import re
 from base64 import b64encode
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import httpx
 
@@ -20,6 +23,7 @@ from services.chassis.clock import Clock
 MAX_RECIPIENTS = 50
 MAX_MESSAGE_BYTES = 40_000_000  # of the MIME form, attachments as base64
 MAX_TAGS = 40
+TOPIC_ARN = r"^arn:aws(-cn|-us-gov)?:sns:[a-z]{2}(-[a-z]+)+-[0-9]{1,2}:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$"
 
 SPEC = ProviderSpec(
     kind="ses",
@@ -30,16 +34,50 @@ SPEC = ProviderSpec(
     config_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Amazon SES",
+        "description": (
+            "Credentials and options of one AWS account. Receipts come when a configuration set publishes its events "
+            "to an SNS topic of snsTopicArns, and that topic is subscribed over HTTPS to /receipts/ses/{provider id}."
+        ),
         "type": "object",
         "additionalProperties": False,
         "required": list(aws.REQUIRED),
         "properties": {
             **aws.SETTINGS,
             **SENDER_SETTINGS,
+            "configurationSet": {
+                "type": "string",
+                "pattern": "^[A-Za-z0-9_-]{1,64}$",
+                "errorMessage": "must be up to 64 letters, digits, _ and -",
+                "title": "Configuration set",
+                "description": "The set to send with; its event destination is where receipts come from.",
+                "examples": ["messagepipe"],
+            },
+            "snsTopicArns": {
+                "type": "array",
+                "maxItems": 10,
+                "uniqueItems": True,
+                "items": {
+                    "type": "string",
+                    "pattern": TOPIC_ARN,
+                    "errorMessage": "must be the ARN of an SNS topic",
+                },
+                "title": "Topics",
+                "description": (
+                    "The SNS topics whose events are believed. A subscription of one of them is confirmed by itself; "
+                    "receipts are refused without any."
+                ),
+                "examples": [["arn:aws:sns:eu-west-1:123456789012:ses-events"]],
+            },
         },
     },
     capabilities=Capabilities(
-        attachments=True, inline_attachments=True, cc_bcc=True, custom_headers=True, tags=True, metadata=True
+        receipts=True,
+        attachments=True,
+        inline_attachments=True,
+        cc_bcc=True,
+        custom_headers=True,
+        tags=True,
+        metadata=True,
     ),
 )
 
@@ -101,13 +139,15 @@ def build(call: Call, now: datetime) -> httpx.Request | Result:
     mime = build_mime(content, sender=sender, message_id=call.message_id, now=now)
     if len(mime) > MAX_MESSAGE_BYTES:
         return _unfit(Reason.TOO_LARGE, "SES takes at most 40 MB, encoded attachments included.")
-    body = {
+    body: dict[str, Any] = {
         # no FromEmailAddress: it would replace the From header, which says the same and more
         "Content": {"Raw": {"Data": b64encode(mime).decode()}},
         # what is given here is the envelope; the headers name everybody but bcc
         "Destination": _destination(content),
         "EmailTags": _tags(call, content),
     }
+    if configuration_set := call.config.get("configurationSet"):
+        body["ConfigurationSetName"] = configuration_set
     return aws.signed_post(
         f"{aws.endpoint(call.config, 'email')}/v2/email/outbound-emails",
         service="ses",

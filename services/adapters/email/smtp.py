@@ -23,7 +23,7 @@ SPEC = ProviderSpec(
     config_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "SMTP",
-        "description": "One mail server and how to talk to it.",
+        "description": "One mail server and how to talk to it. No receipts ever come: a message's state ends at sent.",
         "type": "object",
         "required": ["host", "port"],
         "additionalProperties": False,

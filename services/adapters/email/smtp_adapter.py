@@ -77,7 +77,7 @@ class SmtpAdapter:
         self._pools.clear()
 
     async def send(self, call: Call) -> Result:
-        secrets = _secrets(call.config)
+        secrets = spoken_secrets(call.config)
         try:
             mail = await asyncio.to_thread(self._mail, call) if is_large(call.content) else self._mail(call)
             result = mail if isinstance(mail, Result) else await self._deliver(call, mail)
@@ -319,7 +319,7 @@ def _once(addresses: Iterable[Address]) -> tuple[str, ...]:
     return tuple(seen.values())
 
 
-def _secrets(config: Mapping[str, Any]) -> tuple[str, ...]:
+def spoken_secrets(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The password, and the forms AUTH sends it in: servers like to quote the line they did not understand."""
     plain = secret_values(SPEC, config)
     user = str((config.get("auth") or {}).get("user") or "")

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 
 from services.adapters.base import Capabilities, Channel, ProviderSpec
+from services.adapters.check import Rehearsal
 from services.adapters.outcome import Outcome, Reason, Result
 from services.adapters.sandbox import SCHEMA
+
+REHEARSAL = Rehearsal(recipient="+15005550006")
 
 SPEC = ProviderSpec(
     kind="sandbox",

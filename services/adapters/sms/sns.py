@@ -1,4 +1,6 @@
-"""Amazon SNS, text messages to a phone number: settings, request, answer. Not topics, and not its delivery logs."""
+"""Amazon SNS, text messages to a phone number: settings, request, answer. Not topics, and not its delivery logs
+(sns_receipts.py).
+"""
 
 import re
 from datetime import datetime
@@ -8,7 +10,7 @@ import httpx
 
 from services.adapters import aws
 from services.adapters.aws import Rule
-from services.adapters.base import Call, Channel, ProviderSpec, SmsContent
+from services.adapters.base import Call, Capabilities, Channel, ProviderSpec, SmsContent
 from services.adapters.http import HttpKind
 from services.adapters.outcome import Outcome, Reason, Result, Verdict
 from services.adapters.sms.numbers import country_scope
@@ -23,11 +25,17 @@ SPEC = ProviderSpec(
     kind="sns",
     channel=Channel.SMS,
     title="Amazon SNS",
-    description="SMS through Amazon SNS. It reports no delivery: the state of a message ends at sent.",
+    description="SMS through Amazon SNS. It reports delivery to CloudWatch Logs only, from where you may forward it.",
     documentation_url="https://docs.aws.amazon.com/sns/latest/dg/sms_sending-overview.html",
+    capabilities=Capabilities(receipts=True),
     config_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Amazon SNS",
+        "description": (
+            "Credentials and options of one AWS account. SNS itself sends no receipts, and a message's state ends at "
+            "sent, unless the account logs delivery status to CloudWatch and a function of yours forwards the records "
+            "to /receipts/sns/{provider id} with receiptSecret."
+        ),
         "type": "object",
         "additionalProperties": False,
         "required": list(aws.REQUIRED),
@@ -62,6 +70,20 @@ SPEC = ProviderSpec(
                 "minimum": 0.0001,
                 "maximum": 1000,
                 "examples": [0.5],
+            },
+            "receiptSecret": {
+                "type": "string",
+                "minLength": 16,
+                "maxLength": 512,
+                "pattern": "^[!-~]+$",
+                "errorMessage": "must be at least 16 characters without spaces",
+                "writeOnly": True,
+                "title": "Receipt secret",
+                "description": (
+                    "Made up by you and known to your forwarding function, which sends it in the header "
+                    "X-Messagepipe-Receipt-Secret, or as ?secret= where it can set no header; receipts are refused "
+                    "without it. Several, separated by commas, while one replaces another."
+                ),
             },
             "entityId": {
                 "type": "string",

@@ -1,11 +1,12 @@
-"""Termii, SMS API: settings, request, answer. Not its webhook, WhatsApp media or token API."""
+"""Termii, SMS API: settings, request, answer. Not its webhook (termii_receipts.py), WhatsApp media or token API."""
 
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import httpx
 
-from services.adapters.base import Call, Channel, ProviderSpec, SmsContent
+from services.adapters.base import Call, Capabilities, Channel, ProviderSpec, SmsContent
 from services.adapters.http import HttpKind, by_status, json_object
 from services.adapters.outcome import Outcome, Reason, Result, Verdict
 from services.adapters.sms.numbers import country_scope
@@ -19,9 +20,14 @@ SPEC = ProviderSpec(
     title="Termii",
     description="SMS through Termii, mostly to African networks.",
     documentation_url="https://developers.termii.com/messaging-api",
+    capabilities=Capabilities(receipts=True),
     config_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Termii",
+        "description": (
+            "Credentials and options of one Termii account. Receipts come when the account's webhook posts to "
+            "/receipts/termii/{provider id} and webhookSecret is set."
+        ),
         "type": "object",
         "additionalProperties": False,
         "required": ["apiKey", "senderId"],
@@ -52,6 +58,19 @@ SPEC = ProviderSpec(
                 ),
                 "enum": ["generic", "dnd"],
                 "default": "generic",
+            },
+            "webhookSecret": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": 512,
+                "pattern": "^[!-~]+$",
+                "errorMessage": "must be a secret without spaces",
+                "writeOnly": True,
+                "title": "Webhook secret",
+                "description": (
+                    "What Termii signs its reports with: the account's secret key, for some the API key; receipts are "
+                    "refused without it. Several, separated by commas, while one replaces another."
+                ),
             },
             "baseUrl": {
                 "type": "string",
@@ -103,8 +122,6 @@ def build(call: Call) -> httpx.Request | Result:
         raise TypeError("termii sends SMS only")
     if not content.text:
         return Result(outcome=Outcome.INVALID, reason=Reason.CONTENT_INVALID, provider_text="The message has no text.")
-    # people paste the base address with the path that some pages show
-    base = str(config.get("baseUrl") or BASE_URL).rstrip("/").removesuffix("/api")
     body = {
         "api_key": config["apiKey"],
         "to": content.to.removeprefix("+"),
@@ -113,7 +130,13 @@ def build(call: Call) -> httpx.Request | Result:
         "type": "plain",
         "channel": config.get("channel") or "generic",
     }
-    return httpx.Request("POST", f"{base}/api/sms/send", json=body)
+    return httpx.Request("POST", f"{base_url(config)}/api/sms/send", json=body)
+
+
+def base_url(config: Mapping[str, Any]) -> str:
+    """The address these settings mean, without path and final slash."""
+    # people paste the base address with the path that some pages show
+    return str(config.get("baseUrl") or BASE_URL).rstrip("/").removesuffix("/api")
 
 
 def _sender(call: Call) -> str:

@@ -1,7 +1,8 @@
-"""Twilio, Messages resource of API 2010-04-01, for SMS: settings, request, answer. Not its callbacks, media or
-scheduling.
+"""Twilio, Messages resource of API 2010-04-01, for SMS: settings, request, answer. Not its callbacks
+(twilio_receipts.py), media or scheduling.
 """
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -26,7 +27,10 @@ SPEC = ProviderSpec(
     config_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Twilio",
-        "description": "Credentials and sender of one Twilio account.",
+        "description": (
+            "Credentials and sender of one Twilio account. Receipts come when statusCallbackUrl is the public address "
+            "of /receipts/twilio/{provider id}, and authToken or webhookSharedKeySecret is set."
+        ),
         "type": "object",
         "required": ["accountSid"],
         "additionalProperties": False,
@@ -96,6 +100,19 @@ SPEC = ProviderSpec(
                 "title": "Status callback",
                 "description": "Where Twilio reports delivery; our message id is appended as messagepipe_id.",
                 "examples": ["https://hooks.yourcompany.com/twilio"],
+            },
+            "webhookSharedKeySecret": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": 512,
+                "pattern": "^[!-~]+$",
+                "errorMessage": "must be a secret without spaces",
+                "writeOnly": True,
+                "title": "Webhook shared key",
+                "description": (
+                    "Only for callbacks signed with HMAC-SHA256; the others are signed with the auth token. Several, "
+                    "separated by commas, while one replaces another."
+                ),
             },
             "baseUrl": {
                 "type": "string",
@@ -169,15 +186,21 @@ def build(call: Call) -> httpx.Request | Result:
     form["ValidityPeriod"] = str(int(min(max(call.time_left, 1), MAX_VALIDITY)))
     if callback := config.get("statusCallbackUrl"):
         form["StatusCallback"] = _callback(str(callback), call)
-    user, password = (
-        (config.get("apiKeySid"), config.get("apiKeySecret"))
-        if config.get("apiKeySid")
-        else (config["accountSid"], config["authToken"])
-    )
+    request = httpx.Request("POST", f"{resource_url(config)}/Messages.json", data=form)
+    return next(httpx.BasicAuth(*credentials(config)).auth_flow(request))
+
+
+def credentials(config: Mapping[str, Any]) -> tuple[str, str]:
+    """User and password of these settings: an API key where there is one, else the account and its token."""
+    if config.get("apiKeySid"):
+        return str(config["apiKeySid"]), str(config.get("apiKeySecret"))
+    return str(config["accountSid"]), str(config["authToken"])
+
+
+def resource_url(config: Mapping[str, Any]) -> str:
+    """The account's own address, without the `.json`."""
     base = str(config.get("baseUrl") or BASE_URL).rstrip("/")
-    url = f"{base}/2010-04-01/Accounts/{config['accountSid']}/Messages.json"
-    request = httpx.Request("POST", url, data=form)
-    return next(httpx.BasicAuth(str(user), str(password)).auth_flow(request))
+    return f"{base}/2010-04-01/Accounts/{config['accountSid']}"
 
 
 def _sender(call: Call) -> dict[str, str]:

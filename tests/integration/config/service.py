@@ -33,13 +33,14 @@ SMS = channel_pb2.CHANNEL_SMS
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 
 
-def a_settings(database_url: str, *, vault_keys: str = OLD_KEY) -> ConfigSettings:
+def a_settings(database_url: str, *, vault_keys: str = OLD_KEY, egress_allow: tuple[str, ...] = ()) -> ConfigSettings:
     """Settings for a ConfigService on any free port that stops at once."""
     return ConfigSettings(
         database_url=SecretText(database_url),
         vault_keys=SecretText(vault_keys),
         auth=AuthSettings(jwt_secret=SECRET),
         config_port=0,
+        egress_allow=egress_allow,
         drain_grace=0.2,
     )
 

@@ -61,9 +61,22 @@ async def test_only_dispatchers_resolve_and_watch(config: RunningConfig) -> None
     async with calling(config.address, "*", ["config:read", "config:write"]) as someone:
         error = await someone.refused("ResolveChain", pb2.ResolveChainRequest(project_id="shop", channel=EMAIL))
         assert (error.reason, error.metadata) == ("SCOPE_MISSING", {"scope": "internal"})
+        error = await someone.refused("GetOpenedProvider", pb2.GetOpenedProviderRequest(id="any"))
+        assert error.reason == "SCOPE_MISSING"
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await someone.watch().read()
         assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_one_provider_opened(caller: Caller, dispatcher: Caller) -> None:
+    """A dispatcher gets any provider with opened credentials by its id, a disabled one too."""
+    made = await caller.create(enabled=False, config={"apiKey": "k1"})
+    link = await dispatcher.call("GetOpenedProvider", pb2.GetOpenedProviderRequest(id=made.id))
+    unknown = await dispatcher.refused("GetOpenedProvider", pb2.GetOpenedProviderRequest(id="nobody"))
+    assert (link.provider.id, link.provider.enabled) == (made.id, False)
+    assert MessageToDict(link.opened_config) == {"apiKey": "k1"}
+    assert not link.provider.config.fields
+    assert unknown.reason == "PROVIDER_NOT_FOUND"
 
 
 async def test_first_answer_says_that_the_watch_stands(dispatcher: Caller) -> None:

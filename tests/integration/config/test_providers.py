@@ -293,12 +293,6 @@ async def test_provider_of_another_channel_counts_as_unknown(caller: Caller) -> 
     assert error.reason == "PROVIDER_NOT_FOUND"
 
 
-async def test_testing_a_provider_is_not_served_yet(caller: Caller) -> None:
-    """TestProvider answers UNIMPLEMENTED and says so in its reason."""
-    error = await caller.refused("TestProvider", pb2.TestProviderRequest(id=NOWHERE))
-    assert (error.code, error.reason) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED")
-
-
 async def test_schemas_are_listed_by_channel(caller: Caller) -> None:
     """Every kind has its schema; one kind on two channels must be asked for with its channel."""
     answer = await caller.call("ListProviderSchemas", pb2.ListProviderSchemasRequest(channel=SMS))

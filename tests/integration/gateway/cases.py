@@ -91,6 +91,7 @@ MESSAGE_JSON = {
     "metadata": {},
     "createdAt": TIME_JSON,
     "chainVersion": "0",
+    "duplicates": 0,
 }
 CONTENT = {"to": "ada@example.com", "subject": "Hi", "text": "It works.", "projectId": "demo"}
 

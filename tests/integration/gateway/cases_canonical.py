@@ -102,9 +102,9 @@ _CANONICAL_CONFIG: dict[str, Case] = {
     ),
     "POST /v1/providers/{id}:test": Case(
         url="/v1/providers/p-1:test",
-        body={},
+        body={"sandboxSend": True},
         rpc="TestProvider",
-        request=config.TestProviderRequest(id="p-1"),
+        request=config.TestProviderRequest(id="p-1", sandbox_send=True),
         answer=config.TestProviderResponse(message="no"),
         json={"verdict": "UNSPECIFIED", "message": "no"},
     ),

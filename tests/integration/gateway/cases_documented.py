@@ -20,6 +20,15 @@ from tests.integration.gateway.cases import (
     provider_json,
 )
 
+TEST_SENT_JSON = {
+    "recipient": "+14155550100",
+    "outcome": "ACCEPTED",
+    "reason": "",
+    "providerCode": "",
+    "providerText": "",
+    "providerMessageId": "SM1",
+}
+
 
 def _configuration(channel: "Channel.ValueType", word: str) -> dict[str, Case]:  # size: a table, read as one
     """The documented routes of one channel's configuration (rest-api §1)."""
@@ -35,7 +44,10 @@ def _configuration(channel: "Channel.ValueType", word: str) -> dict[str, Case]: 
         channel=channel, sender_email="noreply@yourcompany.com", sender_name="Your Company Name", enabled=True
     )
     mask = FieldMask(paths=["sender_email", "sender_name", "enabled"])
-    verdict = config.TestProviderResponse(verdict=config.TestProviderResponse.VERDICT_GOOD, message="ok")
+    trial = config.TestProviderRequest(id="p-1", channel=channel, recipient="+14155550100")
+    trial.config.update({"apiKey": "k"})
+    sent = config.TestProviderResponse.Sent(recipient="+14155550100", outcome="ACCEPTED", provider_message_id="SM1")
+    verdict = config.TestProviderResponse(verdict=config.TestProviderResponse.VERDICT_GOOD, message="ok", sent=sent)
     answer, answer_json = a_provider(channel), provider_json(word.upper())
     return {
         f"GET {base}/provider-schemas": Case(
@@ -92,10 +104,11 @@ def _configuration(channel: "Channel.ValueType", word: str) -> dict[str, Case]: 
         ),
         f"POST {base}/providers/{{id}}/test": Case(
             url=f"{base}/providers/p-1/test",
+            body={"config": {"apiKey": "k"}, "recipient": "+14155550100"},
             rpc="TestProvider",
-            request=config.TestProviderRequest(id="p-1", channel=channel),
+            request=trial,
             answer=verdict,
-            json={"verdict": "GOOD", "message": "ok"},
+            json={"verdict": "GOOD", "message": "ok", "sent": TEST_SENT_JSON},
         ),
         f"GET {base}": Case(
             url=f"{base}?projectId=demo",

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
 
-from services.adapters.base import Channel, ProviderSpec
+from services.adapters import receipt_readers
+from services.adapters.base import Capabilities, Channel, ProviderSpec
 from services.adapters.registry import BUILT_IN, Kind, merged, spec_for, specs
 
 DOCUMENTED = {
@@ -71,6 +73,16 @@ def as_entry_points(*found: Any) -> list[EntryPoint]:
 def test_plug_in() -> None:
     """A third party's kind stands beside the built-in ones."""
     assert (Channel.SMS, "acme") in merged(BUILT_IN, as_entry_points(a_kind("acme")))
+
+
+def test_a_promise_without_a_reader() -> None:
+    """A kind whose spec says receipts but that has nothing to read them is shown without."""
+    boasting = a_kind("acme")
+    boasting = replace(boasting, spec=replace(boasting.spec, capabilities=Capabilities(receipts=True)))
+    key = (Channel.SMS, "acme")
+    assert not merged((), as_entry_points(boasting))[key].spec.capabilities.receipts
+    reading = replace(boasting, receipts=receipt_readers.termii)
+    assert merged((), as_entry_points(reading))[key].spec.capabilities.receipts
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,9 @@ def test_no_process_gets_the_secret_of_another(process: str, never: tuple[str, .
 
 def test_loopback_allows_loopback() -> None:
     """On loopback providers on this machine may be reached; on any other host nobody private unless said."""
-    assert a_plan().environ_of("dispatch")["MESSAGEPIPE_EGRESS_ALLOW"] == LOOPBACK
-    assert "MESSAGEPIPE_EGRESS_ALLOW" not in a_plan(host="10.0.0.1").environ_of("dispatch")
+    for process in ("config", "dispatch"):
+        assert a_plan().environ_of(process)["MESSAGEPIPE_EGRESS_ALLOW"] == LOOPBACK
+        assert "MESSAGEPIPE_EGRESS_ALLOW" not in a_plan(host="10.0.0.1").environ_of(process)
 
 
 def test_processes_reach_each_other_where_they_listen() -> None:

@@ -37,6 +37,7 @@ def test_no_secret_is_printed() -> None:
         ("CONFIG_PORT", "http"),
         ("LOG_LEVEL", "loud"),
         ("DRAIN_GRACE", "-1"),
+        ("EGRESS_ALLOW", "everywhere"),
     ],
 )
 def test_bad_settings_are_named(name: str, value: str) -> None:

@@ -8,7 +8,8 @@ import jwt
 
 from services.chassis.auth import AuthSettings
 from services.chassis.env import SecretText
-from services.dispatch.app import PULSE_SECONDS, TOKEN_SECONDS, _token_of, keep_pulse, worker_name
+from services.chassis.service_token import TOKEN_SECONDS
+from services.dispatch.app import PULSE_SECONDS, _token_of, keep_pulse, worker_name
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.settings import DispatchSettings

@@ -24,6 +24,7 @@ from services.dispatch.convert import (
     attempt_to_proto,
     chain_from_proto,
     duration,
+    labels_of,
     message_from_spec,
     result_from_columns,
     settings_from_struct,
@@ -268,3 +269,27 @@ def test_what_is_not_there_stays_unset() -> None:
     """None leaves a field unset."""
     assert timestamp(None) is None
     assert duration(None) is None
+
+
+@pytest.mark.parametrize("given", [0.0, -1.0, 7 * 86400 + 1.0])
+def test_a_receipt_timeout_out_of_range(given: float) -> None:
+    """receiptTimeout is more than 0 s and at most 7 days."""
+    assert paths(receipt_timeout=duration(given)) == ["message.receiptTimeout"]
+
+
+def test_silence_under_at_most_once() -> None:
+    """receiptTimeout may send twice, which AT_MOST_ONCE forbids; failoverOnReceipt may not, and is fine."""
+    once = message_pb2.UNKNOWN_POLICY_AT_MOST_ONCE
+    accepted = a_read(failover_on_receipt=True, unknown_policy=once)
+
+    assert paths(receipt_timeout=duration(1.0), unknown_policy=once) == ["message.receiptTimeout"]
+    assert (accepted.policy.failover_on_receipt, accepted.policy.receipt_timeout) == (True, None)
+
+
+def test_labels_hold_what_receipts_need() -> None:
+    """Copies as bare addresses, the policy, tags and metadata; no payload."""
+    fields = {"cc": ["Bob <bob@example.com>"], "bcc": ["eve@example.com"], "failover_on_receipt": True, "tags": ["t"]}
+    labels = labels_of(a_spec(**fields), a_read(**fields))
+
+    assert (list(labels.cc), list(labels.bcc)) == (["bob@example.com"], ["eve@example.com"])
+    assert (labels.failover_on_receipt, list(labels.tags), labels.text, labels.to) == (True, ["t"], "", "")

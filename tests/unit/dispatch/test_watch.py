@@ -81,6 +81,14 @@ async def test_a_watcher_from_far_behind_the_end_ends(book: Book) -> None:
     assert await sequences(watch_message(book, Inbox(), MESSAGE_ID, 99)) == []
 
 
+async def test_what_was_recorded_after_the_end_is_told_and_not_waited_for(book: Book) -> None:
+    """R6, R10: a late watcher gets the receipts after `completed` too; one that comes back after it gets the rest."""
+    book.write(3, end=True)
+    book.write(2)
+
+    assert await sequences(watch_message(book, Inbox(), MESSAGE_ID, 0)) == [1, 2, 3, 4, 5]
+
+
 async def test_live_events_need_no_reading(book: Book) -> None:
     """Events that follow the last one seen are passed on as they are handed over."""
     inbox = Inbox()

@@ -30,6 +30,10 @@ def test_a_body_may_be_a_third_larger_than_its_message():
         ("MAX_CONFIG_BYTES", "1"),
         ("HTTP_PORT", "70000"),
         ("HTTP_PORT", "http"),
+        ("PUBLIC_URL", "mail.example.com"),
+        ("PUBLIC_URL", "ftp://mail.example.com"),
+        ("PUBLIC_URL", "https://mail.example.com/?x=1"),
+        ("PUBLIC_URL", "https://mail.example.com:port"),
     ],
 )
 def test_a_setting_out_of_its_range_is_named(name: str, value: str):

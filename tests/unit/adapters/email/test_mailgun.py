@@ -276,9 +276,9 @@ def test_a_date_that_makes_no_sense_is_not_obeyed(until: str, headers: dict[str,
     assert (result.outcome, result.retry_after) == (Outcome.DEFERRED, wait)
 
 
-def test_only_the_key_is_secret() -> None:
-    """The settings name exactly one secret."""
-    assert secret_paths(SPEC) == (("apiKey",),)
+def test_every_secret_is_marked() -> None:
+    """The two keys are write-only, and nothing else is."""
+    assert secret_paths(SPEC) == (("apiKey",), ("webhookSigningKey",))
 
 
 @pytest.mark.parametrize(
@@ -298,3 +298,9 @@ def test_only_the_key_is_secret() -> None:
 def test_settings_are_checked(config: dict[str, Any], paths: list[str]) -> None:
     """Every fault of the settings is named by its path; a domain cannot smuggle in another path."""
     assert [path for path, _ in settings_errors(SPEC, config)] == paths
+
+
+def test_test_mode() -> None:
+    """The setting asks Mailgun to deliver nothing; without it the field is not sent."""
+    asked = [parse_qs(_request({"testMode": on}).content.decode()).get("o:testmode") for on in (True, False)]
+    assert asked == [["yes"], None]

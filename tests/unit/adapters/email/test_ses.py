@@ -143,6 +143,13 @@ def test_tags_are_written_in_what_ses_takes() -> None:
     assert tags == [{"Name": "tag_1", "Value": "Gr__e_aus_K_ln"}, {"Name": "tag_2", "Value": "b"}]
 
 
+def test_the_configuration_set_goes_along() -> None:
+    """The set whose events are the receipts is named when the settings name it."""
+    request = build(an_email({**CONFIG, "configurationSet": "messagepipe"}), NOW)
+    assert isinstance(request, httpx.Request)
+    assert json.loads(request.content)["ConfigurationSetName"] == "messagepipe"
+
+
 def test_the_settings_sender_is_used_when_nobody_names_one() -> None:
     """Without a sender of the message or project, fromEmail and fromName are it; without those the message is unfit."""
     mail = _mime({"fromEmail": "no@example.com", "fromName": "No"}, sender=None)

@@ -202,8 +202,8 @@ def test_shared_codes_apply(status: int, code: str, outcome: Outcome) -> None:
 
 
 def test_every_secret_is_marked() -> None:
-    """Keys and token are write-only."""
-    assert secret_paths(SPEC) == (("accessKeyId",), ("secretAccessKey",), ("sessionToken",))
+    """Keys, token and the secret of receipts are write-only."""
+    assert secret_paths(SPEC) == (("accessKeyId",), ("secretAccessKey",), ("sessionToken",), ("receiptSecret",))
 
 
 @pytest.mark.parametrize(

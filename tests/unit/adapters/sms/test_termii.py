@@ -134,9 +134,9 @@ def test_a_do_not_disturb_number_is_unfit_not_invalid() -> None:
     assert _read(400, {"message": "DND Active on Phone Number"}).outcome is Outcome.UNFIT
 
 
-def test_only_the_key_is_secret() -> None:
-    """The settings name exactly one secret."""
-    assert secret_paths(SPEC) == (("apiKey",),)
+def test_every_secret_is_marked() -> None:
+    """The key and what reports are signed with are write-only, and nothing else is."""
+    assert secret_paths(SPEC) == (("apiKey",), ("webhookSecret",))
 
 
 @pytest.mark.parametrize(

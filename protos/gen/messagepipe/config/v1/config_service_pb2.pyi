@@ -339,10 +339,21 @@ class TestProviderRequest(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
     CONFIG_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    SANDBOX_SEND_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The provider's id."""
     channel: _channel_pb2.Channel.ValueType
     """When set, a provider of another channel counts as not found."""
+    recipient: _builtins.str
+    """Sends one real message to this email address or E.164 number, unless the check finds the settings BAD. Needs the
+    scope messages:send too.
+    """
+    sandbox_send: _builtins.bool
+    """Sends one message that reaches nobody, in the vendor's own way: SendGrid's sandbox mode, Mailgun's test mode, SES'
+    mailbox simulator, Twilio's test numbers (with test credentials). Refused for kinds that have none, and together
+    with `recipient`.
+    """
     @_builtins.property
     def config(self) -> _struct_pb2.Struct:
         """Settings to test instead of the stored ones, merged over them as in UpdateProvider."""
@@ -353,10 +364,12 @@ class TestProviderRequest(_message.Message):
         id: _builtins.str = ...,
         channel: _channel_pb2.Channel.ValueType = ...,
         config: _struct_pb2.Struct | None = ...,
+        recipient: _builtins.str = ...,
+        sandbox_send: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "config", b"config", "id", b"id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "config", b"config", "id", b"id", "recipient", b"recipient", "sandbox_send", b"sandbox_send"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -395,21 +408,67 @@ class TestProviderResponse(_message.Message):
     VERDICT_CANNOT_VERIFY: TestProviderResponse.Verdict.ValueType  # 3
     """They may be good, but nothing they are allowed to do proves it."""
 
+    @_typing.final
+    class Sent(_message.Message):
+        """Sent is a test message and the vendor's answer to it, in the words of a message's attempts."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        RECIPIENT_FIELD_NUMBER: _builtins.int
+        OUTCOME_FIELD_NUMBER: _builtins.int
+        REASON_FIELD_NUMBER: _builtins.int
+        PROVIDER_CODE_FIELD_NUMBER: _builtins.int
+        PROVIDER_TEXT_FIELD_NUMBER: _builtins.int
+        PROVIDER_MESSAGE_ID_FIELD_NUMBER: _builtins.int
+        recipient: _builtins.str
+        """Whom it went to."""
+        outcome: _builtins.str
+        """ACCEPTED, INVALID, DENIED, UNFIT, DEFERRED or UNKNOWN."""
+        reason: _builtins.str
+        """The constant that says why, such as SENDER_REFUSED."""
+        provider_code: _builtins.str
+        """The vendor's own code."""
+        provider_text: _builtins.str
+        """The vendor's own words, redacted, at most 500 characters."""
+        provider_message_id: _builtins.str
+        """The vendor's id of the message, when it was accepted."""
+        def __init__(
+            self,
+            *,
+            recipient: _builtins.str = ...,
+            outcome: _builtins.str = ...,
+            reason: _builtins.str = ...,
+            provider_code: _builtins.str = ...,
+            provider_text: _builtins.str = ...,
+            provider_message_id: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "provider_code", b"provider_code", "provider_message_id", b"provider_message_id", "provider_text", b"provider_text", "reason", b"reason", "recipient", b"recipient"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     VERDICT_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
     verdict: Global___TestProviderResponse.Verdict.ValueType
     """What the check found."""
     message: _builtins.str
     """Why, in words for a person."""
+    @_builtins.property
+    def sent(self) -> Global___TestProviderResponse.Sent:
+        """What became of the test message; unset when none was sent."""
+
     def __init__(
         self,
         *,
         verdict: Global___TestProviderResponse.Verdict.ValueType = ...,
         message: _builtins.str = ...,
+        sent: Global___TestProviderResponse.Sent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sent", b"sent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "sent", b"sent", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -534,6 +593,28 @@ class ResolveChainRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResolveChainRequest: _TypeAlias = ResolveChainRequest  # noqa: Y015
+
+@_typing.final
+class GetOpenedProviderRequest(_message.Message):
+    """Request of GetOpenedProvider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The provider's id."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetOpenedProviderRequest: _TypeAlias = GetOpenedProviderRequest  # noqa: Y015
 
 @_typing.final
 class WatchChainsRequest(_message.Message):

@@ -107,6 +107,11 @@ class ConfigServiceStub:
                 request_serializer=messagepipe_dot_config_dot_v1_dot_config__service__pb2.ResolveChainRequest.SerializeToString,
                 response_deserializer=messagepipe_dot_config_dot_v1_dot_provider__pb2.Chain.FromString,
                 _registered_method=True)
+        self.GetOpenedProvider = channel.unary_unary(
+                '/messagepipe.config.v1.ConfigService/GetOpenedProvider',
+                request_serializer=messagepipe_dot_config_dot_v1_dot_config__service__pb2.GetOpenedProviderRequest.SerializeToString,
+                response_deserializer=messagepipe_dot_config_dot_v1_dot_provider__pb2.Chain.Link.FromString,
+                _registered_method=True)
         self.WatchChains = channel.stream_stream(
                 '/messagepipe.config.v1.ConfigService/WatchChains',
                 request_serializer=messagepipe_dot_config_dot_v1_dot_config__service__pb2.WatchChainsRequest.SerializeToString,
@@ -185,7 +190,10 @@ class ConfigServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TestProvider(self, request, context):
-        """Checks a provider's credentials at the vendor. Not served yet: answers UNIMPLEMENTED (NOT_IMPLEMENTED).
+        """Asks the vendor whether a provider's settings are good, stored ones or ones not stored yet, and can send one message.
+        Answers within 15 s. It changes nothing, marks nobody unhealthy and leaves no delivery log. Errors: NOT_FOUND
+        (PROVIDER_NOT_FOUND); INVALID_ARGUMENT for every violation of the resulting config and of `recipient`;
+        PERMISSION_DENIED (SCOPE_MISSING) for a `recipient` without the scope messages:send.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -215,6 +223,14 @@ class ConfigServiceServicer:
     def ResolveChain(self, request, context):
         """Answers the chain of a project and channel with opened credentials; a chain without links when nothing is
         configured. For dispatchers only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOpenedProvider(self, request, context):
+        """Answers one provider of any project with opened credentials, enabled or not: for what it sends back to us. Errors:
+        NOT_FOUND (PROVIDER_NOT_FOUND). For dispatchers only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -297,6 +313,11 @@ def add_ConfigServiceServicer_to_server(servicer, server):
                     servicer.ResolveChain,
                     request_deserializer=messagepipe_dot_config_dot_v1_dot_config__service__pb2.ResolveChainRequest.FromString,
                     response_serializer=messagepipe_dot_config_dot_v1_dot_provider__pb2.Chain.SerializeToString,
+            ),
+            'GetOpenedProvider': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOpenedProvider,
+                    request_deserializer=messagepipe_dot_config_dot_v1_dot_config__service__pb2.GetOpenedProviderRequest.FromString,
+                    response_serializer=messagepipe_dot_config_dot_v1_dot_provider__pb2.Chain.Link.SerializeToString,
             ),
             'WatchChains': grpc.stream_stream_rpc_method_handler(
                     servicer.WatchChains,
@@ -660,6 +681,33 @@ class ConfigService:
             '/messagepipe.config.v1.ConfigService/ResolveChain',
             messagepipe_dot_config_dot_v1_dot_config__service__pb2.ResolveChainRequest.SerializeToString,
             messagepipe_dot_config_dot_v1_dot_provider__pb2.Chain.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOpenedProvider(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/messagepipe.config.v1.ConfigService/GetOpenedProvider',
+            messagepipe_dot_config_dot_v1_dot_config__service__pb2.GetOpenedProviderRequest.SerializeToString,
+            messagepipe_dot_config_dot_v1_dot_provider__pb2.Chain.Link.FromString,
             options,
             channel_credentials,
             insecure,

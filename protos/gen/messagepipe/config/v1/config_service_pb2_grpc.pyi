@@ -68,7 +68,11 @@ class ConfigServiceStub:
     names every provider of the project and channel exactly once.
     """
     TestProvider: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.TestProviderRequest, _config_service_pb2.TestProviderResponse]
-    """Checks a provider's credentials at the vendor. Not served yet: answers UNIMPLEMENTED (NOT_IMPLEMENTED)."""
+    """Asks the vendor whether a provider's settings are good, stored ones or ones not stored yet, and can send one message.
+    Answers within 15 s. It changes nothing, marks nobody unhealthy and leaves no delivery log. Errors: NOT_FOUND
+    (PROVIDER_NOT_FOUND); INVALID_ARGUMENT for every violation of the resulting config and of `recipient`;
+    PERMISSION_DENIED (SCOPE_MISSING) for a `recipient` without the scope messages:send.
+    """
     GetChannelConfig: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.GetChannelConfigRequest, _provider_pb2.ChannelConfig]
     """Answers the project's sender on one channel. Errors: NOT_FOUND (CHANNEL_CONFIG_NOT_FOUND)."""
     CreateChannelConfig: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.CreateChannelConfigRequest, _provider_pb2.ChannelConfig]
@@ -78,6 +82,10 @@ class ConfigServiceStub:
     ResolveChain: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ResolveChainRequest, _provider_pb2.Chain]
     """Answers the chain of a project and channel with opened credentials; a chain without links when nothing is
     configured. For dispatchers only.
+    """
+    GetOpenedProvider: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.GetOpenedProviderRequest, _provider_pb2.Chain.Link]
+    """Answers one provider of any project with opened credentials, enabled or not: for what it sends back to us. Errors:
+    NOT_FOUND (PROVIDER_NOT_FOUND). For dispatchers only.
     """
     WatchChains: _grpc.StreamStreamMultiCallable[_config_service_pb2.WatchChainsRequest, _config_service_pb2.WatchChainsResponse]
     """Tells a dispatcher which chains changed, and waits for its word that it has dropped what it had cached. A write to
@@ -123,7 +131,11 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     names every provider of the project and channel exactly once.
     """
     TestProvider: _aio.UnaryUnaryMultiCallable[_config_service_pb2.TestProviderRequest, _config_service_pb2.TestProviderResponse]  # type: ignore[assignment]
-    """Checks a provider's credentials at the vendor. Not served yet: answers UNIMPLEMENTED (NOT_IMPLEMENTED)."""
+    """Asks the vendor whether a provider's settings are good, stored ones or ones not stored yet, and can send one message.
+    Answers within 15 s. It changes nothing, marks nobody unhealthy and leaves no delivery log. Errors: NOT_FOUND
+    (PROVIDER_NOT_FOUND); INVALID_ARGUMENT for every violation of the resulting config and of `recipient`;
+    PERMISSION_DENIED (SCOPE_MISSING) for a `recipient` without the scope messages:send.
+    """
     GetChannelConfig: _aio.UnaryUnaryMultiCallable[_config_service_pb2.GetChannelConfigRequest, _provider_pb2.ChannelConfig]  # type: ignore[assignment]
     """Answers the project's sender on one channel. Errors: NOT_FOUND (CHANNEL_CONFIG_NOT_FOUND)."""
     CreateChannelConfig: _aio.UnaryUnaryMultiCallable[_config_service_pb2.CreateChannelConfigRequest, _provider_pb2.ChannelConfig]  # type: ignore[assignment]
@@ -133,6 +145,10 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     ResolveChain: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ResolveChainRequest, _provider_pb2.Chain]  # type: ignore[assignment]
     """Answers the chain of a project and channel with opened credentials; a chain without links when nothing is
     configured. For dispatchers only.
+    """
+    GetOpenedProvider: _aio.UnaryUnaryMultiCallable[_config_service_pb2.GetOpenedProviderRequest, _provider_pb2.Chain.Link]  # type: ignore[assignment]
+    """Answers one provider of any project with opened credentials, enabled or not: for what it sends back to us. Errors:
+    NOT_FOUND (PROVIDER_NOT_FOUND). For dispatchers only.
     """
     WatchChains: _aio.StreamStreamMultiCallable[_config_service_pb2.WatchChainsRequest, _config_service_pb2.WatchChainsResponse]  # type: ignore[assignment]
     """Tells a dispatcher which chains changed, and waits for its word that it has dropped what it had cached. A write to
@@ -229,7 +245,11 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _config_service_pb2.TestProviderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.TestProviderResponse, _abc.Awaitable[_config_service_pb2.TestProviderResponse]]:
-        """Checks a provider's credentials at the vendor. Not served yet: answers UNIMPLEMENTED (NOT_IMPLEMENTED)."""
+        """Asks the vendor whether a provider's settings are good, stored ones or ones not stored yet, and can send one message.
+        Answers within 15 s. It changes nothing, marks nobody unhealthy and leaves no delivery log. Errors: NOT_FOUND
+        (PROVIDER_NOT_FOUND); INVALID_ARGUMENT for every violation of the resulting config and of `recipient`;
+        PERMISSION_DENIED (SCOPE_MISSING) for a `recipient` without the scope messages:send.
+        """
 
     @_abc_1.abstractmethod
     def GetChannelConfig(
@@ -263,6 +283,16 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_provider_pb2.Chain, _abc.Awaitable[_provider_pb2.Chain]]:
         """Answers the chain of a project and channel with opened credentials; a chain without links when nothing is
         configured. For dispatchers only.
+        """
+
+    @_abc_1.abstractmethod
+    def GetOpenedProvider(
+        self,
+        request: _config_service_pb2.GetOpenedProviderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provider_pb2.Chain.Link, _abc.Awaitable[_provider_pb2.Chain.Link]]:
+        """Answers one provider of any project with opened credentials, enabled or not: for what it sends back to us. Errors:
+        NOT_FOUND (PROVIDER_NOT_FOUND). For dispatchers only.
         """
 
     @_abc_1.abstractmethod

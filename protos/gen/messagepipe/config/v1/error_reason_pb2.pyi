@@ -70,7 +70,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_NOT_IMPLEMENTED: _ErrorReason.ValueType  # 12
     """The method is part of the contract and not served yet. UNIMPLEMENTED.
-    `{"reason": "NOT_IMPLEMENTED", "domain": "messagepipe", "metadata": {"method": "TestProvider"}}`
+    `{"reason": "NOT_IMPLEMENTED", "domain": "messagepipe", "metadata": {"method": "ListProviders"}}`
     """
     ERROR_REASON_UNAVAILABLE: _ErrorReason.ValueType  # 13
     """The database or another part can not be reached; try again. UNAVAILABLE with RetryInfo.
@@ -138,7 +138,7 @@ ERROR_REASON_TOO_MANY_PROVIDERS: ErrorReason.ValueType  # 11
 """
 ERROR_REASON_NOT_IMPLEMENTED: ErrorReason.ValueType  # 12
 """The method is part of the contract and not served yet. UNIMPLEMENTED.
-`{"reason": "NOT_IMPLEMENTED", "domain": "messagepipe", "metadata": {"method": "TestProvider"}}`
+`{"reason": "NOT_IMPLEMENTED", "domain": "messagepipe", "metadata": {"method": "ListProviders"}}`
 """
 ERROR_REASON_UNAVAILABLE: ErrorReason.ValueType  # 13
 """The database or another part can not be reached; try again. UNAVAILABLE with RetryInfo.

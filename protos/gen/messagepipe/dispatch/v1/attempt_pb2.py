@@ -26,15 +26,17 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%messagepipe/dispatch/v1/attempt.proto\x12\x17messagepipe.dispatch.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe1\x04\n\x07\x41ttempt\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x13\n\x0bprovider_id\x18\x02 \x01(\t\x12\x16\n\x04kind\x18\x03 \x01(\tR\x08provider\x12\x15\n\rprovider_name\x18\x04 \x01(\t\x12\r\n\x05round\x18\x05 \x01(\x05\x12.\n\nstarted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x07outcome\x18\x08 \x01(\x0e\x32(.messagepipe.dispatch.v1.Attempt.Outcome\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x15\n\rprovider_code\x18\n \x01(\t\x12\x15\n\rprovider_text\x18\x0b \x01(\t\x12\x1b\n\x13provider_message_id\x18\x0c \x01(\t\x12*\n\x07latency\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bretry_after\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\"\x9f\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_ACCEPTED\x10\x01\x12\x13\n\x0fOUTCOME_INVALID\x10\x02\x12\x12\n\x0eOUTCOME_DENIED\x10\x03\x12\x11\n\rOUTCOME_UNFIT\x10\x04\x12\x14\n\x10OUTCOME_DEFERRED\x10\x05\x12\x13\n\x0fOUTCOME_UNKNOWN\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%messagepipe/dispatch/v1/attempt.proto\x12\x17messagepipe.dispatch.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x05\n\x07\x41ttempt\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x13\n\x0bprovider_id\x18\x02 \x01(\t\x12\x16\n\x04kind\x18\x03 \x01(\tR\x08provider\x12\x15\n\rprovider_name\x18\x04 \x01(\t\x12\r\n\x05round\x18\x05 \x01(\x05\x12.\n\nstarted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x07outcome\x18\x08 \x01(\x0e\x32(.messagepipe.dispatch.v1.Attempt.Outcome\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x15\n\rprovider_code\x18\n \x01(\t\x12\x15\n\rprovider_text\x18\x0b \x01(\t\x12\x1b\n\x13provider_message_id\x18\x0c \x01(\t\x12*\n\x07latency\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bretry_after\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12<\n\x07receipt\x18\x0f \x01(\x0e\x32&.messagepipe.dispatch.v1.ReceiptStatusH\x00\x88\x01\x01\x12.\n\nreceipt_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9f\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_ACCEPTED\x10\x01\x12\x13\n\x0fOUTCOME_INVALID\x10\x02\x12\x12\n\x0eOUTCOME_DENIED\x10\x03\x12\x11\n\rOUTCOME_UNFIT\x10\x04\x12\x14\n\x10OUTCOME_DEFERRED\x10\x05\x12\x13\n\x0fOUTCOME_UNKNOWN\x10\x06\x42\n\n\x08_receipt*\x93\x03\n\rReceiptStatus\x12\x1e\n\x1aRECEIPT_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17RECEIPT_STATUS_ACCEPTED\x10\x01\x12\x17\n\x13RECEIPT_STATUS_SENT\x10\x02\x12\x1c\n\x18RECEIPT_STATUS_DELIVERED\x10\x03\x12\x1f\n\x1bRECEIPT_STATUS_BOUNCED_HARD\x10\x04\x12\x1f\n\x1bRECEIPT_STATUS_BOUNCED_SOFT\x10\x05\x12\x1b\n\x17RECEIPT_STATUS_DEFERRED\x10\x06\x12\x19\n\x15RECEIPT_STATUS_FAILED\x10\x07\x12\x1d\n\x19RECEIPT_STATUS_SUPPRESSED\x10\x08\x12\x1d\n\x19RECEIPT_STATUS_COMPLAINED\x10\t\x12\x19\n\x15RECEIPT_STATUS_OPENED\x10\n\x12\x1a\n\x16RECEIPT_STATUS_CLICKED\x10\x0b\x12\x1f\n\x1bRECEIPT_STATUS_UNSUBSCRIBED\x10\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'messagepipe.dispatch.v1.attempt_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_RECEIPTSTATUS']._serialized_start=866
+  _globals['_RECEIPTSTATUS']._serialized_end=1269
   _globals['_ATTEMPT']._serialized_start=132
-  _globals['_ATTEMPT']._serialized_end=741
-  _globals['_ATTEMPT_OUTCOME']._serialized_start=582
-  _globals['_ATTEMPT_OUTCOME']._serialized_end=741
+  _globals['_ATTEMPT']._serialized_end=863
+  _globals['_ATTEMPT_OUTCOME']._serialized_start=692
+  _globals['_ATTEMPT_OUTCOME']._serialized_end=851
 # @@protoc_insertion_point(module_scope)

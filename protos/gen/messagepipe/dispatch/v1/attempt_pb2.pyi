@@ -12,12 +12,76 @@ import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    from typing import TypeAlias as _TypeAlias
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    from typing_extensions import TypeAlias as _TypeAlias
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ReceiptStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReceiptStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReceiptStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RECEIPT_STATUS_UNSPECIFIED: _ReceiptStatus.ValueType  # 0
+    """It told nothing."""
+    RECEIPT_STATUS_ACCEPTED: _ReceiptStatus.ValueType  # 1
+    """It has taken the message in."""
+    RECEIPT_STATUS_SENT: _ReceiptStatus.ValueType  # 2
+    """It has handed the message on."""
+    RECEIPT_STATUS_DELIVERED: _ReceiptStatus.ValueType  # 3
+    """The message arrived."""
+    RECEIPT_STATUS_BOUNCED_HARD: _ReceiptStatus.ValueType  # 4
+    """The recipient's side refused it for good, such as an address that does not exist."""
+    RECEIPT_STATUS_BOUNCED_SOFT: _ReceiptStatus.ValueType  # 5
+    """The recipient's side refused it this time, such as a full mailbox, and the provider tries no longer."""
+    RECEIPT_STATUS_DEFERRED: _ReceiptStatus.ValueType  # 6
+    """It did not work yet and the provider goes on trying."""
+    RECEIPT_STATUS_FAILED: _ReceiptStatus.ValueType  # 7
+    """The provider gave up on it."""
+    RECEIPT_STATUS_SUPPRESSED: _ReceiptStatus.ValueType  # 8
+    """The provider did not try, because of its own list of addresses not to send to."""
+    RECEIPT_STATUS_COMPLAINED: _ReceiptStatus.ValueType  # 9
+    """The recipient called it spam."""
+    RECEIPT_STATUS_OPENED: _ReceiptStatus.ValueType  # 10
+    """The recipient, or a program of theirs, opened it."""
+    RECEIPT_STATUS_CLICKED: _ReceiptStatus.ValueType  # 11
+    """The recipient, or a program of theirs, followed a link in it."""
+    RECEIPT_STATUS_UNSUBSCRIBED: _ReceiptStatus.ValueType  # 12
+    """The recipient wants no more."""
+
+class ReceiptStatus(_ReceiptStatus, metaclass=_ReceiptStatusEnumTypeWrapper):
+    """ReceiptStatus is what a provider told later about a message that it had been given."""
+
+RECEIPT_STATUS_UNSPECIFIED: ReceiptStatus.ValueType  # 0
+"""It told nothing."""
+RECEIPT_STATUS_ACCEPTED: ReceiptStatus.ValueType  # 1
+"""It has taken the message in."""
+RECEIPT_STATUS_SENT: ReceiptStatus.ValueType  # 2
+"""It has handed the message on."""
+RECEIPT_STATUS_DELIVERED: ReceiptStatus.ValueType  # 3
+"""The message arrived."""
+RECEIPT_STATUS_BOUNCED_HARD: ReceiptStatus.ValueType  # 4
+"""The recipient's side refused it for good, such as an address that does not exist."""
+RECEIPT_STATUS_BOUNCED_SOFT: ReceiptStatus.ValueType  # 5
+"""The recipient's side refused it this time, such as a full mailbox, and the provider tries no longer."""
+RECEIPT_STATUS_DEFERRED: ReceiptStatus.ValueType  # 6
+"""It did not work yet and the provider goes on trying."""
+RECEIPT_STATUS_FAILED: ReceiptStatus.ValueType  # 7
+"""The provider gave up on it."""
+RECEIPT_STATUS_SUPPRESSED: ReceiptStatus.ValueType  # 8
+"""The provider did not try, because of its own list of addresses not to send to."""
+RECEIPT_STATUS_COMPLAINED: ReceiptStatus.ValueType  # 9
+"""The recipient called it spam."""
+RECEIPT_STATUS_OPENED: ReceiptStatus.ValueType  # 10
+"""The recipient, or a program of theirs, opened it."""
+RECEIPT_STATUS_CLICKED: ReceiptStatus.ValueType  # 11
+"""The recipient, or a program of theirs, followed a link in it."""
+RECEIPT_STATUS_UNSUBSCRIBED: ReceiptStatus.ValueType  # 12
+"""The recipient wants no more."""
+Global___ReceiptStatus: _TypeAlias = ReceiptStatus  # noqa: Y015
 
 @_typing.final
 class Attempt(_message.Message):
@@ -80,6 +144,8 @@ class Attempt(_message.Message):
     PROVIDER_MESSAGE_ID_FIELD_NUMBER: _builtins.int
     LATENCY_FIELD_NUMBER: _builtins.int
     RETRY_AFTER_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    RECEIPT_AT_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Counts the attempts of the message from 1."""
     provider_id: _builtins.str
@@ -100,6 +166,8 @@ class Attempt(_message.Message):
     """The provider's own words, secrets removed, at most 500 characters."""
     provider_message_id: _builtins.str
     """The provider's id for the message; may be empty even when it accepted."""
+    receipt: Global___ReceiptStatus.ValueType
+    """What the provider told later: how far the message came, only ever further; unset when it told nothing of it."""
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
         """When it was recorded, before the wire."""
@@ -115,6 +183,10 @@ class Attempt(_message.Message):
     @_builtins.property
     def retry_after(self) -> _duration_pb2.Duration:
         """How long the provider asked to wait, if it did."""
+
+    @_builtins.property
+    def receipt_at(self) -> _timestamp_pb2.Timestamp:
+        """When that was recorded."""
 
     def __init__(
         self,
@@ -133,11 +205,15 @@ class Attempt(_message.Message):
         provider_message_id: _builtins.str = ...,
         latency: _duration_pb2.Duration | None = ...,
         retry_after: _duration_pb2.Duration | None = ...,
+        receipt: Global___ReceiptStatus.ValueType | None = ...,
+        receipt_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["finished_at", b"finished_at", "latency", b"latency", "retry_after", b"retry_after", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_receipt", b"_receipt", "finished_at", b"finished_at", "latency", b"latency", "receipt", b"receipt", "receipt_at", b"receipt_at", "retry_after", b"retry_after", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finished_at", b"finished_at", "kind", b"kind", "latency", b"latency", "number", b"number", "outcome", b"outcome", "provider_code", b"provider_code", "provider_id", b"provider_id", "provider_message_id", b"provider_message_id", "provider_name", b"provider_name", "provider_text", b"provider_text", "reason", b"reason", "retry_after", b"retry_after", "round", b"round", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_receipt", b"_receipt", "finished_at", b"finished_at", "kind", b"kind", "latency", b"latency", "number", b"number", "outcome", b"outcome", "provider_code", b"provider_code", "provider_id", b"provider_id", "provider_message_id", b"provider_message_id", "provider_name", b"provider_name", "provider_text", b"provider_text", "reason", b"reason", "receipt", b"receipt", "receipt_at", b"receipt_at", "retry_after", b"retry_after", "round", b"round", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__receipt: _TypeAlias = _typing.Literal["receipt"]  # noqa: Y015
+    _WhichOneofArgType__receipt: _TypeAlias = _typing.Literal["_receipt", b"_receipt"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__receipt) -> _WhichOneofReturnType__receipt | None: ...
 
 Global___Attempt: _TypeAlias = Attempt  # noqa: Y015

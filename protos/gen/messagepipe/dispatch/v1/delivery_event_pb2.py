@@ -28,7 +28,7 @@ from messagepipe.dispatch.v1 import attempt_pb2 as messagepipe_dot_dispatch_dot_
 from messagepipe.dispatch.v1 import message_pb2 as messagepipe_dot_dispatch_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,messagepipe/dispatch/v1/delivery_event.proto\x12\x17messagepipe.dispatch.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%messagepipe/dispatch/v1/attempt.proto\x1a%messagepipe/dispatch/v1/message.proto\"\xd2\x0c\n\rDeliveryEvent\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12?\n\x06queued\x18\x04 \x01(\x0b\x32-.messagepipe.dispatch.v1.DeliveryEvent.QueuedH\x00\x12P\n\x0f\x61ttempt_started\x18\x05 \x01(\x0b\x32\x35.messagepipe.dispatch.v1.DeliveryEvent.AttemptStartedH\x00\x12R\n\x10\x61ttempt_finished\x18\x06 \x01(\x0b\x32\x36.messagepipe.dispatch.v1.DeliveryEvent.AttemptFinishedH\x00\x12R\n\x10provider_skipped\x18\x07 \x01(\x0b\x32\x36.messagepipe.dispatch.v1.DeliveryEvent.ProviderSkippedH\x00\x12\x43\n\x08\x66\x61ilover\x18\x08 \x01(\x0b\x32/.messagepipe.dispatch.v1.DeliveryEvent.FailoverH\x00\x12\x41\n\x07receipt\x18\t \x01(\x0b\x32..messagepipe.dispatch.v1.DeliveryEvent.ReceiptH\x00\x12\x45\n\tcompleted\x18\n \x01(\x0b\x32\x30.messagepipe.dispatch.v1.DeliveryEvent.CompletedH\x00\x12P\n\x0fretry_scheduled\x18\x0b \x01(\x0b\x32\x35.messagepipe.dispatch.v1.DeliveryEvent.RetryScheduledH\x00\x1a\x36\n\x06Queued\x12,\n\x08\x64\x65\x61\x64line\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x43\n\x0e\x41ttemptStarted\x12\x31\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32 .messagepipe.dispatch.v1.Attempt\x1a\x44\n\x0f\x41ttemptFinished\x12\x31\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32 .messagepipe.dispatch.v1.Attempt\x1a\xa0\x01\n\x0fProviderSkipped\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x16\n\x04kind\x18\x02 \x01(\tR\x08provider\x12\x15\n\rprovider_name\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12)\n\x05until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\xb3\x01\n\x08\x46\x61ilover\x12\x18\n\x10\x66rom_provider_id\x18\x01 \x01(\t\x12\x15\n\rfrom_provider\x18\x02 \x01(\t\x12\x16\n\x0eto_provider_id\x18\x03 \x01(\t\x12\x13\n\x0bto_provider\x18\x04 \x01(\t\x12\x39\n\x07outcome\x18\x05 \x01(\x0e\x32(.messagepipe.dispatch.v1.Attempt.Outcome\x12\x0e\n\x06reason\x18\x06 \x01(\t\x1aw\n\x0eRetryScheduled\x12(\n\x05\x64\x65lay\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bprovider_id\x18\x02 \x01(\t\x12\x16\n\x04kind\x18\x03 \x01(\tR\x08provider\x12\x0e\n\x06reason\x18\x04 \x01(\t\x1a\x37\n\x07Receipt\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x17\n\x0fprovider_status\x18\x02 \x01(\t\x1a\xbd\x01\n\tCompleted\x12\x35\n\x05state\x18\x01 \x01(\x0e\x32&.messagepipe.dispatch.v1.Message.State\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x13\n\x0bprovider_id\x18\x04 \x01(\t\x12\x16\n\x04kind\x18\x05 \x01(\tR\x08provider\x12\x10\n\x08\x61ttempts\x18\x06 \x01(\x05\x12\x1a\n\x12possible_duplicate\x18\x07 \x01(\x08\x42\x07\n\x05\x65ventb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,messagepipe/dispatch/v1/delivery_event.proto\x12\x17messagepipe.dispatch.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%messagepipe/dispatch/v1/attempt.proto\x1a%messagepipe/dispatch/v1/message.proto\"\xcc\x0f\n\rDeliveryEvent\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12?\n\x06queued\x18\x04 \x01(\x0b\x32-.messagepipe.dispatch.v1.DeliveryEvent.QueuedH\x00\x12P\n\x0f\x61ttempt_started\x18\x05 \x01(\x0b\x32\x35.messagepipe.dispatch.v1.DeliveryEvent.AttemptStartedH\x00\x12R\n\x10\x61ttempt_finished\x18\x06 \x01(\x0b\x32\x36.messagepipe.dispatch.v1.DeliveryEvent.AttemptFinishedH\x00\x12R\n\x10provider_skipped\x18\x07 \x01(\x0b\x32\x36.messagepipe.dispatch.v1.DeliveryEvent.ProviderSkippedH\x00\x12\x43\n\x08\x66\x61ilover\x18\x08 \x01(\x0b\x32/.messagepipe.dispatch.v1.DeliveryEvent.FailoverH\x00\x12\x41\n\x07receipt\x18\t \x01(\x0b\x32..messagepipe.dispatch.v1.DeliveryEvent.ReceiptH\x00\x12\x45\n\tcompleted\x18\n \x01(\x0b\x32\x30.messagepipe.dispatch.v1.DeliveryEvent.CompletedH\x00\x12P\n\x0fretry_scheduled\x18\x0b \x01(\x0b\x32\x35.messagepipe.dispatch.v1.DeliveryEvent.RetryScheduledH\x00\x12G\n\x0b\x65nded_again\x18\x0c \x01(\x0b\x32\x30.messagepipe.dispatch.v1.DeliveryEvent.CompletedH\x00\x1a\x36\n\x06Queued\x12,\n\x08\x64\x65\x61\x64line\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x43\n\x0e\x41ttemptStarted\x12\x31\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32 .messagepipe.dispatch.v1.Attempt\x1a\x44\n\x0f\x41ttemptFinished\x12\x31\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32 .messagepipe.dispatch.v1.Attempt\x1a\xa0\x01\n\x0fProviderSkipped\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x16\n\x04kind\x18\x02 \x01(\tR\x08provider\x12\x15\n\rprovider_name\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12)\n\x05until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\xb3\x01\n\x08\x46\x61ilover\x12\x18\n\x10\x66rom_provider_id\x18\x01 \x01(\t\x12\x15\n\rfrom_provider\x18\x02 \x01(\t\x12\x16\n\x0eto_provider_id\x18\x03 \x01(\t\x12\x13\n\x0bto_provider\x18\x04 \x01(\t\x12\x39\n\x07outcome\x18\x05 \x01(\x0e\x32(.messagepipe.dispatch.v1.Attempt.Outcome\x12\x0e\n\x06reason\x18\x06 \x01(\t\x1aw\n\x0eRetryScheduled\x12(\n\x05\x64\x65lay\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bprovider_id\x18\x02 \x01(\t\x12\x16\n\x04kind\x18\x03 \x01(\tR\x08provider\x12\x0e\n\x06reason\x18\x04 \x01(\t\x1a\xe7\x02\n\x07Receipt\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x17\n\x0fprovider_status\x18\x02 \x01(\t\x12\x16\n\x04kind\x18\x03 \x01(\tR\x08provider\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\x36\n\x06status\x18\x05 \x01(\x0e\x32&.messagepipe.dispatch.v1.ReceiptStatus\x12\x1b\n\x13provider_message_id\x18\x06 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t\x12/\n\x0boccurred_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\trecipient\x18\t \x01(\t\x12\x16\n\x0eroute_at_fault\x18\n \x01(\x08\x12:\n\x05state\x18\x0b \x01(\x0e\x32&.messagepipe.dispatch.v1.Message.StateH\x00\x88\x01\x01\x42\x08\n\x06_state\x1a\xbd\x01\n\tCompleted\x12\x35\n\x05state\x18\x01 \x01(\x0e\x32&.messagepipe.dispatch.v1.Message.State\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x13\n\x0bprovider_id\x18\x04 \x01(\t\x12\x16\n\x04kind\x18\x05 \x01(\tR\x08provider\x12\x10\n\x08\x61ttempts\x18\x06 \x01(\x05\x12\x1a\n\x12possible_duplicate\x18\x07 \x01(\x08\x42\x07\n\x05\x65ventb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,21 +36,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'messagepipe.dispatch.v1.del
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DELIVERYEVENT']._serialized_start=217
-  _globals['_DELIVERYEVENT']._serialized_end=1835
-  _globals['_DELIVERYEVENT_QUEUED']._serialized_start=918
-  _globals['_DELIVERYEVENT_QUEUED']._serialized_end=972
-  _globals['_DELIVERYEVENT_ATTEMPTSTARTED']._serialized_start=974
-  _globals['_DELIVERYEVENT_ATTEMPTSTARTED']._serialized_end=1041
-  _globals['_DELIVERYEVENT_ATTEMPTFINISHED']._serialized_start=1043
-  _globals['_DELIVERYEVENT_ATTEMPTFINISHED']._serialized_end=1111
-  _globals['_DELIVERYEVENT_PROVIDERSKIPPED']._serialized_start=1114
-  _globals['_DELIVERYEVENT_PROVIDERSKIPPED']._serialized_end=1274
-  _globals['_DELIVERYEVENT_FAILOVER']._serialized_start=1277
-  _globals['_DELIVERYEVENT_FAILOVER']._serialized_end=1456
-  _globals['_DELIVERYEVENT_RETRYSCHEDULED']._serialized_start=1458
-  _globals['_DELIVERYEVENT_RETRYSCHEDULED']._serialized_end=1577
-  _globals['_DELIVERYEVENT_RECEIPT']._serialized_start=1579
-  _globals['_DELIVERYEVENT_RECEIPT']._serialized_end=1634
-  _globals['_DELIVERYEVENT_COMPLETED']._serialized_start=1637
-  _globals['_DELIVERYEVENT_COMPLETED']._serialized_end=1826
+  _globals['_DELIVERYEVENT']._serialized_end=2213
+  _globals['_DELIVERYEVENT_QUEUED']._serialized_start=991
+  _globals['_DELIVERYEVENT_QUEUED']._serialized_end=1045
+  _globals['_DELIVERYEVENT_ATTEMPTSTARTED']._serialized_start=1047
+  _globals['_DELIVERYEVENT_ATTEMPTSTARTED']._serialized_end=1114
+  _globals['_DELIVERYEVENT_ATTEMPTFINISHED']._serialized_start=1116
+  _globals['_DELIVERYEVENT_ATTEMPTFINISHED']._serialized_end=1184
+  _globals['_DELIVERYEVENT_PROVIDERSKIPPED']._serialized_start=1187
+  _globals['_DELIVERYEVENT_PROVIDERSKIPPED']._serialized_end=1347
+  _globals['_DELIVERYEVENT_FAILOVER']._serialized_start=1350
+  _globals['_DELIVERYEVENT_FAILOVER']._serialized_end=1529
+  _globals['_DELIVERYEVENT_RETRYSCHEDULED']._serialized_start=1531
+  _globals['_DELIVERYEVENT_RETRYSCHEDULED']._serialized_end=1650
+  _globals['_DELIVERYEVENT_RECEIPT']._serialized_start=1653
+  _globals['_DELIVERYEVENT_RECEIPT']._serialized_end=2012
+  _globals['_DELIVERYEVENT_COMPLETED']._serialized_start=2015
+  _globals['_DELIVERYEVENT_COMPLETED']._serialized_end=2204
 # @@protoc_insertion_point(module_scope)

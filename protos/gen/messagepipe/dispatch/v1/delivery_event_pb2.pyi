@@ -23,7 +23,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class DeliveryEvent(_message.Message):
     """DeliveryEvent is one thing that happened to a message. Its events are the history: gRPC streams, SSE and GetMessage
-    show the same list in the same order. Exactly one `completed`, always the last of the dispatch.
+    show the same list in the same order. Exactly one `completed`, the last of the dispatch; only receipts, and what they
+    make the dispatch do again (`failover_on_receipt`, `receipt_timeout`), come after it.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -159,7 +160,9 @@ class DeliveryEvent(_message.Message):
         outcome: _attempt_pb2.Attempt.Outcome.ValueType
         """The outcome that led to it."""
         reason: _builtins.str
-        """The reason of that outcome."""
+        """The reason of that outcome; after an accepted attempt the receipt that led to it, such as `BOUNCED_SOFT`, or
+        `RECEIPT_TIMEOUT`.
+        """
         def __init__(
             self,
             *,
@@ -212,27 +215,69 @@ class DeliveryEvent(_message.Message):
 
     @_typing.final
     class Receipt(_message.Message):
-        """Receipt: what a provider told later about an accepted message."""
+        """Receipt: what a provider told later about a message it had been given. The same word about the same attempt is told
+        once, and a step on the way not any more once the end of the way is known.
+        """
 
         DESCRIPTOR: _descriptor.Descriptor
 
         PROVIDER_ID_FIELD_NUMBER: _builtins.int
         PROVIDER_STATUS_FIELD_NUMBER: _builtins.int
+        KIND_FIELD_NUMBER: _builtins.int
+        ATTEMPT_FIELD_NUMBER: _builtins.int
+        STATUS_FIELD_NUMBER: _builtins.int
+        PROVIDER_MESSAGE_ID_FIELD_NUMBER: _builtins.int
+        DETAIL_FIELD_NUMBER: _builtins.int
+        OCCURRED_AT_FIELD_NUMBER: _builtins.int
+        RECIPIENT_FIELD_NUMBER: _builtins.int
+        ROUTE_AT_FAULT_FIELD_NUMBER: _builtins.int
+        STATE_FIELD_NUMBER: _builtins.int
         provider_id: _builtins.str
         """The provider's id."""
         provider_status: _builtins.str
         """The provider's own word."""
+        kind: _builtins.str
+        """Its kind. JSON name: `provider`."""
+        attempt: _builtins.int
+        """The number of the attempt that it is about."""
+        status: _attempt_pb2.ReceiptStatus.ValueType
+        """What it means."""
+        provider_message_id: _builtins.str
+        """The provider's id for the message."""
+        detail: _builtins.str
+        """More of the provider's own words, at most 500 characters."""
+        recipient: _builtins.str
+        """Whom it is about, when the provider says so: the recipient, or one of `cc` and `bcc`, which changes no state."""
+        route_at_fault: _builtins.bool
+        """True when another provider might not have failed: not the recipient's fault."""
+        state: _message_pb2.Message.State.ValueType
+        """The state of the message after it; unset while its dispatch goes on."""
+        @_builtins.property
+        def occurred_at(self) -> _timestamp_pb2.Timestamp:
+            """When it happened, by the provider's clock, if the provider says so."""
+
         def __init__(
             self,
             *,
             provider_id: _builtins.str = ...,
             provider_status: _builtins.str = ...,
+            kind: _builtins.str = ...,
+            attempt: _builtins.int = ...,
+            status: _attempt_pb2.ReceiptStatus.ValueType = ...,
+            provider_message_id: _builtins.str = ...,
+            detail: _builtins.str = ...,
+            occurred_at: _timestamp_pb2.Timestamp | None = ...,
+            recipient: _builtins.str = ...,
+            route_at_fault: _builtins.bool = ...,
+            state: _message_pb2.Message.State.ValueType | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_state", b"_state", "occurred_at", b"occurred_at", "state", b"state"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["provider_id", b"provider_id", "provider_status", b"provider_status"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_state", b"_state", "attempt", b"attempt", "detail", b"detail", "kind", b"kind", "occurred_at", b"occurred_at", "provider_id", b"provider_id", "provider_message_id", b"provider_message_id", "provider_status", b"provider_status", "recipient", b"recipient", "route_at_fault", b"route_at_fault", "state", b"state", "status", b"status"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
+        _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
+        _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
 
     @_typing.final
     class Completed(_message.Message):
@@ -248,7 +293,7 @@ class DeliveryEvent(_message.Message):
         ATTEMPTS_FIELD_NUMBER: _builtins.int
         POSSIBLE_DUPLICATE_FIELD_NUMBER: _builtins.int
         state: _message_pb2.Message.State.ValueType
-        """SENT, FAILED, EXPIRED, CANCELED or UNKNOWN."""
+        """SENT, FAILED, EXPIRED, CANCELED or UNKNOWN; DELIVERED or UNDELIVERED when a receipt came first."""
         reason: _builtins.str
         """Why, when there is something to say, such as `ALL_PROVIDERS_FAILED`, `NO_PROVIDER`, `REJECTED`."""
         detail: _builtins.str
@@ -289,6 +334,7 @@ class DeliveryEvent(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     COMPLETED_FIELD_NUMBER: _builtins.int
     RETRY_SCHEDULED_FIELD_NUMBER: _builtins.int
+    ENDED_AGAIN_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     """The message."""
     sequence: _builtins.int
@@ -319,7 +365,7 @@ class DeliveryEvent(_message.Message):
 
     @_builtins.property
     def receipt(self) -> Global___DeliveryEvent.Receipt:
-        """The provider told something later. Not sent yet."""
+        """The provider told something later."""
 
     @_builtins.property
     def completed(self) -> Global___DeliveryEvent.Completed:
@@ -328,6 +374,10 @@ class DeliveryEvent(_message.Message):
     @_builtins.property
     def retry_scheduled(self) -> Global___DeliveryEvent.RetryScheduled:
         """The dispatch waits before its next attempt."""
+
+    @_builtins.property
+    def ended_again(self) -> Global___DeliveryEvent.Completed:
+        """The dispatch had gone on after `completed`, because of a receipt or for want of one, and ended again."""
 
     def __init__(
         self,
@@ -343,12 +393,13 @@ class DeliveryEvent(_message.Message):
         receipt: Global___DeliveryEvent.Receipt | None = ...,
         completed: Global___DeliveryEvent.Completed | None = ...,
         retry_scheduled: Global___DeliveryEvent.RetryScheduled | None = ...,
+        ended_again: Global___DeliveryEvent.Completed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_finished", b"attempt_finished", "attempt_started", b"attempt_started", "completed", b"completed", "event", b"event", "failover", b"failover", "provider_skipped", b"provider_skipped", "queued", b"queued", "receipt", b"receipt", "retry_scheduled", b"retry_scheduled", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_finished", b"attempt_finished", "attempt_started", b"attempt_started", "completed", b"completed", "ended_again", b"ended_again", "event", b"event", "failover", b"failover", "provider_skipped", b"provider_skipped", "queued", b"queued", "receipt", b"receipt", "retry_scheduled", b"retry_scheduled", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_finished", b"attempt_finished", "attempt_started", b"attempt_started", "completed", b"completed", "event", b"event", "failover", b"failover", "message_id", b"message_id", "provider_skipped", b"provider_skipped", "queued", b"queued", "receipt", b"receipt", "retry_scheduled", b"retry_scheduled", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_finished", b"attempt_finished", "attempt_started", b"attempt_started", "completed", b"completed", "ended_again", b"ended_again", "event", b"event", "failover", b"failover", "message_id", b"message_id", "provider_skipped", b"provider_skipped", "queued", b"queued", "receipt", b"receipt", "retry_scheduled", b"retry_scheduled", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["queued", "attempt_started", "attempt_finished", "provider_skipped", "failover", "receipt", "completed", "retry_scheduled"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["queued", "attempt_started", "attempt_finished", "provider_skipped", "failover", "receipt", "completed", "retry_scheduled", "ended_again"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

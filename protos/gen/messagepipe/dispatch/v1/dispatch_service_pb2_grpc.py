@@ -162,9 +162,9 @@ class DispatchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchMessage(self, request, context):
-        """Streams the events of a message from the first, or after `after_sequence`, to `completed`. Any resume point gives
-        the same events, none twice, none left out. Errors: NOT_FOUND (MESSAGE_NOT_FOUND); UNAUTHENTICATED when the token
-        expires while the stream is open.
+        """Streams the events of a message from the first, or after `after_sequence`, to `completed`, and to what is recorded
+        after it by then, such as receipts; it does not wait for more. Any resume point gives the same events, none twice,
+        none left out. Errors: NOT_FOUND (MESSAGE_NOT_FOUND); UNAUTHENTICATED when the token expires while the stream is open.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -216,8 +216,10 @@ class DispatchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReceiveReceipt(self, request, context):
-        """Takes what a provider tells about messages it accepted, as the raw bytes it sent. Not served yet: answers
-        UNIMPLEMENTED (NOT_IMPLEMENTED).
+        """Takes what a provider tells about messages it accepted, as the raw bytes it sent. The gateway hands on what it gets
+        at `POST /receipts/{kind}/{providerConfigId}`; the provider's signature is checked here. When it returns, the
+        receipts are durable; repeats change nothing. Errors: UNAUTHENTICATED (RECEIPT_REFUSED), the same for a wrong
+        signature and an unknown provider; UNAVAILABLE when it can not be checked or kept now.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

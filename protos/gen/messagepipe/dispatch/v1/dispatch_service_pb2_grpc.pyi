@@ -63,9 +63,9 @@ class DispatchServiceStub:
     them item by item, bad recipients included. Errors: those of the content as a whole.
     """
     WatchMessage: _grpc.UnaryStreamMultiCallable[_dispatch_service_pb2.WatchMessageRequest, _delivery_event_pb2.DeliveryEvent]
-    """Streams the events of a message from the first, or after `after_sequence`, to `completed`. Any resume point gives
-    the same events, none twice, none left out. Errors: NOT_FOUND (MESSAGE_NOT_FOUND); UNAUTHENTICATED when the token
-    expires while the stream is open.
+    """Streams the events of a message from the first, or after `after_sequence`, to `completed`, and to what is recorded
+    after it by then, such as receipts; it does not wait for more. Any resume point gives the same events, none twice,
+    none left out. Errors: NOT_FOUND (MESSAGE_NOT_FOUND); UNAUTHENTICATED when the token expires while the stream is open.
     """
     WatchProject: _grpc.UnaryStreamMultiCallable[_dispatch_service_pb2.WatchProjectRequest, _dispatch_service_pb2.WatchProjectResponse]
     """Streams the events of every message of a project as they happen, from now or from a resume token. Per message they
@@ -85,8 +85,10 @@ class DispatchServiceStub:
     ExplainRoute: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.ExplainRouteRequest, _dispatch_service_pb2.ExplainRouteResponse]
     """Says which provider a message would be sent through now, which would be skipped and why. Sends and stores nothing."""
     ReceiveReceipt: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.ReceiveReceiptRequest, _empty_pb2.Empty]
-    """Takes what a provider tells about messages it accepted, as the raw bytes it sent. Not served yet: answers
-    UNIMPLEMENTED (NOT_IMPLEMENTED).
+    """Takes what a provider tells about messages it accepted, as the raw bytes it sent. The gateway hands on what it gets
+    at `POST /receipts/{kind}/{providerConfigId}`; the provider's signature is checked here. When it returns, the
+    receipts are durable; repeats change nothing. Errors: UNAUTHENTICATED (RECEIPT_REFUSED), the same for a wrong
+    signature and an unknown provider; UNAVAILABLE when it can not be checked or kept now.
     """
 
 @_typing.type_check_only
@@ -121,9 +123,9 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
     them item by item, bad recipients included. Errors: those of the content as a whole.
     """
     WatchMessage: _aio.UnaryStreamMultiCallable[_dispatch_service_pb2.WatchMessageRequest, _delivery_event_pb2.DeliveryEvent]  # type: ignore[assignment]
-    """Streams the events of a message from the first, or after `after_sequence`, to `completed`. Any resume point gives
-    the same events, none twice, none left out. Errors: NOT_FOUND (MESSAGE_NOT_FOUND); UNAUTHENTICATED when the token
-    expires while the stream is open.
+    """Streams the events of a message from the first, or after `after_sequence`, to `completed`, and to what is recorded
+    after it by then, such as receipts; it does not wait for more. Any resume point gives the same events, none twice,
+    none left out. Errors: NOT_FOUND (MESSAGE_NOT_FOUND); UNAUTHENTICATED when the token expires while the stream is open.
     """
     WatchProject: _aio.UnaryStreamMultiCallable[_dispatch_service_pb2.WatchProjectRequest, _dispatch_service_pb2.WatchProjectResponse]  # type: ignore[assignment]
     """Streams the events of every message of a project as they happen, from now or from a resume token. Per message they
@@ -143,8 +145,10 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
     ExplainRoute: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.ExplainRouteRequest, _dispatch_service_pb2.ExplainRouteResponse]  # type: ignore[assignment]
     """Says which provider a message would be sent through now, which would be skipped and why. Sends and stores nothing."""
     ReceiveReceipt: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.ReceiveReceiptRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Takes what a provider tells about messages it accepted, as the raw bytes it sent. Not served yet: answers
-    UNIMPLEMENTED (NOT_IMPLEMENTED).
+    """Takes what a provider tells about messages it accepted, as the raw bytes it sent. The gateway hands on what it gets
+    at `POST /receipts/{kind}/{providerConfigId}`; the provider's signature is checked here. When it returns, the
+    receipts are durable; repeats change nothing. Errors: UNAUTHENTICATED (RECEIPT_REFUSED), the same for a wrong
+    signature and an unknown provider; UNAVAILABLE when it can not be checked or kept now.
     """
 
 class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -212,9 +216,9 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dispatch_service_pb2.WatchMessageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_delivery_event_pb2.DeliveryEvent], _abc.AsyncIterator[_delivery_event_pb2.DeliveryEvent]]:
-        """Streams the events of a message from the first, or after `after_sequence`, to `completed`. Any resume point gives
-        the same events, none twice, none left out. Errors: NOT_FOUND (MESSAGE_NOT_FOUND); UNAUTHENTICATED when the token
-        expires while the stream is open.
+        """Streams the events of a message from the first, or after `after_sequence`, to `completed`, and to what is recorded
+        after it by then, such as receipts; it does not wait for more. Any resume point gives the same events, none twice,
+        none left out. Errors: NOT_FOUND (MESSAGE_NOT_FOUND); UNAUTHENTICATED when the token expires while the stream is open.
         """
 
     @_abc_1.abstractmethod
@@ -276,8 +280,10 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dispatch_service_pb2.ReceiveReceiptRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Takes what a provider tells about messages it accepted, as the raw bytes it sent. Not served yet: answers
-        UNIMPLEMENTED (NOT_IMPLEMENTED).
+        """Takes what a provider tells about messages it accepted, as the raw bytes it sent. The gateway hands on what it gets
+        at `POST /receipts/{kind}/{providerConfigId}`; the provider's signature is checked here. When it returns, the
+        receipts are durable; repeats change nothing. Errors: UNAUTHENTICATED (RECEIPT_REFUSED), the same for a wrong
+        signature and an unknown provider; UNAVAILABLE when it can not be checked or kept now.
         """
 
 def add_DispatchServiceServicer_to_server(servicer: DispatchServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

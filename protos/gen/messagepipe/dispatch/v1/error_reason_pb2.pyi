@@ -76,7 +76,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_NOT_IMPLEMENTED: _ErrorReason.ValueType  # 13
     """The method or field is part of the contract and not served yet. UNIMPLEMENTED.
-    `{"reason": "NOT_IMPLEMENTED", "domain": "messagepipe", "metadata": {"method": "ReceiveReceipt"}}`
+    `{"reason": "NOT_IMPLEMENTED", "domain": "messagepipe", "metadata": {"method": "RetryMessage"}}`
     """
     ERROR_REASON_UNAVAILABLE: _ErrorReason.ValueType  # 14
     """The database or another part can not be reached, or the service is stopping; try again. UNAVAILABLE with RetryInfo.
@@ -93,6 +93,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_STILL_SENDING: _ErrorReason.ValueType  # 17
     """SendMessage only: the caller's own time ran out first; the message is accepted and goes on. DEADLINE_EXCEEDED.
     `{"reason": "STILL_SENDING", "domain": "messagepipe", "metadata": {"messageId": "…"}}`
+    """
+    ERROR_REASON_RECEIPT_REFUSED: _ErrorReason.ValueType  # 18
+    """ReceiveReceipt only: the call is not proved to be the provider's, or there is no such provider; which of them is not
+    said. UNAUTHENTICATED.
+    `{"reason": "RECEIPT_REFUSED", "domain": "messagepipe", "metadata": {}}`
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -155,7 +160,7 @@ ERROR_REASON_WRONG_STATE: ErrorReason.ValueType  # 12
 """
 ERROR_REASON_NOT_IMPLEMENTED: ErrorReason.ValueType  # 13
 """The method or field is part of the contract and not served yet. UNIMPLEMENTED.
-`{"reason": "NOT_IMPLEMENTED", "domain": "messagepipe", "metadata": {"method": "ReceiveReceipt"}}`
+`{"reason": "NOT_IMPLEMENTED", "domain": "messagepipe", "metadata": {"method": "RetryMessage"}}`
 """
 ERROR_REASON_UNAVAILABLE: ErrorReason.ValueType  # 14
 """The database or another part can not be reached, or the service is stopping; try again. UNAVAILABLE with RetryInfo.
@@ -172,5 +177,10 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 16
 ERROR_REASON_STILL_SENDING: ErrorReason.ValueType  # 17
 """SendMessage only: the caller's own time ran out first; the message is accepted and goes on. DEADLINE_EXCEEDED.
 `{"reason": "STILL_SENDING", "domain": "messagepipe", "metadata": {"messageId": "…"}}`
+"""
+ERROR_REASON_RECEIPT_REFUSED: ErrorReason.ValueType  # 18
+"""ReceiveReceipt only: the call is not proved to be the provider's, or there is no such provider; which of them is not
+said. UNAUTHENTICATED.
+`{"reason": "RECEIPT_REFUSED", "domain": "messagepipe", "metadata": {}}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -119,6 +119,8 @@ class MessageSpec(_message.Message):
     DEADLINE_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
     UNKNOWN_POLICY_FIELD_NUMBER: _builtins.int
+    FAILOVER_ON_RECEIPT_FIELD_NUMBER: _builtins.int
+    RECEIPT_TIMEOUT_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """The project it is sent for. Required with a token that allows several projects; otherwise the token's own."""
     channel: _channel_pb2.Channel.ValueType
@@ -147,6 +149,10 @@ class MessageSpec(_message.Message):
     """How often the whole chain is walked: 1 to 10. 0 means 1."""
     unknown_policy: Global___UnknownPolicy.ValueType
     """What happens after an attempt whose outcome is unknown. Default: AT_LEAST_ONCE."""
+    failover_on_receipt: _builtins.bool
+    """True: a receipt that says "not delivered", and not through the recipient's fault, makes the dispatch go on with the
+    providers that were not tried, until the deadline. False: the message is UNDELIVERED.
+    """
     @_builtins.property
     def cc(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """EMAIL only: further visible recipients of the same mail, at most 50."""
@@ -185,6 +191,13 @@ class MessageSpec(_message.Message):
     def ttl(self) -> _duration_pb2.Duration:
         """The deadline as a time from acceptance: more than 0 s, at most 7 days. Default: 1 h."""
 
+    @_builtins.property
+    def receipt_timeout(self) -> _duration_pb2.Duration:
+        """When no receipt has said within this time that the message was delivered or was not, the dispatch goes on with the
+        providers that were not tried; the message may then arrive twice. More than 0 s, at most 7 days. Not together with
+        AT_MOST_ONCE. Default: silence means nothing.
+        """
+
     def __init__(
         self,
         *,
@@ -209,10 +222,12 @@ class MessageSpec(_message.Message):
         deadline: _timestamp_pb2.Timestamp | None = ...,
         ttl: _duration_pb2.Duration | None = ...,
         unknown_policy: Global___UnknownPolicy.ValueType = ...,
+        failover_on_receipt: _builtins.bool = ...,
+        receipt_timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "ttl", b"ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "receipt_timeout", b"receipt_timeout", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "bcc", b"bcc", "cc", b"cc", "channel", b"channel", "deadline", b"deadline", "headers", b"headers", "html", b"html", "max_rounds", b"max_rounds", "max_tries", b"max_tries", "metadata", b"metadata", "preferred_provider", b"preferred_provider", "preferred_provider_strict", b"preferred_provider_strict", "project_id", b"project_id", "reply_to", b"reply_to", "sender", b"sender", "subject", b"subject", "tags", b"tags", "text", b"text", "to", b"to", "ttl", b"ttl", "unknown_policy", b"unknown_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "bcc", b"bcc", "cc", b"cc", "channel", b"channel", "deadline", b"deadline", "failover_on_receipt", b"failover_on_receipt", "headers", b"headers", "html", b"html", "max_rounds", b"max_rounds", "max_tries", b"max_tries", "metadata", b"metadata", "preferred_provider", b"preferred_provider", "preferred_provider_strict", b"preferred_provider_strict", "project_id", b"project_id", "receipt_timeout", b"receipt_timeout", "reply_to", b"reply_to", "sender", b"sender", "subject", b"subject", "tags", b"tags", "text", b"text", "to", b"to", "ttl", b"ttl", "unknown_policy", b"unknown_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -346,6 +361,7 @@ class Message(_message.Message):
     COMPLETED_AT_FIELD_NUMBER: _builtins.int
     CHAIN_VERSION_FIELD_NUMBER: _builtins.int
     NEXT_ATTEMPT_IN_FIELD_NUMBER: _builtins.int
+    DUPLICATES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """A UUIDv7 in lower-case text. Its last ten bits are the shard."""
     project_id: _builtins.str
@@ -363,9 +379,11 @@ class Message(_message.Message):
     provider_id: _builtins.str
     """The id of the provider that took it; empty before."""
     possible_duplicate: _builtins.bool
-    """True when an attempt became unknown and another was started, so that the message may arrive twice."""
+    """True when an attempt that may have been accepted was followed by another, so that the message may arrive twice."""
     chain_version: _builtins.int
     """The version of the chain it started with; 0 before its first attempt."""
+    duplicates: _builtins.int
+    """How often receipts said that it was delivered once more, through another attempt."""
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[_attempt_pb2.Attempt]:
         """Every attempt, in order."""
@@ -414,10 +432,11 @@ class Message(_message.Message):
         completed_at: _timestamp_pb2.Timestamp | None = ...,
         chain_version: _builtins.int = ...,
         next_attempt_in: _duration_pb2.Duration | None = ...,
+        duplicates: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "created_at", b"created_at", "deadline", b"deadline", "next_attempt_in", b"next_attempt_in"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "chain_version", b"chain_version", "channel", b"channel", "completed_at", b"completed_at", "created_at", b"created_at", "deadline", b"deadline", "id", b"id", "kind", b"kind", "metadata", b"metadata", "next_attempt_in", b"next_attempt_in", "possible_duplicate", b"possible_duplicate", "project_id", b"project_id", "provider_id", b"provider_id", "reason", b"reason", "recipient", b"recipient", "state", b"state", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "chain_version", b"chain_version", "channel", b"channel", "completed_at", b"completed_at", "created_at", b"created_at", "deadline", b"deadline", "duplicates", b"duplicates", "id", b"id", "kind", b"kind", "metadata", b"metadata", "next_attempt_in", b"next_attempt_in", "possible_duplicate", b"possible_duplicate", "project_id", b"project_id", "provider_id", b"provider_id", "reason", b"reason", "recipient", b"recipient", "state", b"state", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
