@@ -175,7 +175,9 @@ def _say_type(fault: _Fault) -> str:
 
 
 def _say_range(fault: _Fault) -> str:
-    low, high = fault.schema.get("minimum"), fault.schema.get("maximum")
+    low, high, above = (fault.schema.get(word) for word in ("minimum", "maximum", "exclusiveMinimum"))
+    if above is not None:
+        return f"must be more than {above}" + (f" and at most {high}" if high is not None else "")
     if low is not None and high is not None:
         return f"must be between {low} and {high}"
     return f"must be at least {low}" if low is not None else f"must be at most {high}"
@@ -190,6 +192,7 @@ _SAY: dict[str, Callable[[_Fault], str]] = {
     "enum": lambda e: "must be one of " + ", ".join(str(word) for word in e.wanted),
     "const": lambda e: f"must be {str(e.wanted).lower()}",
     "minimum": _say_range,
+    "exclusiveMinimum": _say_range,
     "maximum": _say_range,
     "minLength": _say_min_length,
     "maxLength": lambda e: f"must be at most {e.wanted} characters long",

@@ -194,6 +194,7 @@ def _token_of(settings: DispatchSettings, clock: Clock) -> Callable[[], str]:
     if secret is None:
         raise SettingsError(["MESSAGEPIPE_INTERNAL_TOKEN or MESSAGEPIPE_JWT_SECRET is required"])
     made: list[tuple[float, str]] = []
+    lasts = min(TOKEN_SECONDS, settings.auth.jwt_max_lifetime)
 
     def token() -> str:
         now = clock.now()
@@ -203,11 +204,11 @@ def _token_of(settings: DispatchSettings, clock: Clock) -> Callable[[], str]:
                 subject="dispatch",
                 projects="*",
                 scopes=["internal"],
-                ttl_seconds=TOKEN_SECONDS,
+                ttl_seconds=lasts,
                 now=now,
                 issuer=settings.auth.jwt_issuer,
             )
-            made[:] = [(now.timestamp() + TOKEN_SECONDS / 2, text)]
+            made[:] = [(now.timestamp() + lasts / 2, text)]
         return made[0][1]
 
     return token

@@ -21,7 +21,7 @@ from services.dispatch.attempt import Attempt, begin, interrupted, storable
 from services.dispatch.chain import Chain
 from services.dispatch.config_client import ConfigUnavailable
 from services.dispatch.failover import Decision, Finish, Situation, Skip, Start, Wait, decide, possible_duplicate
-from services.dispatch.health import Mark, Marks, mark_from
+from services.dispatch.health import Mark, Marks, mark_from, scopes_of
 from services.dispatch.ledger import Completion, Settled, Transition
 from services.dispatch.message import Message
 from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
@@ -90,7 +90,7 @@ class Tools:
     database_now: Callable[[], datetime]
     fraction: Callable[[], float]
     publish: Callable[[UUID, str, Transition, datetime], None]
-    lease_left: Callable[[UUID], float]
+    lease_left: Callable[[UUID, int], float]
     backoff: Backoff = DEFAULT_BACKOFF
 
 
@@ -184,7 +184,8 @@ class Delivery:
         self._log.info(
             "attempt_finished", attempt=attempt.number, kind=attempt.kind, outcome=result.outcome, reason=result.reason
         )
-        self._mark = mark_from(start.provider, result, self._tools.database_now())
+        scopes = scopes_of(self._lease.message, chain)
+        self._mark = mark_from(start.provider, result, self._tools.database_now(), scopes)
         if self._mark is not None:
             self._tools.health.learned(self._mark)
 
@@ -195,7 +196,7 @@ class Delivery:
             text = f"This dispatcher has no adapter for kind {start.provider.kind!r}."
             return Result(outcome=Outcome.UNFIT, reason=Reason.FEATURE_UNSUPPORTED, provider_text=text), None
         # The last look before the first byte: a process that was paused past its lease must not send any more.
-        if self._tools.lease_left(self._lease.id) <= 0:
+        if self._tools.lease_left(self._lease.id, self._lease.epoch) <= 0:
             return Result(outcome=Outcome.DEFERRED, reason="LEASE_LOST", provider_text="Nothing was sent."), None
         began = self._tools.clock.boottime()
         limit = min(start.timeout + adapter.spec.verdict_seconds, start.time_left) + GRACE
@@ -310,7 +311,7 @@ class Delivery:
                 return await self._tools.ledger.apply(transition)
             except (Unavailable, ResourceExhausted) as error:
                 self._log.warning("settle_failed", cause=type(error.__cause__).__name__)
-                if transition.closes is None and self._tools.lease_left(self._lease.id) <= 0:
+                if transition.closes is None and self._tools.lease_left(self._lease.id, self._lease.epoch) <= 0:
                     raise Fenced from error
             await self._tools.clock.sleep(pause)
             pause = min(pause * 2, LONGEST_SETTLE_PAUSE)

@@ -24,7 +24,7 @@ from services.dispatch.convert import CHANNELS, state_from_code
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.errors import MessageNotFound, NotServed, ServiceUnavailable, StillSending, WrongState
 from services.dispatch.explain import explain
-from services.dispatch.failover import Finish
+from services.dispatch.failover import Finish, possible_duplicate
 from services.dispatch.health_board import HealthBoard
 from services.dispatch.intake import Intake, project_of
 from services.dispatch.ledger import Completion
@@ -198,7 +198,8 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         attempts = await self._store.attempts(overview.id)
         finish = Finish(state=State.CANCELED, reason=EndReason.CANCELED_BY_CALLER)
         payload = tell.completed(finish, attempts).SerializeToString()
-        completion = Completion(state=finish.state, reason=finish.reason)
+        duplicate = possible_duplicate(attempts)
+        completion = Completion(state=finish.state, reason=finish.reason, possible_duplicate=duplicate)
         if await self._store.cancel(overview.id, completion, payload) is None:
             now = await self._find(request.id)
             why = (

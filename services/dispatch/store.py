@@ -56,9 +56,8 @@ class Store:
         self._pool = pool
         self.worker = worker
         self.lease_seconds = lease_seconds
-        weigh_spec = 256
         self._acceptances: MicroBatcher[Acceptance, datetime | Exception] = MicroBatcher(
-            self._accept, name="accept", max_rows=BATCH, weigh=lambda item: len(item.spec) + weigh_spec
+            self._accept, name="accept", max_rows=BATCH, weigh=lambda item: len(item.spec)
         )
         self._transitions: MicroBatcher[Transition, Settled | Exception] = MicroBatcher(
             self._apply, name="settle", max_rows=BATCH, max_waiting=100_000
@@ -292,16 +291,29 @@ SELECT t.id, t.epoch, t.claims, m.project_id, m.spec, m.deadline, m.created_at, 
        (SELECT max(e.sequence) FROM dispatch.events e WHERE e.message_id = t.id) AS last_sequence
 FROM taken t JOIN dispatch.messages m ON m.id = t.id
 """
-_RENEW = """
-UPDATE dispatch.queue q SET due_at = now() + $3 * interval '1 second'
-FROM unnest($1::uuid[], $2::int[]) AS t (id, epoch) WHERE q.id = t.id AND q.epoch = t.epoch
+# Rows are locked in id order, as a batch of transitions locks them (ledger.py): otherwise the two could deadlock. A
+# message without a worker was put off or given back meanwhile: its time is not ours any more, though its epoch is.
+_OURS = """
+WITH ours AS (
+    SELECT q.id FROM unnest($1::uuid[], $2::int[]) AS t (id, epoch)
+    JOIN dispatch.queue q ON q.id = t.id AND q.epoch = t.epoch AND q.worker IS NOT NULL
+    ORDER BY q.id FOR UPDATE OF q
+)
+"""
+_RENEW = (
+    _OURS
+    + """
+UPDATE dispatch.queue q SET due_at = now() + $3 * interval '1 second' FROM ours WHERE q.id = ours.id
 RETURNING q.id
 """
-_RELEASE = """
-UPDATE dispatch.queue q SET due_at = now(), worker = NULL
-FROM unnest($1::uuid[], $2::int[]) AS t (id, epoch) WHERE q.id = t.id AND q.epoch = t.epoch
+)
+_RELEASE = (
+    _OURS
+    + """
+UPDATE dispatch.queue q SET due_at = now(), worker = NULL FROM ours WHERE q.id = ours.id
 AND NOT EXISTS (SELECT FROM dispatch.attempts a WHERE a.message_id = q.id AND a.finished_at IS NULL)
 """
+)
 _CANCELABLE = """
 SELECT q.epoch, m.project_id FROM dispatch.queue q JOIN dispatch.messages m USING (id) WHERE q.id = $1 FOR UPDATE OF q
 """
