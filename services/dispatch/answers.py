@@ -98,15 +98,13 @@ def failure(message: Message, end: DeliveryEvent.Completed, attempts: Sequence[a
     if end.reason == EndReason.REJECTED:
         return MessageRejected(message.id, attempts[-1].reason if attempts else "", end.detail)
     if end.state == message_pb2.Message.STATE_FAILED:
-        return AllProvidersFailed(message.id, len(attempts), _last_words(attempts))
+        return AllProvidersFailed(message.id, len(attempts), _errors_in_order(attempts))
     return MessageEnded(message.id, State_.State.Name(end.state).removeprefix("STATE_"))
 
 
-def _last_words(attempts: Sequence[attempt_pb2.Attempt]) -> str:
-    if not attempts:
-        return "no provider could be tried"
-    last = attempts[-1]
-    return last.provider_text or last.reason
+def _errors_in_order(attempts: Sequence[attempt_pb2.Attempt]) -> str:
+    """The providers' own words, as the documented answer has them, one after the other (R8)."""
+    return "; ".join(attempt.provider_text or attempt.reason for attempt in attempts) or "no provider could be tried"
 
 
 def attempts_of(events: Iterable[DeliveryEvent]) -> list[attempt_pb2.Attempt]:

@@ -10,6 +10,8 @@ from services.dispatch.chain import Provider
 LEASE_LOST = "LEASE_LOST"
 """Reason of an attempt that was open when its dispatcher's lease ran out: it may or may not have reached the provider.
 """
+NOT_SENT = Result(outcome=Outcome.DEFERRED, reason=LEASE_LOST, provider_text="Nothing was sent.")
+"""The result of an attempt whose own dispatcher saw before the first byte that its lease was over."""
 LONGEST_RETRY_AFTER = 24 * 3600.0
 
 
@@ -36,6 +38,11 @@ class Attempt:
     def outcome(self) -> Outcome | None:
         """What its answer means; None while it is open."""
         return None if self.result is None else self.result.outcome
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of the tries that a provider gets: one of which nothing was sent is not."""
+        return self.result is None or (self.result.outcome, self.result.reason) != (NOT_SENT.outcome, NOT_SENT.reason)
 
 
 def begin(provider: Provider, history: Sequence[Attempt], *, round_number: int, epoch: int) -> Attempt:

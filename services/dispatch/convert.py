@@ -43,6 +43,10 @@ def message_from_spec(
     if channel is None:
         findings.add("channel", "is required: EMAIL or SMS")
         return tuple(findings.violations)
+    if spec.template_id:
+        findings.add("templateId", "templates are not served by this version; give the content itself")
+    if spec.variables.fields:
+        findings.add("variables", "templates are not served by this version; give the content itself")
     draft = _draft(spec)
     content = email_content(draft, findings) if channel is Channel.EMAIL else sms_content(draft, findings)
     policy = _policy(spec, findings)

@@ -17,7 +17,7 @@ from services.chassis.clock import Clock
 from services.chassis.errors import ResourceExhausted, Unavailable
 from services.chassis.log import get_logger
 from services.dispatch import history as tell
-from services.dispatch.attempt import Attempt, begin, interrupted, storable
+from services.dispatch.attempt import NOT_SENT, Attempt, begin, interrupted, storable
 from services.dispatch.chain import Chain
 from services.dispatch.config_client import ConfigUnavailable
 from services.dispatch.failover import Decision, Finish, Situation, Skip, Start, Wait, decide, possible_duplicate
@@ -197,7 +197,7 @@ class Delivery:
             return Result(outcome=Outcome.UNFIT, reason=Reason.FEATURE_UNSUPPORTED, provider_text=text), None
         # The last look before the first byte: a process that was paused past its lease must not send any more.
         if self._tools.lease_left(self._lease.id, self._lease.epoch) <= 0:
-            return Result(outcome=Outcome.DEFERRED, reason="LEASE_LOST", provider_text="Nothing was sent."), None
+            return NOT_SENT, None
         began = self._tools.clock.boottime()
         limit = min(start.timeout + adapter.spec.verdict_seconds, start.time_left) + GRACE
         try:
