@@ -28,7 +28,6 @@ _NOT_TRIED = frozenset(
     }
 )
 _NOUN = {Channel.EMAIL: "Email", Channel.SMS: "SMS"}
-State_ = message_pb2.Message
 
 
 def accepted(message: Message, spec: message_pb2.MessageSpec) -> message_pb2.Message:
@@ -99,7 +98,7 @@ def failure(message: Message, end: DeliveryEvent.Completed, attempts: Sequence[a
         return MessageRejected(message.id, attempts[-1].reason if attempts else "", end.detail)
     if end.state == message_pb2.Message.STATE_FAILED:
         return AllProvidersFailed(message.id, len(attempts), _errors_in_order(attempts))
-    return MessageEnded(message.id, State_.State.Name(end.state).removeprefix("STATE_"))
+    return MessageEnded(message.id, message_pb2.Message.State.Name(end.state).removeprefix("STATE_"))
 
 
 def _errors_in_order(attempts: Sequence[attempt_pb2.Attempt]) -> str:

@@ -12,6 +12,7 @@ from uuid import UUID
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 
 from services.adapters.base import Adapter, Address, Call, Channel, EmailContent, SmsContent
+from services.adapters.http import secret_values, unexpected
 from services.adapters.outcome import Outcome, Reason, Result
 from services.chassis.clock import Clock
 from services.chassis.errors import ResourceExhausted, Unavailable
@@ -200,19 +201,17 @@ class Delivery:
             return NOT_SENT, None
         began = self._tools.clock.boottime()
         limit = min(start.timeout + adapter.spec.verdict_seconds, start.time_left) + GRACE
+        call = self._call(start, chain, attempt)
         try:
             async with asyncio.timeout(limit):
-                result = storable(await adapter.send(self._call(start, chain, attempt)))
+                result = storable(await adapter.send(call))
         except TimeoutError:
             result = Result(
                 outcome=Outcome.UNKNOWN, reason=Reason.TIMEOUT, provider_text="The call outlived its time limit."
             )
-        except Exception:  # noqa: BLE001 - failover.md X11: nothing escapes
+        except Exception as error:  # noqa: BLE001 - failover.md X11: nothing escapes
             # The adapter's promise is to raise nothing; one that does may have sent before it did.
-            self._log.exception("adapter_raised", kind=start.provider.kind)
-            result = Result(
-                outcome=Outcome.UNKNOWN, reason=Reason.UNEXPECTED, provider_text="The adapter failed unexpectedly."
-            )
+            result = unexpected(error, call, secret_values(adapter.spec, call.config), self._log)
         return result, self._tools.clock.boottime() - began
 
     def _call(self, start: Start, chain: Chain, attempt: Attempt) -> Call:

@@ -21,7 +21,7 @@ from services.dispatch.convert import CHANNEL_CODES
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.health import Block, Mark
 from services.dispatch.ledger import Acceptance, Settled, Transition
-from services.dispatch.message import State
+from services.dispatch.message import State, StateCode
 from services.dispatch.records import (
     Claim,
     Overview,
@@ -229,7 +229,8 @@ class Store:
     ) -> list[Overview]:
         """A project's messages, newest first, older than `before`."""
         code = CHANNEL_CODES[channel] if channel else None
-        rows = await self._fetch(_OVERVIEW + _LIST, project_id, code, before, state.value if state else None, limit)
+        word, number = (state.value, StateCode[state].value) if state else (None, None)
+        rows = await self._fetch(_OVERVIEW + _LIST, project_id, code, before, word, number, limit)
         return [overview_from_row(row) for row in rows]
 
     async def events_after(self, message_id: UUID, sequence: int, limit: int = 500) -> list[StoredEvent]:
@@ -337,10 +338,8 @@ SELECT * FROM (
 _ONE = "WHERE id = $1 AND ($2::text[] IS NULL OR project_id = ANY($2))"
 _LIST = """
 WHERE project_id = $1 AND ($2::smallint IS NULL OR channel = $2) AND ($3::uuid IS NULL OR id < $3)
-  AND ($4::text IS NULL OR coalesce(live_state, (ARRAY['QUEUED', 'SENDING', 'SENT', 'DELIVERED', 'UNDELIVERED',
-  'FAILED',
-                                                       'EXPIRED', 'CANCELED', 'UNKNOWN'])[state]) = $4)
-ORDER BY id DESC LIMIT $5
+  AND ($4::text IS NULL OR live_state = $4 OR state = $5::smallint)
+ORDER BY id DESC LIMIT $6
 """
 _EVENTS = """
 SELECT message_id, sequence, occurred_at, payload, transaction_id FROM dispatch.events

@@ -136,7 +136,9 @@ SPEC = ProviderSpec(
 
 
 def test_secret_values() -> None:
-    """Secrets are collected at any depth, the longest first; what is missing, no text or too short to hide is left out."""
+    """Secrets are collected at any depth, the longest first; what is missing, no text or too short to hide is left
+    out.
+    """
     assert secret_values(SPEC, {"key": "abcd", "auth": {"pass": "abcde"}}) == ("abcde", "abcd")
     assert secret_values(SPEC, {"key": "abc"}) == ()
     assert secret_values(SPEC, {"key": "", "auth": None}) == ()
