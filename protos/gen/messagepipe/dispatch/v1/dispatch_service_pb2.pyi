@@ -243,7 +243,9 @@ class SendBulkMessagesRequest(_message.Message):
 
     @_builtins.property
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1 to 1,000 recipients, each as `MessageSpec.to`. One that stands twice gets one message."""
+        """1 to 1,000 recipients, each as `MessageSpec.to`. One that stands twice gets one message. Times the size of the content
+        at most 256 MiB.
+        """
 
     def __init__(
         self,
