@@ -9,7 +9,7 @@ import grpc.aio
 
 from cli.datadir import DataDir
 from cli.problem import Problem
-from cli.token import mint_token, signing_secret
+from cli.token import longest_ttl, mint_token, signing_secret
 from services.chassis.clock import Clock
 from services.chassis.status import from_rpc_error
 
@@ -46,7 +46,8 @@ def make_caller(
     def metadata() -> Metadata:
         if secret is None:
             return bearer(given or "")
-        return bearer(mint_token(secret, project=project, ttl_seconds=MINTED_SECONDS, environ=environ, clock=clock))
+        ttl = longest_ttl(MINTED_SECONDS, secret, environ)
+        return bearer(mint_token(secret, project=project, ttl_seconds=ttl, environ=environ, clock=clock))
 
     return Caller(target=target or (running.dispatch if running else DEFAULT_DISPATCH), metadata=metadata)
 

@@ -15,7 +15,7 @@ from cli.problem import Problem
 from cli.send import follow_dispatch
 from cli.settings import Plan
 from cli.terminal import Colour, Terminal
-from cli.token import mint_token
+from cli.token import longest_ttl, mint_token
 from services.chassis.clock import Clock
 
 PROJECT = "demo"
@@ -52,7 +52,8 @@ SMS = MessageSpec(
 
 async def run_demo(plan: Plan, *, terminal: Terminal, clock: Clock) -> None:
     """Both messages were sent and their attempts shown; a second start finds its providers and makes none twice."""
-    token = mint_token(plan.jwt_secret, project=PROJECT, ttl_seconds=TOKEN_SECONDS, environ=plan.base, clock=clock)
+    ttl = longest_ttl(TOKEN_SECONDS, plan.jwt_secret, plan.base)
+    token = mint_token(plan.jwt_secret, project=PROJECT, ttl_seconds=ttl, environ=plan.base, clock=clock)
     async with httpx.AsyncClient(
         base_url=f"http://{plan.target('gateway')}",
         headers={"authorization": f"Bearer {token}"},

@@ -36,7 +36,7 @@ def mint_token(
     scopes: Iterable[str] = DEFAULT_SCOPES,
 ) -> str:
     """A token for one project, or for all with `*`; Problem when the services would refuse it."""
-    settings = load(AuthSettings, {**environ, "MESSAGEPIPE_JWT_SECRET": secret.reveal()})
+    settings = _auth_settings(secret, environ)
     if ttl_seconds > settings.jwt_max_lifetime:
         raise Problem(
             f"--ttl is longer than the services accept ({show_duration(settings.jwt_max_lifetime)}); "
@@ -56,9 +56,18 @@ def mint_token(
         raise Problem(str(error)) from None
 
 
+def longest_ttl(wanted: float, secret: SecretText, environ: Mapping[str, str]) -> float:
+    """`wanted` seconds, or less where the services accept no token that lasts so long."""
+    return min(wanted, _auth_settings(secret, environ).jwt_max_lifetime)
+
+
 def parse_scopes(words: Iterable[str]) -> tuple[str, ...]:
     """The scopes of --scope, given repeatedly or with commas or spaces; Problem naming unknown ones."""
     scopes = tuple(scope for word in words for scope in word.replace(",", " ").split())
     if unknown := [scope for scope in scopes if scope not in SCOPES]:
         raise Problem(f"unknown scope {', '.join(unknown)}; there are: {', '.join(SCOPES)}", exit_code=2)
     return scopes or DEFAULT_SCOPES
+
+
+def _auth_settings(secret: SecretText, environ: Mapping[str, str]) -> AuthSettings:
+    return load(AuthSettings, {**environ, "MESSAGEPIPE_JWT_SECRET": secret.reveal()})

@@ -14,6 +14,7 @@ from cli import banner
 from cli.datadir import Addresses, DataDir
 from cli.demo import PROJECT as DEMO_PROJECT
 from cli.demo import run_demo
+from cli.duration import show_duration
 from cli.house import House, open_house
 from cli.plan import load_settings, make_plan
 from cli.postgres import Cluster, ensure_database, prepare_cluster
@@ -22,7 +23,7 @@ from cli.process import Program
 from cli.serve import migrate_all
 from cli.settings import Plan, is_loopback
 from cli.terminal import Colour, Terminal
-from cli.token import mint_token
+from cli.token import longest_ttl, mint_token
 from services.chassis.clock import Clock
 from services.chassis.database import DatabaseUnreachable, check_durability, wait_until_reachable
 
@@ -146,16 +147,15 @@ class Running:
     def _say_ready(self) -> None:
         plan, terminal = self._plan, self._terminal
         project = DEMO_PROJECT if self._options.demo else "default"
-        token = mint_token(
-            plan.jwt_secret, project=project, ttl_seconds=TOKEN_SECONDS, environ=plan.base, clock=self._clock
-        )
+        ttl = longest_ttl(TOKEN_SECONDS, plan.jwt_secret, plan.base)
+        token = mint_token(plan.jwt_secret, project=project, ttl_seconds=ttl, environ=plan.base, clock=self._clock)
         terminal.say(terminal.paint("messagepipe is ready", Colour.STRONG))
         for line in banner.addresses(plan, str(self._options.data.logs)):
             terminal.say(line)
         if not is_loopback(plan.settings.host):
             terminal.problem(f"warning: {plan.settings.host} is served without TLS; put a proxy that has it in front")
         terminal.say()
-        terminal.say(f"Send an email as project `{project}` (the token lasts 24 hours):")
+        terminal.say(f"Send an email as project `{project}` (the token lasts {show_duration(ttl)}):")
         terminal.say()
         terminal.say(banner.curl_line(plan, project=project, token=token))
         terminal.say()

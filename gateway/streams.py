@@ -132,9 +132,18 @@ class Events:
 
 
 async def answer_sse(
-    exchange: Exchange, events: Events, shape: Shape, headers: Mapping[str, str], *, again: bool
+    exchange: Exchange,
+    events: Events,
+    shape: Shape,
+    headers: Mapping[str, str],
+    *,
+    again: bool,
+    heartbeat: float = HEARTBEAT_SECONDS,
 ) -> None:
-    """Streams to the end of the RPC; an error before the first event is raised, so that it becomes an HTTP status."""
+    """Streams to the end of the RPC; an error before the first event is raised, so that it becomes an HTTP status.
+
+    A comment goes out whenever nothing happened for `heartbeat` seconds, so that nothing in between cuts the line.
+    """
     async with exchange.watching() as gone:
         first = await events.next(FIRST_EVENT_SECONDS, gone)
         if first is grpc.aio.EOF and again:
@@ -143,7 +152,7 @@ async def answer_sse(
         await exchange.start(200, {**headers, **_HEADERS})
         await exchange.write(b"retry: 1000\n\n")
         try:
-            await _pump(exchange, events, shape, first, gone)
+            await _pump(exchange, events, shape, first, gone, heartbeat)
         except grpc.aio.AioRpcError as error:
             await exchange.write(_error_frame(errors.of_rpc_error(error)))
         await exchange.finish()
@@ -167,7 +176,9 @@ async def answer_json(
     )
 
 
-async def _pump(exchange: Exchange, events: Events, shape: Shape, first: Any, gone: "asyncio.Task[None]") -> None:
+async def _pump(
+    exchange: Exchange, events: Events, shape: Shape, first: Any, gone: "asyncio.Task[None]", heartbeat: float
+) -> None:
     response = first
     while response is not grpc.aio.EOF:
         if response is not _QUIET:
@@ -175,9 +186,9 @@ async def _pump(exchange: Exchange, events: Events, shape: Shape, first: Any, go
         elif events.stopping:
             await exchange.write(_error_frame(errors.of_service_error(_stopped())))
             return
-        elif response is not first:
+        else:
             await exchange.write(b": heartbeat\n\n")
-        response = await events.next(HEARTBEAT_SECONDS, gone)
+        response = await events.next(heartbeat, gone)
 
 
 def _error_frame(problem: errors.Problem) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from jsonschema.exceptions import ValidationError
 
 from services.adapters.base import ProviderSpec
 
+MAX_FAULTS = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\Z")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z")
@@ -66,7 +68,9 @@ def settings_errors(spec: ProviderSpec, config: object) -> list[Problem]:
     """
     if not isinstance(config, Mapping):
         return [("", "must be an object")]
-    faults = [_fault(error) for error in _validator(_Key(spec.config_schema)).iter_errors(config)]
+    errors = _validator(_Key(spec.config_schema)).iter_errors(config)
+    # Nobody reads more, and a list of 20,000 bad items would keep the service from everybody else for a second.
+    faults = [_fault(error) for error in islice(errors, MAX_FAULTS)]
     problems = sorted(problem for fault in faults for problem in _explain(fault))
     problems += [(path, "must not contain control characters or line breaks") for path in _control_paths(config, "")]
     return list(dict.fromkeys(problems))
@@ -175,7 +179,9 @@ def _say_type(fault: _Fault) -> str:
 
 
 def _say_range(fault: _Fault) -> str:
-    low, high = fault.schema.get("minimum"), fault.schema.get("maximum")
+    low, high, above = (fault.schema.get(word) for word in ("minimum", "maximum", "exclusiveMinimum"))
+    if above is not None:
+        return f"must be more than {above}" + (f" and at most {high}" if high is not None else "")
     if low is not None and high is not None:
         return f"must be between {low} and {high}"
     return f"must be at least {low}" if low is not None else f"must be at most {high}"
@@ -190,6 +196,7 @@ _SAY: dict[str, Callable[[_Fault], str]] = {
     "enum": lambda e: "must be one of " + ", ".join(str(word) for word in e.wanted),
     "const": lambda e: f"must be {str(e.wanted).lower()}",
     "minimum": _say_range,
+    "exclusiveMinimum": _say_range,
     "maximum": _say_range,
     "minLength": _say_min_length,
     "maxLength": lambda e: f"must be at most {e.wanted} characters long",

@@ -98,7 +98,7 @@ class ServiceError(Exception):
 
 
 def _message_of(violations: tuple[FieldViolation, ...]) -> str:
-    return "; ".join(f"{violation.field}: {violation.description}" for violation in violations)
+    return "; ".join(f"{each.field}: {each.description}" if each.field else each.description for each in violations)
 
 
 class InvalidArgument(ServiceError):

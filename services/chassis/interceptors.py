@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Never, cast
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from services.chassis.auth import Principal, TokenVerifier, expired, set_principal
 from services.chassis.clock import Clock
-from services.chassis.errors import Internal, PermissionDenied, ServiceError, Unauthenticated
+from services.chassis.errors import Internal, InvalidArgument, PermissionDenied, ServiceError, Unauthenticated
 from services.chassis.log import bind_contextvars, get_logger
 from services.chassis.status import to_status
 
@@ -41,6 +42,8 @@ OPEN_SERVICES = (
     "/grpc.reflection.v1alpha.ServerReflection/",
 )
 
+# In place of a request that could not be read: gRPC itself would answer UNKNOWN with the decoder's words.
+_UNREADABLE = object()
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _log = get_logger()
 
@@ -156,17 +159,17 @@ class _Call:
     async def _unary(self, behavior: Behavior, request: Any) -> Any:
         if self.authenticator is not None:
             set_principal(await self.authenticator.admit(self.method, self.context))
-        return await behavior(request, self.context)
+        return await behavior(_readable(request), self.context)
 
     async def _stream(self, behavior: Behavior, request: Any) -> None:
         if self.authenticator is None:
-            return await _pump(behavior(request, self.context), self.context)
+            return await _pump(behavior(_readable(request), self.context), self.context)
         principal = await self.authenticator.admit(self.method, self.context)
         set_principal(principal)
         scope = asyncio.timeout(self.authenticator.remaining(principal))
         try:
             async with scope:
-                await _pump(behavior(request, self.context), self.context)
+                await _pump(behavior(_readable(request), self.context), self.context)
         except TimeoutError:
             if scope.expired():
                 raise expired() from None
@@ -211,8 +214,29 @@ def _rebuild(handler: Handler, around: Behavior) -> Handler:
         (True, False): grpc.stream_unary_rpc_method_handler,
         (True, True): grpc.stream_stream_rpc_method_handler,
     }[bool(handler.request_streaming), bool(handler.response_streaming)]
-    made: Handler = make(around, handler.request_deserializer, handler.response_serializer)
+    # A stream of requests keeps gRPC's own way: only our own services speak in streams.
+    deserialize = handler.request_deserializer if handler.request_streaming else _decoder(handler.request_deserializer)
+    made: Handler = make(around, deserialize, handler.response_serializer)
     return made
+
+
+def _decoder(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    if deserialize is None:
+        return None
+
+    def decode(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return _UNREADABLE
+
+    return decode
+
+
+def _readable(request: Any) -> Any:
+    if request is _UNREADABLE:
+        raise InvalidArgument("The request can not be read: it is broken protobuf, or holds text that is not UTF-8.")
+    return request
 
 
 def _request_id(context: Context) -> str:

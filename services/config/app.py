@@ -131,7 +131,7 @@ async def main(environ: Mapping[str, str]) -> int:
             await run_until_signal(running.stop)
             _log.info("config_draining")
             await running.drain()
-    except (SettingsError, DatabaseUnreachable, DatabaseUnavailable, *_REFUSALS, BackgroundFailed) as error:
+    except (SettingsError, DatabaseUnreachable, DatabaseUnavailable, *_REFUSALS) as error:
         sys.stderr.write("".join(f"messagepipe config: {line}\n" for line in str(error).splitlines()))
         return 1
     return 0

@@ -4,6 +4,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -186,13 +187,15 @@ class ConfigServicer(ConfigServiceServicer):
     async def WatchChains(
         self, request_iterator: AsyncIterator[pb2.WatchChainsRequest], context: Context
     ) -> AsyncIterator[pb2.WatchChainsResponse]:
-        """Every change of a chain from the first answer on, until the caller falls silent or the service drains."""
+        """Every change of a chain of the token's projects, until the caller falls silent or the service drains."""
+        allowed = current_principal().may_use
         with self._hub.watch() as watcher:
             # A task of its own and no TaskGroup: a generator must not yield inside one.
             words = asyncio.create_task(_hear(request_iterator, watcher), name="watcher's words")
             try:
                 async for announcement in watcher.announcements():
-                    yield announcement_message(announcement)
+                    seen = tuple(each for each in announcement.changes if allowed(each.key.project_id))
+                    yield announcement_message(replace(announcement, changes=seen))
             finally:
                 words.cancel()
                 await asyncio.wait([words])

@@ -28,9 +28,8 @@ _NOT_TRIED = frozenset(
     }
 )
 _NOUN = {Channel.EMAIL: "Email", Channel.SMS: "SMS"}
-State_ = message_pb2.Message
 # A receipt can be quicker than the answer to the caller.
-_TAKEN = (State_.STATE_SENT, State_.STATE_DELIVERED)
+_TAKEN = (message_pb2.Message.STATE_SENT, message_pb2.Message.STATE_DELIVERED)
 
 
 def accepted(message: Message, spec: message_pb2.MessageSpec) -> message_pb2.Message:
@@ -106,15 +105,13 @@ def failure(message: Message, end: DeliveryEvent.Completed, attempts: Sequence[a
     if end.reason == EndReason.REJECTED:
         return MessageRejected(message.id, attempts[-1].reason if attempts else "", end.detail)
     if end.state == message_pb2.Message.STATE_FAILED:
-        return AllProvidersFailed(message.id, len(attempts), _last_words(attempts))
-    return MessageEnded(message.id, State_.State.Name(end.state).removeprefix("STATE_"))
+        return AllProvidersFailed(message.id, len(attempts), _errors_in_order(attempts))
+    return MessageEnded(message.id, message_pb2.Message.State.Name(end.state).removeprefix("STATE_"))
 
 
-def _last_words(attempts: Sequence[attempt_pb2.Attempt]) -> str:
-    if not attempts:
-        return "no provider could be tried"
-    last = attempts[-1]
-    return last.provider_text or last.reason
+def _errors_in_order(attempts: Sequence[attempt_pb2.Attempt]) -> str:
+    """The providers' own words, as the documented answer has them, one after the other (R8)."""
+    return "; ".join(attempt.provider_text or attempt.reason for attempt in attempts) or "no provider could be tried"
 
 
 def attempts_of(events: Iterable[DeliveryEvent]) -> list[attempt_pb2.Attempt]:

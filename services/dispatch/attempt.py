@@ -11,6 +11,8 @@ from services.dispatch.chain import Provider
 LEASE_LOST = "LEASE_LOST"
 """Reason of an attempt that was open when its dispatcher's lease ran out: it may or may not have reached the provider.
 """
+NOT_SENT = Result(outcome=Outcome.DEFERRED, reason=LEASE_LOST, provider_text="Nothing was sent.")
+"""The result of an attempt whose own dispatcher saw before the first byte that its lease was over."""
 LONGEST_RETRY_AFTER = 24 * 3600.0
 REFUSALS = frozenset(
     {ReceiptStatus.BOUNCED_HARD, ReceiptStatus.BOUNCED_SOFT, ReceiptStatus.FAILED, ReceiptStatus.SUPPRESSED}
@@ -62,6 +64,11 @@ class Attempt:
     def doubtful(self) -> bool:
         """Whether nobody knows if the provider took it: an unknown outcome that no receipt has cleared up."""
         return self.outcome is Outcome.UNKNOWN and not self.refused
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of the tries that a provider gets: one of which nothing was sent is not."""
+        return self.result is None or (self.result.outcome, self.result.reason) != (NOT_SENT.outcome, NOT_SENT.reason)
 
 
 def begin(provider: Provider, history: Sequence[Attempt], *, round_number: int, epoch: int) -> Attempt:

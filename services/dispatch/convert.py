@@ -1,6 +1,6 @@
 """Between the contract's messages and our values, both ways. No rules of its own: content.py has those."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from messagepipe.config.v1 import provider_pb2
 from messagepipe.dispatch.v1 import attempt_pb2, message_pb2
 from messagepipe.type.v1 import channel_pb2
 
-from services.adapters.base import Address, Attachment, Channel, EmailContent
+from services.adapters.base import Address, Attachment, Channel, EmailContent, SmsContent
 from services.adapters.outcome import Outcome, Result
 from services.adapters.receipts import ReceiptStatus
 from services.chassis.errors import FieldViolation
@@ -33,6 +33,10 @@ CHANNEL_CODES = {channel: code for code, channel in CHANNELS.items()}
 OUTCOME_CODES = {outcome: attempt_pb2.Attempt.Outcome.Value(f"OUTCOME_{outcome}") for outcome in Outcome}
 RECEIPT_CODES = {status: attempt_pb2.ReceiptStatus.Value(f"RECEIPT_STATUS_{status}") for status in ReceiptStatus}
 OUTCOMES = {code: outcome for outcome, code in OUTCOME_CODES.items()}
+_CONTENT: Mapping[Channel, Callable[[Draft, Findings], EmailContent | SmsContent | None]] = {
+    Channel.EMAIL: email_content,
+    Channel.SMS: sms_content,
+}
 _AT_MOST_ONCE = message_pb2.UNKNOWN_POLICY_AT_MOST_ONCE
 
 
@@ -44,12 +48,14 @@ def message_from_spec(
     channel = CHANNELS.get(spec.channel)
     if channel is None:
         findings.add("channel", "is required: EMAIL or SMS")
-        return tuple(findings.violations)
-    draft = _draft(spec)
-    content = email_content(draft, findings) if channel is Channel.EMAIL else sms_content(draft, findings)
+    if spec.template_id:
+        findings.add("templateId", "templates are not served by this version; give the content itself")
+    if spec.variables.fields:
+        findings.add("variables", "templates are not served by this version; give the content itself")
+    content = None if channel is None else _CONTENT[channel](_draft(spec), findings)
     policy = _policy(spec, findings)
     deadline = _deadline(spec, now, findings)
-    if content is None or findings.violations:
+    if channel is None or content is None or findings.violations:
         return tuple(findings.violations)
     return Message(
         id=message_id,

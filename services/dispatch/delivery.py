@@ -12,16 +12,17 @@ from uuid import UUID
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 
 from services.adapters.base import Adapter, Address, Call, Channel, EmailContent, SmsContent
+from services.adapters.http import secret_values, unexpected
 from services.adapters.outcome import Outcome, Reason, Result
 from services.chassis.clock import Clock
 from services.chassis.errors import ResourceExhausted, Unavailable
 from services.chassis.log import get_logger
 from services.dispatch import history as tell
-from services.dispatch.attempt import Attempt, begin, interrupted, storable
+from services.dispatch.attempt import NOT_SENT, Attempt, begin, interrupted, storable
 from services.dispatch.chain import Chain
 from services.dispatch.config_client import ConfigUnavailable
 from services.dispatch.failover import Decision, Finish, Situation, Skip, Start, Wait, decide, possible_duplicate
-from services.dispatch.health import Mark, Marks, mark_from
+from services.dispatch.health import Mark, Marks, mark_from, scopes_of
 from services.dispatch.ledger import Completion, Settled, Transition
 from services.dispatch.message import Message
 from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
@@ -93,7 +94,7 @@ class Tools:
     database_now: Callable[[], datetime]
     fraction: Callable[[], float]
     publish: Callable[[UUID, str, Transition, datetime], None]
-    lease_left: Callable[[UUID], float]
+    lease_left: Callable[[UUID, int], float]
     backoff: Backoff = DEFAULT_BACKOFF
 
 
@@ -187,7 +188,8 @@ class Delivery:
         self._log.info(
             "attempt_finished", attempt=attempt.number, kind=attempt.kind, outcome=result.outcome, reason=result.reason
         )
-        self._mark = mark_from(start.provider, result, self._tools.database_now())
+        scopes = scopes_of(self._lease.message, chain)
+        self._mark = mark_from(start.provider, result, self._tools.database_now(), scopes)
         if self._mark is not None:
             self._tools.health.learned(self._mark)
 
@@ -198,23 +200,21 @@ class Delivery:
             text = f"This dispatcher has no adapter for kind {start.provider.kind!r}."
             return Result(outcome=Outcome.UNFIT, reason=Reason.FEATURE_UNSUPPORTED, provider_text=text), None
         # The last look before the first byte: a process that was paused past its lease must not send any more.
-        if self._tools.lease_left(self._lease.id) <= 0:
-            return Result(outcome=Outcome.DEFERRED, reason="LEASE_LOST", provider_text="Nothing was sent."), None
+        if self._tools.lease_left(self._lease.id, self._lease.epoch) <= 0:
+            return NOT_SENT, None
         began = self._tools.clock.boottime()
         limit = min(start.timeout + adapter.spec.verdict_seconds, start.time_left) + GRACE
+        call = self._call(start, chain, attempt)
         try:
             async with asyncio.timeout(limit):
-                result = storable(await adapter.send(self._call(start, chain, attempt)))
+                result = storable(await adapter.send(call))
         except TimeoutError:
             result = Result(
                 outcome=Outcome.UNKNOWN, reason=Reason.TIMEOUT, provider_text="The call outlived its time limit."
             )
-        except Exception:  # noqa: BLE001 - failover.md X11: nothing escapes
+        except Exception as error:  # noqa: BLE001 - failover.md X11: nothing escapes
             # The adapter's promise is to raise nothing; one that does may have sent before it did.
-            self._log.exception("adapter_raised", kind=start.provider.kind)
-            result = Result(
-                outcome=Outcome.UNKNOWN, reason=Reason.UNEXPECTED, provider_text="The adapter failed unexpectedly."
-            )
+            result = unexpected(error, call, secret_values(adapter.spec, call.config), self._log)
         return result, self._tools.clock.boottime() - began
 
     def _call(self, start: Start, chain: Chain, attempt: Attempt) -> Call:
@@ -320,7 +320,7 @@ class Delivery:
                 return await self._tools.ledger.apply(transition)
             except (Unavailable, ResourceExhausted) as error:
                 self._log.warning("settle_failed", cause=type(error.__cause__).__name__)
-                if transition.closes is None and self._tools.lease_left(self._lease.id) <= 0:
+                if transition.closes is None and self._tools.lease_left(self._lease.id, self._lease.epoch) <= 0:
                     raise Fenced from error
             await self._tools.clock.sleep(pause)
             pause = min(pause * 2, LONGEST_SETTLE_PAUSE)

@@ -92,14 +92,14 @@ class DatabaseUnavailable(ServiceUnavailable):
 
 
 class AllProvidersFailed(ServiceError):
-    """SendMessage: every provider of the chain failed. The documented HTTP status is 500, hence INTERNAL."""
+    """SendMessage: every provider failed, each error in order. The documented HTTP status is 500, hence INTERNAL."""
 
     code = Kind.INTERNAL
     reason = "ALL_PROVIDERS_FAILED"
 
-    def __init__(self, message_id: UUID, attempts: int, last_error: str) -> None:
+    def __init__(self, message_id: UUID, attempts: int, errors: str) -> None:
         metadata = {"messageId": str(message_id), "attempts": str(attempts)}
-        super().__init__(f"All providers failed: {last_error}", metadata=metadata)
+        super().__init__(f"All providers failed: {errors}", metadata=metadata)
 
 
 class MessageRejected(InvalidArgument):

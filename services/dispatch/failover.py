@@ -207,7 +207,7 @@ def _stops_on_unknown(situation: Situation) -> bool:
 
 def _may_repeat_with_key(situation: Situation, provider_id: str) -> bool:
     provider = next((p for p in situation.chain.providers if p.id == provider_id), None)
-    tries = sum(attempt.provider_id == provider_id for attempt in situation.history)
+    tries = sum(attempt.provider_id == provider_id and attempt.counts for attempt in situation.history)
     return (
         provider is not None and provider.enabled and provider.idempotent and tries < situation.message.policy.max_tries
     )
@@ -258,7 +258,8 @@ def _step_in_round(
     situation: Situation, order: tuple[Provider, ...], number: int
 ) -> tuple[Start | Wait | None, tuple[Skip, ...]]:
     """The next step within one round; None when the round is over, with the providers that health passed by."""
-    tried = {attempt.provider_id for attempt in situation.history if attempt.round == number}
+    in_round = [attempt for attempt in situation.history if attempt.round == number and attempt.counts]
+    tried = {attempt.provider_id for attempt in in_round}
     fresh = [provider for provider in order if provider.id not in tried and not _spent(situation, provider)]
     again = _same_again(situation, order, number, others=bool(fresh))
     if again:
@@ -309,7 +310,8 @@ def _same_again(situation: Situation, order: tuple[Provider, ...], number: int, 
     if last is None or last.round != number or last.result is None:
         return None
     provider = next((candidate for candidate in order if candidate.id == last.provider_id), None)
-    tries = sum(attempt.provider_id == last.provider_id and attempt.round == number for attempt in situation.history)
+    here = [each for each in situation.history if each.provider_id == last.provider_id and each.round == number]
+    tries = sum(attempt.counts for attempt in here)
     if provider is None or tries >= situation.message.policy.max_tries or _spent(situation, provider):
         return None
     if _denied_meanwhile(situation, provider):

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-import phonenumbers
-
 from services.adapters.base import EmailContent
 from services.adapters.outcome import Outcome, Reason, Result
+from services.adapters.sms.numbers import country_scope
 from services.dispatch.chain import Chain, Provider
 from services.dispatch.message import Message
+
+SENDER = "sender:"
 
 
 class Block(StrEnum):
@@ -47,9 +48,9 @@ Marks = Mapping[str, Iterable[Mark]]
 """Every known mark by provider id."""
 
 
-def mark_from(provider: Provider, result: Result, now: datetime) -> Mark | None:
+def mark_from(provider: Provider, result: Result, now: datetime, scopes: frozenset[str]) -> Mark | None:
     """What a result teaches: denied opens the breaker at once, 429 with Retry-After cools down, nothing else counts
-    here.
+    here. `scopes` are those of the message (`scopes_of`).
     """
     if result.outcome is Outcome.DENIED:
         block, until = Block.DENIED, None
@@ -59,13 +60,20 @@ def mark_from(provider: Provider, result: Result, now: datetime) -> Mark | None:
         return None
     return Mark(
         provider_id=provider.id,
-        scope=result.scope,
+        scope=_told_by(result.scope, scopes),
         config_version=provider.version,
         block=block,
         reason=result.reason,
         detail=result.provider_text,
         until=until,
     )
+
+
+def _told_by(scope: str, scopes: frozenset[str]) -> str:
+    """A denied sender in the words of `scopes_of`: the adapter names the one it used, in the spelling of its wire."""
+    if not scope.startswith(SENDER):
+        return scope
+    return next((known for known in scopes if known.startswith(SENDER)), scope)
 
 
 def blocking_mark(provider: Provider, scopes: frozenset[str], marks: Marks, now: datetime) -> Mark | None:
@@ -82,16 +90,12 @@ def recovery_order(mark: Mark) -> tuple[bool, float]:
 
 
 def scopes_of(message: Message, chain: Chain) -> frozenset[str]:
-    """Every scope that a mark may have to concern this message: all, its recipient's country, its sender."""
+    """Every scope that a mark may have to concern this message: all, its recipient's country, its sender.
+
+    `sender:` alone is the provider's own sender, for a message of which neither itself nor the project names one.
+    """
     if isinstance(message.content, EmailContent):
         sender = message.content.sender or chain.sender
-        address = getattr(sender, "email", "")
-        return frozenset({"", f"sender:{address}"} if address else {""})
-    scopes = {""}
-    country = phonenumbers.region_code_for_number(phonenumbers.parse(message.content.to))
-    if country:
-        scopes.add(f"country:{country}")
+        return frozenset({"", SENDER + getattr(sender, "email", "")})
     sender_id = message.content.sender or (chain.sender if isinstance(chain.sender, str) else "")
-    if sender_id:
-        scopes.add(f"sender:{sender_id}")
-    return frozenset(scopes)
+    return frozenset({"", SENDER + sender_id, country_scope(message.content.to)})

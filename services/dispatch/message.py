@@ -30,7 +30,7 @@ class State(StrEnum):
 
 
 class StateCode(IntEnum):
-    """The number a final state has in the database and in the contract."""
+    """The number a state has in the contract; the database holds those of the final ones."""
 
     QUEUED = 1
     SENDING = 2

@@ -25,7 +25,7 @@ from services.dispatch.convert import CHANNELS, state_from_code
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.errors import MessageNotFound, NotServed, ServiceUnavailable, StillSending, WrongState
 from services.dispatch.explain import explain
-from services.dispatch.failover import Finish
+from services.dispatch.failover import Finish, possible_duplicate
 from services.dispatch.health_board import HealthBoard
 from services.dispatch.intake import Intake, project_of
 from services.dispatch.ledger import Completion
@@ -37,6 +37,8 @@ from services.dispatch.store import Store
 from services.dispatch.watch import EventHub, watch_message, watch_project
 
 MAX_BATCH = 1000
+# One request must not become gigabytes of copies, in memory and in the database.
+MAX_BULK_BYTES = 256 * 1024 * 1024
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -127,12 +129,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     ) -> pb.SendBulkMessagesResponse:
         """One content, many recipients, one message and one result each."""
         _require_message(request)
-        if not 1 <= len(request.recipients) <= MAX_BATCH:
-            raise InvalidArgument(violations=[FieldViolation("recipients", f"must have 1 to {MAX_BATCH} entries")])
-        if request.message.to:
-            raise InvalidArgument(
-                violations=[FieldViolation("message.to", "must be empty: the recipients are in recipients")]
-            )
+        _require_recipients(request)
         distinct = list(dict.fromkeys(request.recipients))
         results = await asyncio.gather(*(self._one_of_bulk(to, request.message, context) for to in distinct))
         by_recipient = dict(zip(distinct, results, strict=True))
@@ -203,7 +200,8 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         attempts = await self._store.attempts(overview.id)
         finish = Finish(state=State.CANCELED, reason=EndReason.CANCELED_BY_CALLER)
         payload = tell.completed(finish, attempts).SerializeToString()
-        completion = Completion(state=finish.state, reason=finish.reason)
+        duplicate = possible_duplicate(attempts)
+        completion = Completion(state=finish.state, reason=finish.reason, possible_duplicate=duplicate)
         if await self._store.cancel(overview.id, completion, payload) is None:
             now = await self._find(request.id)
             why = (
@@ -259,6 +257,20 @@ def _require_known_words(request: pb.ListMessagesRequest) -> None:
         violations.append(FieldViolation("channel", "must be EMAIL or SMS"))
     if request.state and request.state not in message_pb2.Message.State.values():
         violations.append(FieldViolation("state", "is no state of a message"))
+    if violations:
+        raise InvalidArgument(violations=violations)
+
+
+def _require_recipients(request: pb.SendBulkMessagesRequest) -> None:
+    count, size = len(request.recipients), request.message.ByteSize()
+    violations = []
+    if not 1 <= count <= MAX_BATCH:
+        violations.append(FieldViolation("recipients", f"must have 1 to {MAX_BATCH} entries"))
+    elif count * size > MAX_BULK_BYTES:
+        most = f"must have at most {MAX_BULK_BYTES // size} entries for a content of this size"
+        violations.append(FieldViolation("recipients", f"{most}: each gets a message of its own"))
+    if request.message.to:
+        violations.append(FieldViolation("message.to", "must be empty: the recipients are in recipients"))
     if violations:
         raise InvalidArgument(violations=violations)
 

@@ -21,7 +21,7 @@ from services.dispatch.convert import CHANNEL_CODES
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.health import Block, Mark
 from services.dispatch.ledger import Acceptance, Settled, Transition
-from services.dispatch.message import State
+from services.dispatch.message import State, StateCode
 from services.dispatch.records import (
     Claim,
     Overview,
@@ -57,9 +57,8 @@ class Store:
         self._pool = pool
         self.worker = worker
         self.lease_seconds = lease_seconds
-        weigh_spec = 256
         self._acceptances: MicroBatcher[Acceptance, datetime | Exception] = MicroBatcher(
-            self._accept, name="accept", max_rows=BATCH, weigh=lambda item: len(item.spec) + weigh_spec
+            self._accept, name="accept", max_rows=BATCH, weigh=lambda item: len(item.spec)
         )
         self._transitions: MicroBatcher[Transition, Settled | Exception] = MicroBatcher(
             self._apply, name="settle", max_rows=BATCH, max_waiting=100_000
@@ -240,7 +239,8 @@ class Store:
     ) -> list[Overview]:
         """A project's messages, newest first, older than `before`."""
         code = CHANNEL_CODES[channel] if channel else None
-        rows = await self._fetch(_OVERVIEW + _LIST, project_id, code, before, state.value if state else None, limit)
+        word, number = (state.value, StateCode[state].value) if state else (None, None)
+        rows = await self._fetch(_OVERVIEW + _LIST, project_id, code, before, word, number, limit)
         return [overview_from_row(row) for row in rows]
 
     async def events_after(self, message_id: UUID, sequence: int, limit: int = 500) -> list[StoredEvent]:
@@ -306,16 +306,29 @@ SELECT t.id AS message_id, c.state, c.reason, c.provider_id, c.kind, c.possible_
        (SELECT max(e.sequence) FROM dispatch.events e WHERE e.message_id = t.id) AS last_sequence
 FROM unnest($1::uuid[]) AS t (id) LEFT JOIN dispatch.completions c ON c.message_id = t.id
 """
-_RENEW = """
-UPDATE dispatch.queue q SET due_at = now() + $3 * interval '1 second'
-FROM unnest($1::uuid[], $2::int[]) AS t (id, epoch) WHERE q.id = t.id AND q.epoch = t.epoch
+# Rows are locked in id order, as a batch of transitions locks them (ledger.py): otherwise the two could deadlock. A
+# message without a worker was put off or given back meanwhile: its time is not ours any more, though its epoch is.
+_OURS = """
+WITH ours AS (
+    SELECT q.id FROM unnest($1::uuid[], $2::int[]) AS t (id, epoch)
+    JOIN dispatch.queue q ON q.id = t.id AND q.epoch = t.epoch AND q.worker IS NOT NULL
+    ORDER BY q.id FOR UPDATE OF q
+)
+"""
+_RENEW = (
+    _OURS
+    + """
+UPDATE dispatch.queue q SET due_at = now() + $3 * interval '1 second' FROM ours WHERE q.id = ours.id
 RETURNING q.id
 """
-_RELEASE = """
-UPDATE dispatch.queue q SET due_at = now(), worker = NULL
-FROM unnest($1::uuid[], $2::int[]) AS t (id, epoch) WHERE q.id = t.id AND q.epoch = t.epoch
+)
+_RELEASE = (
+    _OURS
+    + """
+UPDATE dispatch.queue q SET due_at = now(), worker = NULL FROM ours WHERE q.id = ours.id
 AND NOT EXISTS (SELECT FROM dispatch.attempts a WHERE a.message_id = q.id AND a.finished_at IS NULL)
 """
+)
 _CANCELABLE = """
 SELECT q.epoch, m.project_id FROM dispatch.queue q JOIN dispatch.messages m USING (id)
 WHERE q.id = $1 AND NOT EXISTS (SELECT FROM dispatch.completions c WHERE c.message_id = q.id) FOR UPDATE OF q
@@ -341,10 +354,8 @@ SELECT * FROM (
 _ONE = "WHERE id = $1 AND ($2::text[] IS NULL OR project_id = ANY($2))"
 _LIST = """
 WHERE project_id = $1 AND ($2::smallint IS NULL OR channel = $2) AND ($3::uuid IS NULL OR id < $3)
-  AND ($4::text IS NULL OR coalesce(live_state, (ARRAY['QUEUED', 'SENDING', 'SENT', 'DELIVERED', 'UNDELIVERED',
-  'FAILED',
-                                                       'EXPIRED', 'CANCELED', 'UNKNOWN'])[state]) = $4)
-ORDER BY id DESC LIMIT $5
+  AND ($4::text IS NULL OR live_state = $4 OR state = $5::smallint)
+ORDER BY id DESC LIMIT $6
 """
 _EVENTS = """
 SELECT message_id, sequence, occurred_at, payload, transaction_id FROM dispatch.events

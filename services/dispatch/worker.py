@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import contextvars
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -32,9 +32,8 @@ SHORTEST_POLL, LONGEST_POLL = 0.02, 0.5
 
 @dataclass(slots=True)
 class _Held:
-    """A lease in work: its epoch, its task, and when it ends in seconds since boot."""
+    """A lease in work: its task, and when it ends in seconds since boot."""
 
-    epoch: int
     ends: float
     task: "asyncio.Task[None]"
 
@@ -54,9 +53,13 @@ class Worker:
         self._store = store
         self._clock = clock
         self._database_clock = database_clock
-        self._free = max_in_flight
+        self._free, self._taken = max_in_flight, 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._jitter = jitter
-        self._held: dict[UUID, _Held] = {}
+        # By epoch too: after a pause longer than a lease this process may hold a message anew while what it began
+        # under the old epoch still runs.
+        self._held: dict[tuple[UUID, int], _Held] = {}
         self._wake = asyncio.Event()
         self._stopping = False
         self._deliver: Callable[[Lease], Awaitable[float | None]] | None = None
@@ -71,28 +74,39 @@ class Worker:
         """How many messages are in work."""
         return len(self._held)
 
-    def lease_left(self, message_id: UUID) -> float:
-        """Seconds until our lease on a message ends, as this process knows; 0 or less when it has none."""
-        held = self._held.get(message_id)
+    def lease_left(self, message_id: UUID, epoch: int) -> float:
+        """Seconds until our lease under an epoch ends, as this process knows; 0 or less when it has none."""
+        held = self._held.get((message_id, epoch))
         return held.ends - self._clock.boottime() if held else 0.0
 
     def reserve(self) -> bool:
         """Keep a place for a message that is about to be accepted; give it back with `start` or `release_place`."""
         if self._free <= 0 or self._stopping:
             return False
-        self._free -= 1
+        self._take_places(1)
         return True
 
     def release_place(self) -> None:
         """The message that the place was for was not accepted."""
-        self._free += 1
+        self._give_back(1)
         self._wake.set()
+
+    def _take_places(self, count: int) -> None:
+        self._free -= count
+        self._taken += count
+        self._idle.clear()
+
+    def _give_back(self, count: int) -> None:
+        self._free += count
+        self._taken -= count
+        if not self._taken:
+            self._idle.set()
 
     def start(self, lease: Lease, *, since: float) -> None:
         """Work on a message whose lease began at `since` (seconds since boot); its place was reserved."""
         # In a context of its own: it goes on when the RPC that brought the message has ended.
         task = asyncio.create_task(self._work(lease), name=f"deliver {lease.id}", context=contextvars.Context())
-        self._held[lease.id] = _Held(epoch=lease.epoch, ends=since + self._store.lease_seconds, task=task)
+        self._held[lease.id, lease.epoch] = _Held(ends=since + self._store.lease_seconds, task=task)
 
     async def _work(self, lease: Lease) -> None:
         if self._deliver is None:
@@ -104,7 +118,7 @@ class Worker:
             self._log.exception("delivery_failed", message=str(lease.id))
             return
         finally:
-            self._held.pop(lease.id, None)
+            self._held.pop((lease.id, lease.epoch), None)
             self.release_place()
         if due_in is not None:
             asyncio.get_running_loop().call_later(due_in, self._wake.set)
@@ -126,7 +140,7 @@ class Worker:
         limit = min(self._free, CLAIM_BATCH)
         if limit <= 0:
             return 0
-        self._free -= limit
+        self._take_places(limit)
         since = self._clock.boottime()
         claims: list[Claim] = []
         try:
@@ -134,7 +148,7 @@ class Worker:
         except DatabaseUnavailable as error:
             self._log.warning("claim_failed", cause=type(error.__cause__).__name__)
         finally:
-            self._free += limit - len(claims)
+            self._give_back(limit - len(claims))
         for claim in claims:
             self._database_clock.learn(claim.at)
             await self._take_up(claim, since)
@@ -186,7 +200,7 @@ class Worker:
             await self._renew()
 
     async def _renew(self) -> None:
-        leases = {message_id: held.epoch for message_id, held in self._held.items()}
+        leases = _newest(self._held)
         if not leases:
             return
         since = self._clock.boottime()
@@ -196,8 +210,8 @@ class Worker:
             self._log.warning("renewal_failed", leases=len(leases), cause=type(error.__cause__).__name__)
             return
         for message_id, epoch in leases.items():
-            held = self._held.get(message_id)
-            if held is not None and held.epoch == epoch and message_id in ours:
+            held = self._held.get((message_id, epoch))
+            if held is not None and message_id in ours:
                 held.ends = since + self._store.lease_seconds
 
     async def drain(self, grace: float) -> None:
@@ -206,9 +220,10 @@ class Worker:
         """
         self._stopping = True
         self._wake.set()
-        tasks = [held.task for held in self._held.values()]
-        if tasks:
-            await asyncio.wait(tasks, timeout=grace)
+        # Places, not tasks: what is being accepted or claimed at this moment is in flight too, and gets its time.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._idle.wait()
         left = dict(self._held)
         for held in left.values():
             held.task.cancel()
@@ -216,4 +231,8 @@ class Worker:
         if left:
             self._log.warning("drain_cut", messages=len(left))
             with contextlib.suppress(DatabaseUnavailable):
-                await self._store.release({message_id: held.epoch for message_id, held in left.items()})
+                await self._store.release(_newest(left))
+
+
+def _newest(held: Iterable[tuple[UUID, int]]) -> dict[UUID, int]:
+    return dict(sorted(held))

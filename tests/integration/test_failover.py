@@ -109,7 +109,7 @@ async def test_x06_a_denial_outlives_a_restart(database_url) -> None:
     assert story.skips() == [("A", "DENIED")]
 
 
-async def test_x06_a_denial_for_one_country_skips_only_that_country(pipe: Pipe) -> None:
+async def test_x06_a_denial_for_one_sender_skips_only_that_sender(pipe: Pipe) -> None:
     """X06: a denial with a scope passes A by for that sender only."""
     scoped = Result(outcome=Outcome.DENIED, reason="SENDER_REFUSED", scope="sender:shop@example.com")
     pipe.script("A", scoped, "accepted")

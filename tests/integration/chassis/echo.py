@@ -25,6 +25,7 @@ class Echo:
     def __init__(self) -> None:
         self.ended: list[str] = []
         self.release = asyncio.Event()
+        self.many_waits = asyncio.Event()
         self.many_ended = asyncio.Event()
 
     async def one(self, request: bytes, context: Any) -> bytes:
@@ -49,6 +50,7 @@ class Echo:
             if request == b"crash":
                 raise RuntimeError("no mailbox ada@example.org")
             if request == b"wait":
+                self.many_waits.set()
                 await self.release.wait()
         except asyncio.CancelledError:
             self.ended.append("cancelled")

@@ -91,6 +91,17 @@ async def test_a_missing_scope_is_named(rig):
     )
 
 
+@pytest.mark.parametrize("method", ["Check", "Watch"])
+async def test_bytes_that_are_no_request_are_the_caller_s_mistake(rig, capsys, method):
+    """Broken protobuf and text that is not UTF-8 are INVALID_ARGUMENT, and no trace fills the log."""
+    for broken in (b"\xff\xff\xff", b"\x0a\x04\xff\xfe\xfd\xfc"):
+        make = rig.channel.unary_stream if method == "Watch" else rig.channel.unary_unary
+        error = await error_of(make(f"/grpc.health.v1.Health/{method}")(broken))
+        assert (type(error), error.reason) == (InvalidArgument, "INVALID_ARGUMENT")
+        assert "UTF-8" in error.message
+    assert "Traceback" not in capsys.readouterr().err
+
+
 async def test_a_method_without_a_declared_scope_is_closed(rig):
     """A method that the table does not know is refused to everybody."""
     every = rig.headers(scopes=("config:read", "config:write", "messages:send", "messages:read", "internal"))
@@ -172,8 +183,9 @@ async def test_a_caller_who_leaves_cancels_the_method(rig, capsys):
     """When the caller hangs up the method is cancelled, cleans up, and the line says CANCELLED."""
     call = rig.stream()(b"wait", metadata=rig.headers())
     assert await call.read() == b"ada0"
-    call.cancel()
     async with asyncio.timeout(5):
+        await rig.service.many_waits.wait()
+        call.cancel()
         await rig.service.many_ended.wait()
         await rig.server.drain(1)
     (line,) = rpc_lines(capsys)

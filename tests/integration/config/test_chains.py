@@ -107,6 +107,19 @@ async def test_write_waits_for_the_acknowledgement(caller: Caller, dispatcher: C
     stream.cancel()
 
 
+async def test_a_watch_tells_of_no_other_project(config: RunningConfig, caller: Caller) -> None:
+    """A token for one project hears of that project's chains alone, and holds nobody up."""
+    async with calling(config.address, ["other"], ["internal"]) as someone:
+        stream = someone.watch()
+        await stream.read()
+        writing = asyncio.create_task(caller.create())
+        told = await stream.read()
+        assert list(told.changes) == []
+        await stream.write(pb2.WatchChainsRequest(acknowledged_revision=told.revision))
+        await writing
+        stream.cancel()
+
+
 async def test_write_waits_one_second_for_a_silent_watcher(caller: Caller, dispatcher: Caller) -> None:
     """A watcher that never acknowledges holds a write up for a second and no longer."""
     stream = dispatcher.watch()

@@ -148,10 +148,11 @@ async def test_a_watch_that_breaks_leaves_nothing_behind(service: FakeConfigServ
         return sum("_consume_request_iterator" in repr(task.get_coro()) for task in asyncio.all_tasks())
 
     async with watching(address) as made:
-        for _ in range(5):
-            before = service.watched
+        for watches in range(2, 7):
             service.hang_up()
-            await until(lambda seen=before: service.watched > seen and made.watching)
+            await until(lambda: not made.watching)
+            await until(lambda: made.watching)
+            assert service.watched == watches
         await until(lambda: readers() == 1)
     await until(lambda: readers() == 0)
 

@@ -157,6 +157,18 @@ async def test_renewing_keeps_a_lease(store: Store, other: Store) -> None:
     assert await store.renew({message.id: 7}) == frozenset()
 
 
+async def test_what_was_put_off_is_neither_renewed_nor_released(store: Store, other: Store) -> None:
+    """A message that was put off keeps its time, though a renewal or a release under its epoch comes a moment late."""
+    message = await leased(other)
+    await other.apply(step(message, due_in=1.0))
+
+    assert await other.renew({message.id: 1}) == frozenset()
+    await other.release({message.id: 1})
+
+    assert await store.claim(10) == []
+    assert (await claim_one(store)).epoch == 2
+
+
 async def test_releasing_gives_back_only_what_never_started(store: Store, other: Store) -> None:
     """Released leases are due at once, except those with an open attempt."""
     idle, busy = await leased(other), await leased(other)

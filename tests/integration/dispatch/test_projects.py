@@ -3,6 +3,7 @@
 The tables below are checked against the descriptors: a new method or field fails here until somebody has thought of it.
 """
 
+import asyncio
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from services.chassis.auth import mint
 from services.chassis.errors import ServiceError
 from services.chassis.status import from_rpc_error
 from services.dispatch.app import SERVICE
-from tests.integration.rig import EMAIL, SECRET, Pipe, metadata, rig
+from tests.integration.rig import EMAIL, SECRET, Pipe, eventually, metadata, rig
 
 NOWHERE = "01920000-0000-7000-8000-000000000000"
 BY_MESSAGE_ID: dict[tuple[str, str], tuple[Callable[[str], Message], str]] = {
@@ -55,6 +56,7 @@ ELSEWHERE = {
     ("WatchProject", "resume_token"): "a place in the events of the caller's own project",
     ("ReceiveReceipt", "provider_id"): "scope internal, and not served yet",
 }
+NAMES_NOTHING = ("content_id", "template_id")  # inside one message; refused whatever it says, while none are served
 STRANGER = metadata("other", scopes="messages:send messages:read config:read config:write")
 
 
@@ -71,7 +73,7 @@ def _id_fields(message: Descriptor, prefix: str = "") -> set[str]:
     for field in message.fields:
         if field.message_type is not None and field.message_type.file.package.startswith("messagepipe."):
             found |= _id_fields(field.message_type, f"{prefix}{field.name}.")
-        elif re.search(r"(^|_)(id|ids|token)$", field.name) and field.name != "content_id":
+        elif re.search(r"(^|_)(id|ids|token)$", field.name) and field.name not in NAMES_NOTHING:
             found.add(prefix + field.name)
     return found
 
@@ -182,3 +184,25 @@ async def test_the_token_decides(pipe: Pipe) -> None:
     assert reasons == list(callers)
     listed = await pipe.messages.ListMessages(pb.ListMessagesRequest(), metadata=metadata())
     assert not listed.messages
+
+
+async def test_a_list_shows_the_messages_in_one_state(pipe: Pipe) -> None:
+    """ListMessages by state: those that ended in it, and those that are in it while their dispatch goes on."""
+    sent = (await pipe.send()).message_id
+    answered = asyncio.Event()
+    pipe.script("A", "invalid", answered)
+    failed = (await pipe.send()).message_id
+    sending = (await pipe.create()).id
+    await eventually(lambda: len(pipe.adapters["A"].calls) == 3)
+
+    async def ids(state: message_pb2.Message.State.ValueType) -> list[str]:
+        listed = await pipe.messages.ListMessages(pb.ListMessagesRequest(state=state), metadata=metadata())
+        return [message.id for message in listed.messages]
+
+    found = [await ids(state) for state in message_pb2.Message.State.values()]
+    answered.set()
+
+    states = message_pb2.Message
+    expected = {0: [sending, failed, sent], states.STATE_SENT: [sent], states.STATE_FAILED: [failed]}
+    expected[states.STATE_SENDING] = [sending]
+    assert found == [expected.get(state, []) for state in states.State.values()]

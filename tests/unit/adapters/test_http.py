@@ -136,8 +136,11 @@ SPEC = ProviderSpec(
 
 
 def test_secret_values() -> None:
-    """Secrets are collected at any depth, the longest first; what is missing or no text is left out."""
-    assert secret_values(SPEC, {"key": "ab", "auth": {"pass": "abcd"}}) == ("abcd", "ab")
+    """Secrets are collected at any depth, the longest first; what is missing, no text or too short to hide is left
+    out.
+    """
+    assert secret_values(SPEC, {"key": "abcd", "auth": {"pass": "abcde"}}) == ("abcde", "abcd")
+    assert secret_values(SPEC, {"key": "abc"}) == ()
     assert secret_values(SPEC, {"key": "", "auth": None}) == ()
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from cli.datadir import DataDir
 from cli.problem import Problem
-from cli.token import DEFAULT_SCOPES, mint_token, parse_scopes, signing_secret
+from cli.token import DEFAULT_SCOPES, longest_ttl, mint_token, parse_scopes, signing_secret
 from services.chassis.auth import AuthSettings, TokenVerifier
 from services.chassis.env import SecretText
 from tests.fakes.clock import FakeClock
@@ -29,6 +29,12 @@ async def test_a_star_is_every_project() -> None:
     token = mint_token(SECRET, project="*", ttl_seconds=60, environ={}, clock=clock)
 
     assert (await TokenVerifier(AuthSettings(jwt_secret=SECRET), clock=clock).verify(token)).projects == "*"
+
+
+def test_our_own_tokens_last_no_longer_than_tokens_may() -> None:
+    """What `up` prints and `send` calls with is cut to MESSAGEPIPE_JWT_MAX_LIFETIME instead of being refused."""
+    assert longest_ttl(3600, SECRET, {}) == 3600
+    assert longest_ttl(3600, SECRET, {"MESSAGEPIPE_JWT_MAX_LIFETIME": "600"}) == 600
 
 
 @pytest.mark.parametrize(("project", "seconds"), [("a b", 60), ("", 60), ("x" * 65, 60), ("shop", 86_401)])

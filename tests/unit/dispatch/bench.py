@@ -69,7 +69,7 @@ class Bench:
             database_now=self.clock.now,
             fraction=lambda: 0.5,
             publish=self.publish,
-            lease_left=lambda _: self.left,
+            lease_left=lambda _id, _epoch: self.left,
         )
         return Delivery(tools, Lease(**{"message": message or a_message(), "epoch": 1, **lease}))
 

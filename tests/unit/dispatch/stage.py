@@ -8,7 +8,7 @@ from services.adapters.outcome import Outcome, Result
 from services.dispatch.attempt import Attempt, begin
 from services.dispatch.chain import Chain
 from services.dispatch.failover import Finish, Situation, Skip, Start, Wait, decide
-from services.dispatch.health import Mark, Marks, mark_from
+from services.dispatch.health import Mark, Marks, mark_from, scopes_of
 from services.dispatch.message import Message, State
 from tests.builders import NOON, a_chain, a_message, a_result, seconds
 
@@ -113,7 +113,7 @@ def play(
         attempt = begin(step.provider, told.attempts, round_number=step.round, epoch=1)
         now += seconds(step.timeout if result.outcome is Outcome.UNKNOWN else min(call_seconds, step.timeout))
         told.attempts.append(replace(attempt, result=result))
-        lesson = mark_from(step.provider, result, now)
+        lesson = mark_from(step.provider, result, now, scopes_of(situation.message, situation.chain))
         if lesson is not None:
             told.learned.append(lesson)
             known.setdefault(lesson.provider_id, []).append(lesson)

@@ -128,8 +128,8 @@ def test_every_other_end_is_one_error(finish: Finish, error: type[ServiceError])
         answers.sent(a_message(), told(finish, *a_history(("A", "deferred"))))
 
 
-def test_the_last_providers_words_are_the_error() -> None:
-    """X04: "All providers failed: " and the last provider's words, else its reason; the number of attempts beside."""
+def test_the_providers_own_words_are_the_error() -> None:
+    """X04, R8: "All providers failed: " and each provider's words, else its reason, in order; their number beside."""
     finish = Finish(state=State.FAILED, reason=EndReason.ALL_PROVIDERS_FAILED)
     spoken = a_history(("A", "deferred"), ("B", a_result("deferred", provider_text="SMTP connect error")))
 
@@ -138,7 +138,7 @@ def test_the_last_providers_words_are_the_error() -> None:
     with pytest.raises(AllProvidersFailed, match="All providers failed: UNAVAILABLE"):
         answers.sent(a_message(), told(finish, *spoken[:1]))
 
-    assert with_words.value.message == "All providers failed: SMTP connect error"
+    assert with_words.value.message == "All providers failed: UNAVAILABLE; SMTP connect error"
     assert with_words.value.metadata["attempts"] == "2"
 
 

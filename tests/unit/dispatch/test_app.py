@@ -47,6 +47,14 @@ def test_the_token_for_configservice_is_made_anew_before_it_ends() -> None:
     assert claims["exp"] - clock.now().timestamp() == TOKEN_SECONDS
 
 
+def test_the_token_for_configservice_lasts_no_longer_than_tokens_may() -> None:
+    """Where tokens may last ten minutes, the dispatcher's own does as well: ConfigService would refuse a longer one."""
+    auth = AuthSettings(jwt_secret=SECRET, jwt_max_lifetime=600)
+    claims = jwt.decode(_token_of(some_settings(auth=auth), FakeClock())(), options={"verify_signature": False})
+
+    assert claims["exp"] - claims["iat"] == 600
+
+
 def test_a_token_that_was_given_is_used() -> None:
     """MESSAGEPIPE_INTERNAL_TOKEN goes to ConfigService as it is."""
     assert _token_of(some_settings(internal_token=SecretText("given")), FakeClock())() == "given"

@@ -121,6 +121,7 @@ def test_a_text_message() -> None:
     [
         ({"channel": 0}, ["message.channel"]),
         ({"channel": 99}, ["message.channel"]),
+        ({"channel": 0, "max_tries": 11}, ["message.channel", "message.maxTries"]),
         ({"max_tries": 11}, ["message.maxTries"]),
         ({"max_tries": -1}, ["message.maxTries"]),
         ({"max_rounds": 11}, ["message.maxRounds"]),

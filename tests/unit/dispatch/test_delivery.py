@@ -8,6 +8,7 @@ import pytest
 
 from services.adapters.base import Address
 from services.adapters.outcome import Outcome
+from services.chassis import log
 from services.dispatch.message import State
 from tests.builders import (
     MESSAGE_ID,
@@ -132,6 +133,21 @@ async def test_what_an_adapter_raises_becomes_unknown(bench: Bench) -> None:
     assert "hunter2" not in str(bench.events)
     assert bench.end.completes is not None
     assert bench.end.completes.possible_duplicate
+
+
+async def test_what_an_adapter_raises_is_logged_without_its_secrets(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """X11: the trace is in the log for the operators; a credential that the exception repeats is not."""
+    log.configure(service="test", json=True)
+    bench.chain = a_chain(a_provider("A", config={"apiKey": "canary-api-key"}), "B")
+    bench.script("A", RuntimeError("refused: canary-api-key"))
+
+    await bench.run()
+
+    told = capsys.readouterr().err
+    assert "RuntimeError: refused: ***" in told
+    assert "canary-api-key" not in told
 
 
 @pytest.mark.parametrize("nonsense", [None, "accepted?", 3])

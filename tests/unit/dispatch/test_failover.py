@@ -267,7 +267,7 @@ def test_a_lone_unknown_attempt_is_no_duplicate() -> None:
 def test_the_marks_of_a_version_are_the_marks_of_that_version() -> None:
     """A mark learned under version 1 says nothing about version 2, nor one of version 2 about version 1 (X06)."""
     old, new = a_provider("A"), a_provider("A", version=2)
-    mark = mark_from(old, a_result("denied"), NOON)
+    mark = mark_from(old, a_result("denied"), NOON, frozenset({""}))
     assert mark is not None
 
     assert play(chain=a_chain(new, "B"), marks=marks_of(mark)).calls == "A:accepted"

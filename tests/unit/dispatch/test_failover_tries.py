@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from services.dispatch.attempt import NOT_SENT
 from services.dispatch.chain import Chain
 from services.dispatch.failover import Finish, Situation, Start, Wait, decide, possible_duplicate
 from services.dispatch.message import EndReason, State
@@ -48,6 +49,16 @@ def test_r3_tries_per_provider_and_rounds_of_the_chain(tries: int, rounds: int, 
 
     assert " ".join(attempt.provider_name for attempt in told.attempts) == calls
     assert told.state is State.FAILED
+
+
+def test_r3_an_attempt_that_never_left_is_no_try() -> None:
+    """R3, R11: a dispatcher that was paused past its lease just before the first byte costs the provider no try, so the
+    only provider there is gets the message all the same.
+    """
+    told = play({"A": [NOT_SENT, "accepted"]}, chain=a_chain("A"))
+
+    assert (told.calls, told.state) == ("A:deferred A:accepted", State.SENT)
+    assert len(told.waits) == 1
 
 
 def test_r3_the_backoff_grows_with_each_try() -> None:

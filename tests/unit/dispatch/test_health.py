@@ -27,7 +27,7 @@ def test_denied_marks_without_an_end() -> None:
     """R7: a denial marks that version of the provider at once, keeps reason and words, and ends by itself never."""
     provider = a_provider("A", version=4)
 
-    mark = mark_from(provider, a_result("denied", provider_text="suspended", scope="country:NG"), NOON)
+    mark = mark_from(provider, a_result("denied", provider_text="suspended", scope="country:NG"), NOON, ALL)
 
     assert mark == a_mark(provider, detail="suspended", scope="country:NG")
     assert mark is not None
@@ -36,7 +36,7 @@ def test_denied_marks_without_an_end() -> None:
 
 def test_a_429_cools_down_for_as_long_as_it_asks() -> None:
     """X08: RATE_LIMITED with Retry-After marks until then."""
-    assert mark_from(a_provider(), throttled(600), NOON) == a_cooldown("A", ends_in=600)
+    assert mark_from(a_provider(), throttled(600), NOON, ALL) == a_cooldown("A", ends_in=600)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_429_cools_down_for_as_long_as_it_asks() -> None:
 )
 def test_nothing_else_marks(result) -> None:
     """X16: invalid and unfit never touch health; a deferral marks only when it is a 429 that says how long."""
-    assert mark_from(a_provider(), result, NOON) is None
+    assert mark_from(a_provider(), result, NOON, ALL) is None
 
 
 @pytest.mark.parametrize(
@@ -108,11 +108,12 @@ def test_a_mark_of_another_scope_does_not_block() -> None:
         (an_email(), None, {"", "sender:shop@example.com"}),
         (an_email(sender=None), Address(email="project@example.com"), {"", "sender:project@example.com"}),
         (an_email(), Address(email="project@example.com"), {"", "sender:shop@example.com"}),
-        (an_email(sender=None), None, {""}),
+        (an_email(sender=None), None, {"", "sender:"}),
         (an_sms(), None, {"", "country:NG", "sender:Shop"}),
+        (an_sms(to="+15005550002"), None, {"", "country:US", "sender:Shop"}),
         (an_sms(sender=""), "+15005550006", {"", "country:NG", "sender:+15005550006"}),
-        (an_sms(sender="", to="+14155550100"), None, {"", "country:US"}),
-        (an_sms(sender="", to="+14165550100"), None, {"", "country:CA"}),
+        (an_sms(sender="", to="+14155550100"), None, {"", "country:US", "sender:"}),
+        (an_sms(sender="", to="+14165550100"), None, {"", "country:CA", "sender:"}),
     ],
 )
 def test_the_scopes_of_a_message(content, chain_sender, scopes: set[str]) -> None:
@@ -120,12 +121,31 @@ def test_the_scopes_of_a_message(content, chain_sender, scopes: set[str]) -> Non
     assert scopes_of(a_message(content=content), a_chain(sender=chain_sender)) == scopes
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["its own", "the provider's"])
+def test_a_denied_sender_passes_by_the_messages_that_use_it(own: bool) -> None:
+    """Denied for one sender, however the adapter spells it, skips the messages of that sender, those without one being
+    sent as the provider's own; a message from somebody else is not in that scope.
+    """
+    content = an_email() if own else an_email(sender=None)
+    scopes, others = (
+        scopes_of(a_message(content=each), a_chain())
+        for each in (content, an_email(sender=Address(email="other@example.com")))
+    )
+    denied = a_result("denied", scope="sender:Noreply@xn--bcher-kva.example")
+
+    mark = mark_from(a_provider("A"), denied, NOON, scopes)
+
+    assert mark is not None
+    assert blocking_mark(a_provider("A"), scopes, marks_of(mark), NOON) == mark
+    assert blocking_mark(a_provider("A"), others, marks_of(mark), NOON) is None
+
+
 def test_every_outcome_is_considered() -> None:
     """Only DENIED and DEFERRED can mark: a new outcome would have to be decided here."""
     marking = {
         outcome
         for outcome in Outcome
-        if mark_from(a_provider(), a_result(outcome, reason=Reason.RATE_LIMITED, retry_after=1), NOON)
+        if mark_from(a_provider(), a_result(outcome, reason=Reason.RATE_LIMITED, retry_after=1), NOON, ALL)
     }
 
     assert marking == {Outcome.DENIED, Outcome.DEFERRED}

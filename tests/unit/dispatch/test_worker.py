@@ -259,9 +259,41 @@ async def test_leases_are_known_and_renewed_in_one_statement(shop: Shop) -> None
     renewing.cancel()
 
     assert shop.queue.renewed == [{UUID(int=1): 1, UUID(int=2): 2}]
-    assert shop.worker.lease_left(UUID(int=1)) == LEASE
-    assert shop.worker.lease_left(UUID(int=2)) == pytest.approx(LEASE * 2 / 3)
-    assert shop.worker.lease_left(UUID(int=3)) == 0.0
+    assert shop.worker.lease_left(UUID(int=1), 1) == LEASE
+    assert shop.worker.lease_left(UUID(int=2), 2) == pytest.approx(LEASE * 2 / 3)
+    assert shop.worker.lease_left(UUID(int=1), 2) == 0.0
+
+
+async def test_a_message_taken_up_again_has_a_lease_of_its_own(shop: Shop) -> None:
+    """X22 in one process: after a pause past the lease the message is held under a new epoch, and what began under the
+    old one neither lives on that lease nor ends it.
+    """
+    ended = {1: asyncio.Event(), 2: asyncio.Event()}
+
+    async def deliver(lease: Lease) -> None:
+        await ended[lease.epoch].wait()
+
+    shop.worker.deliver_with(deliver)
+    message = a_message()
+    for epoch in (1, 2):
+        assert shop.worker.reserve()
+        shop.worker.start(Lease(message=message, epoch=epoch), since=shop.clock.boottime())
+        shop.clock.advance(LEASE)
+    assert shop.worker.lease_left(message.id, 1) < shop.worker.lease_left(message.id, 2) == 0.0
+
+    renewing = asyncio.create_task(shop.worker.renew_forever())
+    await asyncio.sleep(0)
+    shop.clock.advance(LEASE / 3)
+    await until(lambda: shop.queue.renewed)
+    ended[1].set()
+    await until(lambda: shop.worker.in_flight == 1)
+    renewing.cancel()
+
+    assert shop.queue.renewed == [{message.id: 2}]
+    assert shop.worker.lease_left(message.id, 1) == 0.0
+    assert shop.worker.lease_left(message.id, 2) == LEASE
+    ended[2].set()
+    await until(lambda: shop.worker.in_flight == 0)
 
 
 async def test_renewing_outlives_the_database(shop: Shop) -> None:
@@ -275,7 +307,7 @@ async def test_renewing_outlives_the_database(shop: Shop) -> None:
     await asyncio.sleep(0.01)
 
     assert not renewing.done()
-    assert shop.worker.lease_left(a_message().id) == pytest.approx(LEASE * 2 / 3)
+    assert shop.worker.lease_left(a_message().id, 1) == pytest.approx(LEASE * 2 / 3)
     renewing.cancel()
 
 
@@ -292,6 +324,21 @@ async def test_draining_lets_what_is_in_flight_end(shop: Shop) -> None:
     await task
 
     assert shop.worker.in_flight == 0
+    assert shop.queue.released == {}
+
+
+async def test_draining_waits_for_what_is_being_accepted(shop: Shop) -> None:
+    """A message whose commit is under way when the drain begins is delivered within the grace and not cut."""
+    assert shop.worker.reserve()
+    draining = asyncio.create_task(shop.worker.drain(60))
+    await asyncio.sleep(0)
+    shop.worker.start(Lease(message=a_message(), epoch=1), since=0.0)
+    await asyncio.sleep(0)
+    assert not draining.done()
+    shop.deliveries.go.set()
+    await draining
+
+    assert len(shop.deliveries.leases) == 1
     assert shop.queue.released == {}
 
 

@@ -1,12 +1,18 @@
-"""Shapes and frames of streams; the streaming itself is an integration test."""
+"""Shapes and frames of streams, and what a quiet one says; the rest of streaming is an integration test."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
 import pytest
 from messagepipe.dispatch.v1 import delivery_event_pb2
 from messagepipe.dispatch.v1 import dispatch_service_pb2 as dispatch
 from starlette.datastructures import Headers
 
 from gateway.app import DISPATCH, codecs
-from gateway.streams import Shape, frame, resume, shape_of
+from gateway.streams import Events, Shape, answer_sse, frame, resume, shape_of
 from services.chassis.errors import InvalidArgument
 
 WATCH_MESSAGE = shape_of(DISPATCH.methods_by_name["WatchMessage"])
@@ -18,6 +24,55 @@ def an_event() -> delivery_event_pb2.DeliveryEvent:
     event = delivery_event_pb2.DeliveryEvent(message_id="m\n1", sequence=2)
     event.attempt_started.SetInParent()
     return event
+
+
+class QuietCall:
+    """A stream on which nothing happens until it is cancelled."""
+
+    def __init__(self) -> None:
+        self._over = asyncio.Event()
+
+    async def read(self) -> Any:
+        """The end, once cancelled."""
+        await self._over.wait()
+        return grpc.aio.EOF
+
+    def cancel(self) -> None:
+        """Ends it."""
+        self._over.set()
+
+
+class Listener:
+    """A caller that stays, and what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[bytes] = []
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator["asyncio.Task[bool]"]:
+        """It never goes away."""
+        gone = asyncio.create_task(asyncio.Event().wait())
+        yield gone
+        gone.cancel()
+
+    async def start(self, status: int, headers: object) -> None:
+        """The head is not looked at."""
+
+    async def write(self, piece: bytes) -> None:
+        """One more piece."""
+        self.told.append(piece)
+
+
+async def test_a_stream_on_which_nothing_happens_is_kept_alive():
+    """Comments go out from the first quiet moment on: an idle project's stream is not cut by what stands in between."""
+    events, listener = Events(QuietCall(), asyncio.Event()), Listener()
+    exchange: Any = listener
+    streaming = asyncio.create_task(answer_sse(exchange, events, WATCH_PROJECT, {}, again=False, heartbeat=0.01))
+    async with asyncio.timeout(5):
+        while listener.told.count(b": heartbeat\n\n") < 3:
+            await asyncio.sleep(0.01)
+    streaming.cancel()
+    await events.close()
 
 
 def test_every_stream_of_the_contract_has_ids_and_words():

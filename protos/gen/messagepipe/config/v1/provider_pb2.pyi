@@ -165,8 +165,8 @@ Global___ChannelConfig: _TypeAlias = ChannelConfig  # noqa: Y015
 
 @_typing.final
 class Chain(_message.Message):
-    """Chain is what a dispatcher needs to send a project's messages on one channel: the enabled providers in order,
-    with opened credentials. It leaves ConfigService only towards a caller with scope `internal`.
+    """Chain is what a dispatcher needs to send a project's messages on one channel: the providers in order, the enabled
+    ones with opened credentials. It leaves ConfigService only towards a caller with scope `internal`.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

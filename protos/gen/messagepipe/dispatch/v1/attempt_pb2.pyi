@@ -178,7 +178,7 @@ class Attempt(_message.Message):
 
     @_builtins.property
     def latency(self) -> _duration_pb2.Duration:
-        """Time from the first byte of the call to its answer."""
+        """Time from the begin of the call, connecting included, to its answer; unset when nobody measured it."""
 
     @_builtins.property
     def retry_after(self) -> _duration_pb2.Duration:

@@ -243,7 +243,9 @@ class SendBulkMessagesRequest(_message.Message):
 
     @_builtins.property
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1 to 1,000 recipients, each as `MessageSpec.to`. One that stands twice gets one message."""
+        """1 to 1,000 recipients, each as `MessageSpec.to`. One that stands twice gets one message. Times the size of the content
+        at most 256 MiB.
+        """
 
     def __init__(
         self,
@@ -370,7 +372,7 @@ class WatchProjectRequest(_message.Message):
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """The project."""
+    """The project. Default: the token's only project."""
     resume_token: _builtins.str
     """`resume_token` of the last answer seen; empty means from now on. Over SSE the `Last-Event-ID`."""
     def __init__(
@@ -449,7 +451,7 @@ class ListMessagesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """The project."""
+    """The project. Default: the token's only project."""
     channel: _channel_pb2.Channel.ValueType
     """Only this channel; unset: all."""
     state: _message_pb2.Message.State.ValueType

@@ -24,12 +24,13 @@ _sym_db = _symbol_database.Default()
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from messagepipe.dispatch.v1 import attempt_pb2 as messagepipe_dot_dispatch_dot_v1_dot_attempt__pb2
 from messagepipe.type.v1 import channel_pb2 as messagepipe_dot_type_dot_v1_dot_channel__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%messagepipe/dispatch/v1/message.proto\x12\x17messagepipe.dispatch.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%messagepipe/dispatch/v1/attempt.proto\x1a!messagepipe/type/v1/channel.proto\"\xd4\x07\n\x0bMessageSpec\x12\x18\n\nproject_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x33\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x1c.messagepipe.type.v1.ChannelB\x04\xe2\x41\x01\x02\x12\x10\n\x02to\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07subject\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04text\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04html\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x06sender\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01R\x04\x66rom\x12\x10\n\x02\x63\x63\x18\x08 \x03(\tB\x04\xe2\x41\x01\x01\x12\x11\n\x03\x62\x63\x63\x18\t \x03(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08reply_to\x18\n \x01(\tB\x04\xe2\x41\x01\x01\x12>\n\x0b\x61ttachments\x18\x0b \x03(\x0b\x32#.messagepipe.dispatch.v1.AttachmentB\x04\xe2\x41\x01\x01\x12H\n\x07headers\x18\x0c \x03(\x0b\x32\x31.messagepipe.dispatch.v1.MessageSpec.HeadersEntryB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\r \x03(\tB\x04\xe2\x41\x01\x01\x12J\n\x08metadata\x18\x0e \x03(\x0b\x32\x32.messagepipe.dispatch.v1.MessageSpec.MetadataEntryB\x04\xe2\x41\x01\x01\x12 \n\x12preferred_provider\x18\x0f \x01(\tB\x04\xe2\x41\x01\x01\x12\'\n\x19preferred_provider_strict\x18\x10 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x17\n\tmax_tries\x18\x11 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\nmax_rounds\x18\x12 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x32\n\x08\x64\x65\x61\x64line\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12,\n\x03ttl\x18\x14 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x44\n\x0eunknown_policy\x18\x15 \x01(\x0e\x32&.messagepipe.dispatch.v1.UnknownPolicyB\x04\xe2\x41\x01\x01\x12!\n\x13\x66\x61ilover_on_receipt\x18\x18 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x38\n\x0freceipt_timeout\x18\x19 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"q\n\nAttachment\x12\x16\n\x08\x66ilename\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0c\x63ontent_type\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x63ontent\x18\x03 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x18\n\ncontent_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"\xed\x06\n\x07Message\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12-\n\x07\x63hannel\x18\x03 \x01(\x0e\x32\x1c.messagepipe.type.v1.Channel\x12\x11\n\trecipient\x18\x04 \x01(\t\x12\x35\n\x05state\x18\x05 \x01(\x0e\x32&.messagepipe.dispatch.v1.Message.State\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x16\n\x04kind\x18\x07 \x01(\tR\x08provider\x12\x13\n\x0bprovider_id\x18\x08 \x01(\t\x12\x1a\n\x12possible_duplicate\x18\t \x01(\x08\x12\x32\n\x08\x61ttempts\x18\n \x03(\x0b\x32 .messagepipe.dispatch.v1.Attempt\x12\x0c\n\x04tags\x18\x0b \x03(\t\x12@\n\x08metadata\x18\x0c \x03(\x0b\x32..messagepipe.dispatch.v1.Message.MetadataEntry\x12.\n\ncreated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x63ompleted_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rchain_version\x18\x10 \x01(\x03\x12\x32\n\x0fnext_attempt_in\x18\x11 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nduplicates\x18\x12 \x01(\x05\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xcb\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_QUEUED\x10\x01\x12\x11\n\rSTATE_SENDING\x10\x02\x12\x0e\n\nSTATE_SENT\x10\x03\x12\x13\n\x0fSTATE_DELIVERED\x10\x04\x12\x15\n\x11STATE_UNDELIVERED\x10\x05\x12\x10\n\x0cSTATE_FAILED\x10\x06\x12\x11\n\rSTATE_EXPIRED\x10\x07\x12\x12\n\x0eSTATE_CANCELED\x10\x08\x12\x11\n\rSTATE_UNKNOWN\x10\t*r\n\rUnknownPolicy\x12\x1e\n\x1aUNKNOWN_POLICY_UNSPECIFIED\x10\x00\x12 \n\x1cUNKNOWN_POLICY_AT_LEAST_ONCE\x10\x01\x12\x1f\n\x1bUNKNOWN_POLICY_AT_MOST_ONCE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%messagepipe/dispatch/v1/message.proto\x12\x17messagepipe.dispatch.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%messagepipe/dispatch/v1/attempt.proto\x1a!messagepipe/type/v1/channel.proto\"\xa1\x08\n\x0bMessageSpec\x12\x18\n\nproject_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x33\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x1c.messagepipe.type.v1.ChannelB\x04\xe2\x41\x01\x02\x12\x10\n\x02to\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07subject\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04text\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04html\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x06sender\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01R\x04\x66rom\x12\x10\n\x02\x63\x63\x18\x08 \x03(\tB\x04\xe2\x41\x01\x01\x12\x11\n\x03\x62\x63\x63\x18\t \x03(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08reply_to\x18\n \x01(\tB\x04\xe2\x41\x01\x01\x12>\n\x0b\x61ttachments\x18\x0b \x03(\x0b\x32#.messagepipe.dispatch.v1.AttachmentB\x04\xe2\x41\x01\x01\x12H\n\x07headers\x18\x0c \x03(\x0b\x32\x31.messagepipe.dispatch.v1.MessageSpec.HeadersEntryB\x04\xe2\x41\x01\x01\x12\x12\n\x04tags\x18\r \x03(\tB\x04\xe2\x41\x01\x01\x12J\n\x08metadata\x18\x0e \x03(\x0b\x32\x32.messagepipe.dispatch.v1.MessageSpec.MetadataEntryB\x04\xe2\x41\x01\x01\x12 \n\x12preferred_provider\x18\x0f \x01(\tB\x04\xe2\x41\x01\x01\x12\'\n\x19preferred_provider_strict\x18\x10 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x17\n\tmax_tries\x18\x11 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\nmax_rounds\x18\x12 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x32\n\x08\x64\x65\x61\x64line\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12,\n\x03ttl\x18\x14 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x44\n\x0eunknown_policy\x18\x15 \x01(\x0e\x32&.messagepipe.dispatch.v1.UnknownPolicyB\x04\xe2\x41\x01\x01\x12\x19\n\x0btemplate_id\x18\x16 \x01(\tB\x04\xe2\x41\x01\x01\x12\x30\n\tvariables\x18\x17 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x01\x12!\n\x13\x66\x61ilover_on_receipt\x18\x18 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x38\n\x0freceipt_timeout\x18\x19 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"q\n\nAttachment\x12\x16\n\x08\x66ilename\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0c\x63ontent_type\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x63ontent\x18\x03 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x18\n\ncontent_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"\xed\x06\n\x07Message\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12-\n\x07\x63hannel\x18\x03 \x01(\x0e\x32\x1c.messagepipe.type.v1.Channel\x12\x11\n\trecipient\x18\x04 \x01(\t\x12\x35\n\x05state\x18\x05 \x01(\x0e\x32&.messagepipe.dispatch.v1.Message.State\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x16\n\x04kind\x18\x07 \x01(\tR\x08provider\x12\x13\n\x0bprovider_id\x18\x08 \x01(\t\x12\x1a\n\x12possible_duplicate\x18\t \x01(\x08\x12\x32\n\x08\x61ttempts\x18\n \x03(\x0b\x32 .messagepipe.dispatch.v1.Attempt\x12\x0c\n\x04tags\x18\x0b \x03(\t\x12@\n\x08metadata\x18\x0c \x03(\x0b\x32..messagepipe.dispatch.v1.Message.MetadataEntry\x12.\n\ncreated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x63ompleted_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rchain_version\x18\x10 \x01(\x03\x12\x32\n\x0fnext_attempt_in\x18\x11 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nduplicates\x18\x12 \x01(\x05\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xcb\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_QUEUED\x10\x01\x12\x11\n\rSTATE_SENDING\x10\x02\x12\x0e\n\nSTATE_SENT\x10\x03\x12\x13\n\x0fSTATE_DELIVERED\x10\x04\x12\x15\n\x11STATE_UNDELIVERED\x10\x05\x12\x10\n\x0cSTATE_FAILED\x10\x06\x12\x11\n\rSTATE_EXPIRED\x10\x07\x12\x12\n\x0eSTATE_CANCELED\x10\x08\x12\x11\n\rSTATE_UNKNOWN\x10\t*r\n\rUnknownPolicy\x12\x1e\n\x1aUNKNOWN_POLICY_UNSPECIFIED\x10\x00\x12 \n\x1cUNKNOWN_POLICY_AT_LEAST_ONCE\x10\x01\x12\x1f\n\x1bUNKNOWN_POLICY_AT_MOST_ONCE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -82,6 +83,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MESSAGESPEC'].fields_by_name['ttl']._serialized_options = b'\342A\001\001'
   _globals['_MESSAGESPEC'].fields_by_name['unknown_policy']._loaded_options = None
   _globals['_MESSAGESPEC'].fields_by_name['unknown_policy']._serialized_options = b'\342A\001\001'
+  _globals['_MESSAGESPEC'].fields_by_name['template_id']._loaded_options = None
+  _globals['_MESSAGESPEC'].fields_by_name['template_id']._serialized_options = b'\342A\001\001'
+  _globals['_MESSAGESPEC'].fields_by_name['variables']._loaded_options = None
+  _globals['_MESSAGESPEC'].fields_by_name['variables']._serialized_options = b'\342A\001\001'
   _globals['_MESSAGESPEC'].fields_by_name['failover_on_receipt']._loaded_options = None
   _globals['_MESSAGESPEC'].fields_by_name['failover_on_receipt']._serialized_options = b'\342A\001\001'
   _globals['_MESSAGESPEC'].fields_by_name['receipt_timeout']._loaded_options = None
@@ -96,20 +101,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ATTACHMENT'].fields_by_name['content_id']._serialized_options = b'\342A\001\001'
   _globals['_MESSAGE_METADATAENTRY']._loaded_options = None
   _globals['_MESSAGE_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_UNKNOWNPOLICY']._serialized_start=2216
-  _globals['_UNKNOWNPOLICY']._serialized_end=2330
-  _globals['_MESSAGESPEC']._serialized_start=239
-  _globals['_MESSAGESPEC']._serialized_end=1219
-  _globals['_MESSAGESPEC_HEADERSENTRY']._serialized_start=1124
-  _globals['_MESSAGESPEC_HEADERSENTRY']._serialized_end=1170
-  _globals['_MESSAGESPEC_METADATAENTRY']._serialized_start=1172
-  _globals['_MESSAGESPEC_METADATAENTRY']._serialized_end=1219
-  _globals['_ATTACHMENT']._serialized_start=1221
-  _globals['_ATTACHMENT']._serialized_end=1334
-  _globals['_MESSAGE']._serialized_start=1337
-  _globals['_MESSAGE']._serialized_end=2214
-  _globals['_MESSAGE_METADATAENTRY']._serialized_start=1172
-  _globals['_MESSAGE_METADATAENTRY']._serialized_end=1219
-  _globals['_MESSAGE_STATE']._serialized_start=2011
-  _globals['_MESSAGE_STATE']._serialized_end=2214
+  _globals['_UNKNOWNPOLICY']._serialized_start=2323
+  _globals['_UNKNOWNPOLICY']._serialized_end=2437
+  _globals['_MESSAGESPEC']._serialized_start=269
+  _globals['_MESSAGESPEC']._serialized_end=1326
+  _globals['_MESSAGESPEC_HEADERSENTRY']._serialized_start=1231
+  _globals['_MESSAGESPEC_HEADERSENTRY']._serialized_end=1277
+  _globals['_MESSAGESPEC_METADATAENTRY']._serialized_start=1279
+  _globals['_MESSAGESPEC_METADATAENTRY']._serialized_end=1326
+  _globals['_ATTACHMENT']._serialized_start=1328
+  _globals['_ATTACHMENT']._serialized_end=1441
+  _globals['_MESSAGE']._serialized_start=1444
+  _globals['_MESSAGE']._serialized_end=2321
+  _globals['_MESSAGE_METADATAENTRY']._serialized_start=1279
+  _globals['_MESSAGE_METADATAENTRY']._serialized_end=1326
+  _globals['_MESSAGE_STATE']._serialized_start=2118
+  _globals['_MESSAGE_STATE']._serialized_end=2321
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -119,6 +120,8 @@ class MessageSpec(_message.Message):
     DEADLINE_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
     UNKNOWN_POLICY_FIELD_NUMBER: _builtins.int
+    TEMPLATE_ID_FIELD_NUMBER: _builtins.int
+    VARIABLES_FIELD_NUMBER: _builtins.int
     FAILOVER_ON_RECEIPT_FIELD_NUMBER: _builtins.int
     RECEIPT_TIMEOUT_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
@@ -149,6 +152,8 @@ class MessageSpec(_message.Message):
     """How often the whole chain is walked: 1 to 10. 0 means 1."""
     unknown_policy: Global___UnknownPolicy.ValueType
     """What happens after an attempt whose outcome is unknown. Default: AT_LEAST_ONCE."""
+    template_id: _builtins.str
+    """A template instead of content. Not served yet: a message that names one is refused."""
     failover_on_receipt: _builtins.bool
     """True: a receipt that says "not delivered", and not through the recipient's fault, makes the dispatch go on with the
     providers that were not tried, until the deadline. False: the message is UNDELIVERED.
@@ -192,6 +197,10 @@ class MessageSpec(_message.Message):
         """The deadline as a time from acceptance: more than 0 s, at most 7 days. Default: 1 h."""
 
     @_builtins.property
+    def variables(self) -> _struct_pb2.Struct:
+        """The values of a template's variables. Not served yet: refused unless empty."""
+
+    @_builtins.property
     def receipt_timeout(self) -> _duration_pb2.Duration:
         """When no receipt has said within this time that the message was delivered or was not, the dispatch goes on with the
         providers that were not tried; the message may then arrive twice. More than 0 s, at most 7 days. Not together with
@@ -222,12 +231,14 @@ class MessageSpec(_message.Message):
         deadline: _timestamp_pb2.Timestamp | None = ...,
         ttl: _duration_pb2.Duration | None = ...,
         unknown_policy: Global___UnknownPolicy.ValueType = ...,
+        template_id: _builtins.str = ...,
+        variables: _struct_pb2.Struct | None = ...,
         failover_on_receipt: _builtins.bool = ...,
         receipt_timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "receipt_timeout", b"receipt_timeout", "ttl", b"ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "receipt_timeout", b"receipt_timeout", "ttl", b"ttl", "variables", b"variables"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "bcc", b"bcc", "cc", b"cc", "channel", b"channel", "deadline", b"deadline", "failover_on_receipt", b"failover_on_receipt", "headers", b"headers", "html", b"html", "max_rounds", b"max_rounds", "max_tries", b"max_tries", "metadata", b"metadata", "preferred_provider", b"preferred_provider", "preferred_provider_strict", b"preferred_provider_strict", "project_id", b"project_id", "receipt_timeout", b"receipt_timeout", "reply_to", b"reply_to", "sender", b"sender", "subject", b"subject", "tags", b"tags", "text", b"text", "to", b"to", "ttl", b"ttl", "unknown_policy", b"unknown_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "bcc", b"bcc", "cc", b"cc", "channel", b"channel", "deadline", b"deadline", "failover_on_receipt", b"failover_on_receipt", "headers", b"headers", "html", b"html", "max_rounds", b"max_rounds", "max_tries", b"max_tries", "metadata", b"metadata", "preferred_provider", b"preferred_provider", "preferred_provider_strict", b"preferred_provider_strict", "project_id", b"project_id", "receipt_timeout", b"receipt_timeout", "reply_to", b"reply_to", "sender", b"sender", "subject", b"subject", "tags", b"tags", "template_id", b"template_id", "text", b"text", "to", b"to", "ttl", b"ttl", "unknown_policy", b"unknown_policy", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
