@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import ctypes
+import errno
 import os
 import pwd
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -135,8 +137,10 @@ class Child:
                 preexec_fn=_die_with(os.getpid(), self.program.soft),
                 **identity(self.program.user),
             )
-        except OSError as error:
-            reason = os.strerror(error.errno).lower() if error.errno else str(error)
+        except (OSError, subprocess.SubprocessError) as error:
+            # A child that dies while it reports why it could not be executed leaves half a report: ask the file itself.
+            number = getattr(error, "errno", None) or _why_not_executable(self.program.command[0])
+            reason = os.strerror(number).lower() if number else str(error)
             raise Problem(f"{self.program.name} can not be started: {self.program.command[0]}: {reason}") from None
         finally:
             if output is not None:
@@ -191,3 +195,10 @@ def _die_with(parent: int, number: signal.Signals) -> Callable[[], None] | None:
             os._exit(1)
 
     return arm
+
+
+def _why_not_executable(path: str) -> int | None:
+    """The error number of what keeps a file from being executed; None when nothing seems to."""
+    if not Path(path).exists():
+        return errno.ENOENT
+    return None if os.access(path, os.X_OK) else errno.EACCES

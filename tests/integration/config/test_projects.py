@@ -48,6 +48,7 @@ BY_PROVIDER_ID: dict[tuple[str, str], tuple[Asked, str]] = {
     ("UpdateProvider", "provider.id"): (_changed, "PROVIDER_NOT_FOUND"),
     ("DeleteProvider", "id"): (lambda it: pb2.DeleteProviderRequest(id=it), "PROVIDER_NOT_FOUND"),
     ("ReorderProviders", "provider_ids"): (lambda it: _reordered([it]), "INVALID_ARGUMENT"),
+    ("GetOpenedProvider", "id"): (lambda it: pb2.GetOpenedProviderRequest(id=it), "PROVIDER_NOT_FOUND"),
     ("TestProvider", "id"): (lambda it: pb2.TestProviderRequest(id=it), "PROVIDER_NOT_FOUND"),
 }
 BY_PROJECT_ID: dict[tuple[str, str], Asked] = {
