@@ -100,7 +100,7 @@ SELECT now()
 # alive only where an attempt is opened: a result that is known is kept as long as nobody else has taken the message
 # over.
 _HOLD = """
-SELECT q.id, now() AS at
+SELECT q.id, q.epoch, now() AS at
 FROM unnest($1::uuid[], $2::int[], $3::bool[]) AS t (id, epoch, opens)
 JOIN dispatch.queue q ON q.id = t.id AND q.epoch = t.epoch
 WHERE NOT t.opens OR q.due_at > clock_timestamp()
@@ -110,8 +110,8 @@ _CLOSE = """
 UPDATE dispatch.attempts a
 SET finished_at = now(), outcome = c.outcome, reason = c.reason, provider_code = c.code, provider_text = c.words,
     provider_message_id = c.reference, latency = c.latency, retry_after = c.retry_after
-FROM unnest($1::uuid[], $2::int[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::float8[],
-$9::float8[])
+FROM unnest($1::uuid[], $2::int[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::text[],
+            $8::float8[], $9::float8[])
      AS c (id, number, outcome, reason, code, words, reference, latency, retry_after)
 WHERE a.message_id = c.id AND a.number = c.number AND a.finished_at IS NULL
 """
@@ -142,13 +142,13 @@ _MARK = """
 INSERT INTO dispatch.provider_health (provider_id, scope, project_id, config_version, block, reason, detail, until)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (provider_id, scope) DO UPDATE
-SET config_version = excluded.config_version, block = excluded.block, reason = excluded.reason, detail =
-excluded.detail,
-    until = excluded.until, marked_at = now()
+SET config_version = excluded.config_version, block = excluded.block, reason = excluded.reason,
+    detail = excluded.detail, until = excluded.until, marked_at = now()
 """
 _EVIDENCE = """
 INSERT INTO dispatch.evidence (message_id, number, epoch, outcome, reason, provider_code, provider_text,
-provider_message_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                               provider_message_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 
 
@@ -180,16 +180,17 @@ async def apply(connection: Connection, batch: Sequence[Transition], lease_secon
         rows = await connection.fetch(
             _HOLD, [t.message_id for t in batch], [t.epoch for t in batch], [t.opens is not None for t in batch]
         )
-        at = {row["id"]: row["at"] for row in rows}
-        held = [transition for transition in batch if transition.message_id in at]
+        # By epoch too: a batch may hold a step of an old lease of this process beside one of its new lease.
+        ours = {(row["id"], row["epoch"]) for row in rows}
+        held = [transition for transition in batch if (transition.message_id, transition.epoch) in ours]
         await _write_attempts(connection, held, lease_seconds)
         await _write_queue(connection, held)
         await _write_events(connection, held)
         marks = [(transition, transition.mark) for transition in held if transition.mark is not None]
         if marks:
             await connection.executemany(_MARK, [_mark_row(transition, mark) for transition, mark in marks])
-        now = rows[0]["at"] if rows else await connection.fetchval("SELECT now()")
-    return [Settled(held=transition.message_id in at, at=at.get(transition.message_id, now)) for transition in batch]
+        at = rows[0]["at"] if rows else await connection.fetchval("SELECT now()")
+    return [Settled(held=(transition.message_id, transition.epoch) in ours, at=at) for transition in batch]
 
 
 async def keep_evidence(connection: Connection, transition: Transition) -> None:

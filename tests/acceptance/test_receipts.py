@@ -72,7 +72,7 @@ async def test_x23_a_delivered_message_stays_delivered(house: House) -> None:
     answers = [await callback(house, path, status) for status in ("delivered", "delivered", "delivered", "sent")]
 
     async def delivered() -> bool:
-        return (await message(house, message_id))["state"] == "DELIVERED"
+        return bool((await message(house, message_id))["state"] == "DELIVERED")
 
     await eventually(delivered)
     history = await house.http.get(f"/v1/messages/{message_id}/events", headers={"accept": "application/json"})

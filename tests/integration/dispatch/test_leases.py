@@ -13,6 +13,7 @@ from messagepipe.dispatch.v1 import message_pb2
 from services.adapters.outcome import Outcome, Result
 from services.chassis.clock import SystemClock
 from services.dispatch import history as tell
+from services.dispatch import ledger
 from services.dispatch.attempt import Attempt
 from services.dispatch.convert import message_from_spec
 from services.dispatch.ledger import Acceptance, Completion, Transition
@@ -116,6 +117,24 @@ async def test_the_old_holder_settles_nothing(store: Store, other: Store, databa
     evidence = await connection.fetch("SELECT reason, provider_message_id FROM dispatch.evidence")
     await connection.close()
     assert [tuple(row) for row in evidence] == [("ACCEPTED", "p-1")]
+
+
+async def test_two_epochs_of_one_message_in_one_batch(store: Store, other: Store) -> None:
+    """X22: after a pause a process may hold a message anew while its old delivery settles in the same commit: the old
+    epoch changes nothing.
+    """
+    message = await leased(store)
+    await claim_one(other)
+    stale = step(message, completes=Completion(state=State.FAILED))
+    current = step(message, epoch=2, completes=Completion(state=State.SENT, kind="a"))
+
+    async with other.transaction() as connection:
+        settled = await ledger.apply(connection, [stale, current], 30.0)
+
+    overview = await other.overview(message.id, [PROJECT])
+    assert [each.held for each in settled] == [False, True]
+    assert overview is not None
+    assert overview.state is State.SENT
 
 
 async def test_no_attempt_is_opened_after_the_lease_ended(store: Store) -> None:
