@@ -1,10 +1,9 @@
 """What the gateway can be told from outside. It reads nothing itself; services.chassis.env fills it."""
 
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from services.chassis.auth import AuthSettings
-from services.chassis.env import SecretText
+from services.chassis.env import SecretText, is_base_url
 
 MIB = 1024 * 1024
 MIN_MESSAGE_BYTES = 1 * MIB
@@ -40,7 +39,7 @@ class GatewaySettings:
             problems.append(f"MESSAGEPIPE_MAX_CONFIG_BYTES must be 1024 to {MAX_MESSAGE_BYTES}")
         if not 0 <= self.http_port <= 65535:
             problems.append("MESSAGEPIPE_HTTP_PORT must be 0 to 65535; 0 takes any free port")
-        if self.public_url and not _is_base_url(self.public_url):
+        if self.public_url and not is_base_url(self.public_url):
             problems.append("MESSAGEPIPE_PUBLIC_URL must be such as https://mail.example.com, without a query")
         if problems:
             raise ValueError("; ".join(problems))
@@ -56,12 +55,3 @@ class GatewaySettings:
     def message_request_limit(self) -> int:
         """Bytes of a request about messages as the service takes it: attachments decoded, plus 1 MiB for the rest."""
         return self.max_message_bytes + MIB
-
-
-def _is_base_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        parts.port  # noqa: B018 - raises ValueError for a port that is none
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query and not parts.fragment

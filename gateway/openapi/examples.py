@@ -67,6 +67,8 @@ def _schema(channel: str) -> dict[str, Any]:
         "description": "Email through the SendGrid v3 API." if email else "SMS through the Twilio API.",
         "documentationUrl": "",
         "configSchema": {"type": "object", "required": list(_SETTINGS[channel][2])},
+        "optionsSchema": {"type": "object", "properties": {}},
+        "limits": {"to, cc, bcc": "together at most 1000"} if email else {"text": "at most 1600 characters"},
     }
 
 

@@ -27,7 +27,9 @@ SETTINGS: Mapping[str, Any] = {
     "accessKeyId": {
         "type": "string",
         "title": "Access key id",
-        "description": "Of an IAM user or role that may send; starts with AKIA, or ASIA for temporary keys.",
+        "description": (
+            "Of an IAM user that may send, or may take the role below; starts with AKIA, or ASIA for temporary keys."
+        ),
         "minLength": 1,
         "maxLength": 128,
         "pattern": "^[A-Za-z0-9_-]+$",
@@ -55,6 +57,39 @@ SETTINGS: Mapping[str, Any] = {
         "errorMessage": "must be a token without spaces",
         "writeOnly": True,
     },
+    "hostCredentials": {
+        "type": "boolean",
+        "title": "This host's own credentials",
+        "description": (
+            "Instead of keys: what AWS's default chain finds on the machine that sends (environment, shared files, "
+            "container or instance role). Only where its operator has set MESSAGEPIPE_ALLOW_HOST_AWS_CREDENTIALS."
+        ),
+        "const": True,
+        "examples": [True],
+    },
+    "roleArn": {
+        "type": "string",
+        "title": "Role",
+        "description": "A role to take (sts:AssumeRole) with these credentials and to send as; renewed by itself.",
+        "pattern": r"^arn:aws(-cn|-us-gov)?:iam::[0-9]{12}:role/[!-~]{1,512}$",
+        "errorMessage": "must be the ARN of a role",
+        "examples": ["arn:aws:iam::123456789012:role/messagepipe"],
+    },
+    "externalId": {
+        "type": "string",
+        "title": "External id",
+        "description": "Only if the role's trust policy asks for one.",
+        "pattern": r"^[A-Za-z0-9+=,.@:/-]{2,1224}$",
+        "errorMessage": "must be 2 to 1224 letters, digits or +=,.@:/-",
+        "examples": ["tenant-7"],
+    },
+    "stsEndpointUrl": {
+        "type": "string",
+        "title": "STS endpoint",
+        "description": "Only to take the role somewhere other than the region's own endpoint.",
+        "format": "uri",
+        "examples": ["http://127.0.0.1:4566"],
+    },
     "region": {
         "type": "string",
         "title": "Region",
@@ -71,7 +106,17 @@ SETTINGS: Mapping[str, Any] = {
         "examples": ["http://127.0.0.1:4566"],
     },
 }
-REQUIRED = ("accessKeyId", "secretAccessKey", "region")
+RULES_OF_SETTINGS: Mapping[str, Any] = {
+    "required": ["region"],
+    "oneOf": [{"required": ["accessKeyId"]}, {"required": ["hostCredentials"]}],
+    "dependentRequired": {
+        "accessKeyId": ["secretAccessKey"],
+        "secretAccessKey": ["accessKeyId"],
+        "sessionToken": ["accessKeyId"],
+        "externalId": ["roleArn"],
+        "stsEndpointUrl": ["roleArn"],
+    },
+}
 
 
 def endpoint(config: Mapping[str, Any], host: str) -> str:

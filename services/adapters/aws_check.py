@@ -7,7 +7,8 @@ import httpx
 
 from services.adapters import aws
 from services.adapters.check import CheckResult, bad, cannot_verify
-from services.adapters.http_check import Ask, Check, said, unclear
+from services.adapters.http_check import Check, said, unclear
+from services.adapters.identity import Ask
 from services.adapters.outcome import Outcome, Reason
 
 FORM = "application/x-www-form-urlencoded; charset=utf-8"

@@ -3,7 +3,7 @@ per kind.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -54,8 +54,8 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmailContent:
-    """One email. `sender` is already resolved (the message's own, else the project's); None lets the adapter use its
-    settings.
+    """One email. `sender` is the message's own, which must be expressed; None lets `Call.project_sender` or the
+    settings name one.
     """
 
     sender: Address | None = None
@@ -74,11 +74,16 @@ class EmailContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmsContent:
-    """One text message. `to` is E.164; an empty `sender` lets the adapter use its settings."""
+    """One text message. `to` is E.164; an empty `sender` lets `Call.project_sender` or the settings name one.
+
+    `validity` is how many seconds the provider may try to reach the phone once it took the text; None: what is left
+    until the deadline, where the kind can be told so.
+    """
 
     sender: str = ""
     to: str
     text: str
+    validity: int | None = None
     metadata: tuple[tuple[str, str], ...] = ()
 
 
@@ -87,9 +92,10 @@ class Call:
     """One attempt handed to an adapter.
 
     `timeout` is the seconds this call may take, all in. `time_left` is the seconds until the message's deadline: SMTP
-    may use up to
-    600 s of it after the final dot (RFC 5321 §4.5.3.2.6), SMS hands it on as validity. `config` holds opened
-    settings: never log it.
+    may use up to 600 s of it after the final dot (RFC 5321 §4.5.3.2.6), SMS hands it on as validity. `config` holds
+    opened settings: never log it. `project_sender` is whom the project's messages are from unless they say otherwise.
+    `options` are the message's own for this kind, checked by its `options_schema`. `receipts_url` is the public
+    address of this provider's receipts, "" where the service does not know its own.
     """
 
     message_id: str
@@ -100,6 +106,9 @@ class Call:
     config_version: int
     timeout: float
     time_left: float
+    project_sender: Address | str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    receipts_url: str = ""
 
     def __repr__(self) -> str:
         """Name the attempt only: content and settings are nobody's business in a log."""
@@ -122,10 +131,16 @@ class Capabilities:
     metadata: bool = False
 
 
+# A kind that has nothing of its own to offer a message.
+NO_OPTIONS: Mapping[str, Any] = {"type": "object", "additionalProperties": False, "properties": {}}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSpec:
     """What a kind is, for people and for forms: `config_schema` is JSON Schema 2020-12 with `writeOnly` on secrets.
 
+    `options_schema` is the same for what a message may say to this kind alone (`providerOptions.<kind>`), in the
+    provider's own names. `limits` are what is checked before the wire, in words, by field of the message.
     `verdict_seconds` is how long beyond `Call.timeout` a call may take once all was handed over: an SMTP server's
     time after the final dot. It never outlasts the message's deadline.
     """
@@ -136,6 +151,8 @@ class ProviderSpec:
     description: str
     documentation_url: str
     config_schema: Mapping[str, Any]
+    options_schema: Mapping[str, Any] = field(default_factory=lambda: NO_OPTIONS)
+    limits: Mapping[str, str] = field(default_factory=dict)
     capabilities: Capabilities = Capabilities()
     verdict_seconds: float = 0.0
 

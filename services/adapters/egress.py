@@ -39,9 +39,14 @@ class EgressDenied(OSError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Egress:
-    """Public addresses, plus the networks an operator has named (MESSAGEPIPE_EGRESS_ALLOW)."""
+    """Public addresses, plus the networks an operator has named (MESSAGEPIPE_EGRESS_ALLOW).
+
+    `host_credentials`: a project's provider may act as this host does towards its cloud
+    (MESSAGEPIPE_ALLOW_HOST_AWS_CREDENTIALS); not by default, as projects do not own the host.
+    """
 
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
+    host_credentials: bool = False
 
     def check(self, address: str) -> None:
         """Raise EgressDenied unless this IP address is public or allowed by name; anything that is no IP address is

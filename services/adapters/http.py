@@ -16,6 +16,7 @@ import httpx
 
 from services.adapters.base import Call, EmailContent, ProviderSpec, SmsContent, secret_paths
 from services.adapters.egress import REFUSED_TEXT, EgressDenied
+from services.adapters.identity import Identity, NotSigned, not_sent
 from services.adapters.mime import check_headers
 from services.adapters.outcome import Outcome, Reason, Result, Verdict
 from services.chassis.log import get_logger
@@ -27,6 +28,7 @@ LARGE_BYTES = 256 * 1024
 MAX_RETRY_AFTER = 24 * 3600.0
 CONNECT_SECONDS = 5.0
 USER_AGENT = "messagepipe"
+NOT_CALLED = "The provider was not called"
 
 # providers.md §0.2. Looked up along the exception's classes, most particular first; a test walks every public httpx
 # exception.
@@ -88,8 +90,14 @@ class HttpKind:
 class HttpAdapter:
     """An adapter made of a vendor's two functions and a transport; safe for any number of concurrent sends."""
 
-    def __init__(self, kind: HttpKind, transport: httpx.AsyncBaseTransport, clock: _Now) -> None:
-        self._kind, self._transport, self._clock = kind, transport, clock
+    def __init__(
+        self,
+        kind: HttpKind,
+        transport: httpx.AsyncBaseTransport,
+        clock: _Now,
+        identity: Identity | None = None,
+    ) -> None:
+        self._kind, self._transport, self._clock, self._identity = kind, transport, clock, identity
         self._log = get_logger()
 
     @property
@@ -103,6 +111,10 @@ class HttpAdapter:
         secrets = secret_values(self.spec, call.config)
         status = 0
         try:
+            given = call.config
+            if self._identity is not None:
+                call = await self._signable(call, self._identity)
+                secrets = (*secrets, *secret_values(self.spec, call.config))
             large = is_large(call.content)
             request = await asyncio.to_thread(_built, self._kind, call) if large else _built(self._kind, call)
             if isinstance(request, Result):
@@ -112,6 +124,8 @@ class HttpAdapter:
             result = self._kind.read(response, call)
             if result.outcome is Outcome.DEFERRED and result.retry_after is None:
                 result = replace(result, retry_after=retry_after(response, self._clock.now()))
+            if result.reason == Reason.CREDENTIALS and self._identity is not None:
+                result = self._identity.refused(given, result)
         except Exception as error:  # noqa: BLE001 - an adapter never raises: whatever nobody knows is an outcome too
             result = self._failed(error, call, secrets)
         result = cleaned(result, secrets)
@@ -127,7 +141,27 @@ class HttpAdapter:
         )
         return result
 
+    async def _signable(self, call: Call, identity: Identity) -> Call:
+        """The call with what it is signed with, and with the time that is left of it."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + call.timeout
+
+        async def ask(request: httpx.Request) -> httpx.Response:
+            return await exchange(self._transport, prepared(request), ends - loop.time())
+
+        try:
+            async with asyncio.timeout_at(ends):
+                config = await identity.resolve(call.config, ask)
+        except (httpx.HTTPError, EgressDenied) as error:
+            raise NotSigned(not_sent(self._failed(error, call, ()), NOT_CALLED)) from error
+        except TimeoutError as error:
+            late = Result(outcome=Outcome.UNKNOWN, reason=Reason.TIMEOUT, provider_text="no keys in time")
+            raise NotSigned(not_sent(late, NOT_CALLED)) from error
+        return replace(call, config=config, timeout=max(ends - loop.time(), 0.001))
+
     def _failed(self, error: Exception, call: Call, secrets: tuple[str, ...]) -> Result:
+        if isinstance(error, NotSigned):
+            return error.result
         if isinstance(error, EgressDenied):
             return Result(outcome=Outcome.DENIED, reason=Reason.EGRESS_REFUSED, provider_text=REFUSED_TEXT)
         verdict = verdict_of(error)

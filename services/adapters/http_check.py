@@ -15,6 +15,8 @@ from services.adapters.base import ProviderSpec
 from services.adapters.check import CheckResult, bad, cannot_verify
 from services.adapters.egress import REFUSED_TEXT, EgressDenied
 from services.adapters.http import MAX_TEXT, clean, exchange, json_object, prepared, redact, secret_values
+from services.adapters.identity import Ask, Identity, NotSigned
+from services.adapters.outcome import Outcome
 from services.chassis.log import get_logger
 
 MAX_MESSAGE = 1000
@@ -29,7 +31,6 @@ class Check:
     now: datetime
 
 
-Ask = Callable[[httpx.Request], Awaitable[httpx.Response]]
 Probe = Callable[[Ask, Check], Awaitable[CheckResult]]
 
 
@@ -40,8 +41,15 @@ class _Now(Protocol):
 class HttpChecker:
     """A checker made of a vendor's probe and a transport. Unlike an adapter it may GET: asking twice does no harm."""
 
-    def __init__(self, spec: ProviderSpec, probe: Probe, transport: httpx.AsyncBaseTransport, clock: _Now) -> None:
-        self._spec, self._probe, self._transport, self._clock = spec, probe, transport, clock
+    def __init__(
+        self,
+        spec: ProviderSpec,
+        probe: Probe,
+        transport: httpx.AsyncBaseTransport,
+        clock: _Now,
+        identity: Identity | None = None,
+    ) -> None:
+        self._spec, self._probe, self._transport, self._clock, self._identity = spec, probe, transport, clock, identity
 
     async def close(self) -> None:
         await self._transport.aclose()
@@ -58,7 +66,13 @@ class HttpChecker:
             return await exchange(self._transport, prepared(request), left)
 
         try:
+            if self._identity is not None:
+                config = await self._identity.resolve(config, ask)
+                secrets = (*secrets, *secret_values(self._spec, config))
             found = await self._probe(ask, Check(config=config, sender=sender, now=self._clock.now()))
+        except NotSigned as error:
+            verdict = bad if error.result.outcome is Outcome.DENIED else cannot_verify
+            found = verdict(error.result.provider_text)
         except EgressDenied:
             found = cannot_verify(REFUSED_TEXT)
         except (httpx.HTTPError, httpx.InvalidURL) as error:

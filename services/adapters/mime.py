@@ -3,6 +3,7 @@ here.
 """
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from email.header import Header
 from email.message import EmailMessage
@@ -54,6 +55,8 @@ def build_mime(content: EmailContent, *, sender: Address, message_id: str, now: 
         headers.append(("Reply-To", _mailbox(content.reply_to)))
     headers.append(("Subject", _unstructured("Subject", content.subject)))
     headers += [("Date", format_datetime(now)), ("Message-ID", message_id_header(message_id, sender))]
+    if content.tags:
+        headers.append(("Keywords", _keywords(content.tags)))
     headers += [(header_name(name), _unstructured(name, value)) for name, value in content.headers]
     metadata = [
         (header_name(f"X-Metadata-{name}"), _line(value, f"metadata.{name}")) for name, value in content.metadata
@@ -105,6 +108,14 @@ def needs_smtputf8(address: Address) -> bool:
     return not address.email.rpartition("@")[0].isascii()
 
 
+def needing_smtputf8(content: EmailContent, sender: Address) -> str:
+    """The first field of the message with such an address, in its JSON name; "" when there is none."""
+    fields: dict[str, Iterable[Address]] = {"from": [sender], "to": [content.to], "cc": content.cc, "bcc": content.bcc}
+    if content.reply_to is not None:
+        fields["replyTo"] = [content.reply_to]
+    return next((name for name, listed in fields.items() if any(map(needs_smtputf8, listed))), "")
+
+
 def wire_address(address: Address) -> str:
     """The address as an envelope carries it, domain as A-labels. Raises ValueError for one that is not `local@domain`
     or holds a break.
@@ -135,14 +146,22 @@ def _line(value: str, field: str) -> str:
     return value
 
 
+def _keywords(tags: tuple[str, ...]) -> str:
+    """The tags as the field that RFC 5322 §3.6.5 has for them: phrases, separated by commas."""
+    return ",\r\n ".join(_phrase(_line(tag, f"tags[{number}]")) for number, tag in enumerate(dict.fromkeys(tags)))
+
+
+def _phrase(words: str) -> str:
+    return words if _ATOMS.match(words) and words.strip() else f'"{quote(words)}"'
+
+
 def _mailbox(address: Address) -> str:
     _line(address.name, "name")
     if not address.name:
         return wire_address(address)
     if not address.name.isascii() or "=?" in address.name or len(address.name) > 200:
         return f"{_encode(address.name, 'utf-8', 'Reply-To')}\r\n <{wire_address(address)}>"
-    phrase = address.name if _ATOMS.match(address.name) and address.name.strip() else f'"{quote(address.name)}"'
-    return f"{phrase} <{wire_address(address)}>"
+    return f"{_phrase(address.name)} <{wire_address(address)}>"
 
 
 def media_type(text: str) -> tuple[str, str, dict[str, str]]:

@@ -91,3 +91,13 @@ class Result:
     provider_message_id: str = ""
     retry_after: float | None = None
     scope: str = ""
+
+
+def unfit(reason: Reason, field: str, words: str) -> Result:
+    """The message does not fit the provider, and its `field`, in its JSON name, is why."""
+    return Result(outcome=Outcome.UNFIT, reason=reason, provider_text=f"{field}: {words}")
+
+
+def invalid_content(field: str, words: str) -> Result:
+    """No provider would take this message, and `field` of it is why."""
+    return Result(outcome=Outcome.INVALID, reason=Reason.CONTENT_INVALID, provider_text=f"{field}: {words}")

@@ -1,4 +1,4 @@
-"""What the readers of receipts share: hostile values made harmless, secrets compared, freshness, replays. Not what any
+"""What the readers of receipts share: hostile values made harmless, secrets compared, freshness. Not what any
 provider means by its words.
 """
 
@@ -6,7 +6,6 @@ import base64
 import binascii
 import json
 import re
-from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from hmac import compare_digest
@@ -141,29 +140,3 @@ def check_fresh(
 def max_age_of(config: Mapping[str, Any]) -> float:
     """The setting `webhookMaxAgeSeconds`, in seconds."""
     return float(config.get("webhookMaxAgeSeconds") or MAX_AGE_SECONDS)
-
-
-class Seen:
-    """Remembers proved tokens until they are stale anyway, the newest `limit` of them; this process only.
-
-    What it forgets or never saw, another process's share included, the store drops by `Receipt.event_id`.
-    """
-
-    def __init__(self, limit: int = 100_000) -> None:
-        self._limit = limit
-        self._until: OrderedDict[str, datetime] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._until)
-
-    def first_time(self, token: str, now: datetime, keep_seconds: float) -> bool:
-        """Whether this token was not seen yet; it is from now on."""
-        while self._until and next(iter(self._until.values())) < now:
-            self._until.popitem(last=False)
-        if self._until.get(token, now) > now:
-            return False
-        self._until[token] = now + timedelta(seconds=keep_seconds)
-        self._until.move_to_end(token)
-        while len(self._until) > self._limit:
-            self._until.popitem(last=False)
-        return True

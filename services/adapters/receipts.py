@@ -45,7 +45,8 @@ class Receipt:
 
     `provider_message_id` is the id the adapter's `Result` gave, or empty when the provider names only ours.
     `message_id` is our own id when it came along, else empty. `event_id` is the provider's own, to drop repeats, else
-    empty. `route_at_fault` marks a negative receipt that another provider might not have given: a spam filter, trouble
+    empty; `counts_once`: only that id is proved and not what is said, so a repeat is refused and not just dropped.
+    `route_at_fault` marks a negative receipt that another provider might not have given: a spam filter, trouble
     at the provider; never a dead mailbox. `provider_status` and `detail` (≤ 500 characters) are the provider's words.
     """
 
@@ -53,6 +54,7 @@ class Receipt:
     provider_message_id: str
     message_id: str = ""
     event_id: str = ""
+    counts_once: bool = False
     occurred_at: datetime | None = None
     recipient: str = field(default="", repr=False)
     route_at_fault: bool = False

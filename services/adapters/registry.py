@@ -11,6 +11,7 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 
 from services.adapters import receipt_readers
+from services.adapters.aws_identity import AwsIdentity
 from services.adapters.base import Adapter, Channel, ProviderSpec
 from services.adapters.check import Checker, Rehearsal
 from services.adapters.egress import Egress
@@ -18,6 +19,7 @@ from services.adapters.email import mailgun, mailgun_check, sendgrid, sendgrid_c
 from services.adapters.email import sandbox as email_sandbox
 from services.adapters.http import HttpAdapter, HttpKind
 from services.adapters.http_check import HttpChecker, Probe
+from services.adapters.identity import Identity
 from services.adapters.receipts import ReceiptReader
 from services.adapters.sandbox import SandboxAdapter, SandboxChecker
 from services.adapters.sms import sandbox as sms_sandbox
@@ -40,6 +42,7 @@ COMMON_SETTINGS: Mapping[str, object] = {
 
 Factory = Callable[[Egress, Clock], Adapter]
 CheckFactory = Callable[[Egress, Clock], Checker]
+IdentityFactory = Callable[[Egress, Clock], Identity]
 ReceiptFactory = Callable[[Egress, Clock], ReceiptReader]
 
 
@@ -70,20 +73,28 @@ def over_http(kind: HttpKind, receipts: ReceiptFactory | None = None) -> Kind:
     return Kind(spec=kind.spec, make=make, receipts=receipts)
 
 
-def checked(kind: Kind, probe: Probe, rehearsal: Rehearsal | None = None) -> Kind:
+def checked(
+    kind: Kind, probe: Probe, rehearsal: Rehearsal | None = None, identity: IdentityFactory | None = None
+) -> Kind:
     """The same entry with a check over HTTP, and its way of sending without delivering."""
 
     def check(egress: Egress, clock: Clock) -> Checker:
         from services.adapters.http_transport import build_transport  # loads aiohttp: ConfigService at its first test
 
-        return HttpChecker(kind.spec, probe, build_transport(egress), clock)
+        return HttpChecker(kind.spec, probe, build_transport(egress), clock, identity and identity(egress, clock))
 
     return replace(kind, check=check, rehearsal=rehearsal)
 
 
-def signed_http(spec: ProviderSpec, kind: Callable[[Clock], HttpKind], receipts: ReceiptFactory | None = None) -> Kind:
-    """The entry of a kind that dates and signs its requests, and so needs the clock."""
-    return Kind(spec=spec, make=lambda egress, clock: over_http(kind(clock)).make(egress, clock), receipts=receipts)
+def signed_aws(spec: ProviderSpec, kind: Callable[[Clock], HttpKind], receipts: ReceiptFactory | None = None) -> Kind:
+    """The entry of a kind whose requests are dated, and signed with keys that may have to be fetched first."""
+
+    def make(egress: Egress, clock: Clock) -> Adapter:
+        from services.adapters.http_transport import build_transport  # as above
+
+        return HttpAdapter(kind(clock), build_transport(egress), clock, AwsIdentity(egress, clock))
+
+    return Kind(spec=spec, make=make, receipts=receipts)
 
 
 def _smtp(egress: Egress, clock: Clock) -> Adapter:
@@ -101,7 +112,7 @@ def _smtp_check(egress: Egress, _: Clock) -> Checker:
 BUILT_IN: tuple[Kind, ...] = (
     checked(over_http(sendgrid.KIND, receipt_readers.sendgrid), sendgrid_check.probe, sendgrid_check.REHEARSAL),
     checked(over_http(mailgun.KIND, receipt_readers.mailgun), mailgun_check.probe, mailgun_check.REHEARSAL),
-    checked(signed_http(ses.SPEC, ses.kind, receipt_readers.ses), ses_check.probe, ses_check.REHEARSAL),
+    checked(signed_aws(ses.SPEC, ses.kind, receipt_readers.ses), ses_check.probe, ses_check.REHEARSAL, AwsIdentity),
     Kind(spec=smtp.SPEC, make=_smtp, check=_smtp_check),
     Kind(
         spec=email_sandbox.SPEC,
@@ -111,7 +122,7 @@ BUILT_IN: tuple[Kind, ...] = (
     ),
     checked(over_http(twilio.KIND, receipt_readers.twilio), twilio_check.probe, twilio_check.REHEARSAL),
     checked(over_http(termii.KIND, receipt_readers.termii), termii_check.probe),
-    checked(signed_http(sns.SPEC, sns.kind, receipt_readers.sns), sns_check.probe),
+    checked(signed_aws(sns.SPEC, sns.kind, receipt_readers.sns), sns_check.probe, identity=AwsIdentity),
     Kind(
         spec=sms_sandbox.SPEC,
         make=lambda _, clock: SandboxAdapter(sms_sandbox.SPEC, sms_sandbox.by_recipient, clock),

@@ -66,13 +66,18 @@ def settings_errors(spec: ProviderSpec, config: object) -> list[Problem]:
     """Every violation as (path, message), in the settings' own dotted JSON names; empty when all is well. Never
     echoes a value.
     """
-    if not isinstance(config, Mapping):
+    return schema_errors(spec.config_schema, config)
+
+
+def schema_errors(schema: Mapping[str, Any], value: object) -> list[Problem]:
+    """The same for any object and its schema. The schema must be a constant: it is compiled once and kept."""
+    if not isinstance(value, Mapping):
         return [("", "must be an object")]
-    errors = _validator(_Key(spec.config_schema)).iter_errors(config)
+    errors = _validator(_Key(schema)).iter_errors(value)
     # Nobody reads more, and a list of 20,000 bad items would keep the service from everybody else for a second.
     faults = [_fault(error) for error in islice(errors, MAX_FAULTS)]
     problems = sorted(problem for fault in faults for problem in _explain(fault))
-    problems += [(path, "must not contain control characters or line breaks") for path in _control_paths(config, "")]
+    problems += [(path, "must not contain control characters or line breaks") for path in _control_paths(value, "")]
     return list(dict.fromkeys(problems))
 
 
@@ -146,7 +151,7 @@ def _unknown_keys(fault: _Fault) -> Iterator[Problem]:
     for name in fault.found:
         if name not in known:
             close = difflib.get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
-            told = f'did you mean "{folded[close[0]]}"?' if close else "known are " + ", ".join(known)
+            told = f'did you mean "{folded[close[0]]}"?' if close else f"known are {', '.join(known) or 'none'}"
             yield _join(fault.path, str(name)), f"is not a known setting; {told}"
 
 

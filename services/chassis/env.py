@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, Union
+from urllib.parse import urlsplit
 
 PREFIX = "MESSAGEPIPE_"
 
@@ -197,3 +198,13 @@ def _unknown(name: str, names: set[str]) -> str:
     close = get_close_matches(name.removeprefix(PREFIX), words, n=1, cutoff=0.6)
     hint = f"; did you mean {PREFIX}{close[0]}?" if close else "; remove it, nothing reads it"
     return f"{name} is not a setting of messagepipe{hint}"
+
+
+def is_base_url(text: str) -> bool:
+    """Whether this is an http:// or https:// address that a path can be put behind."""
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - raises ValueError for a port that is none
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query and not parts.fragment

@@ -16,7 +16,6 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.adapters.base import ProviderSpec
-from services.adapters.egress import Egress
 from services.adapters.registry import kind_for
 from services.adapters.registry import specs as installed_specs
 from services.chassis import log
@@ -95,7 +94,7 @@ async def open_config(
         store = Store(await stack.enter_async_context(_engine(settings)))
         await _check(store, vault)
         kinds = Kinds(installed_specs() if specs is None else specs)
-        tester = ProviderTester(Egress(allow=settings.allowed_networks), clock)
+        tester = ProviderTester(settings.egress, clock)
         servicer = ConfigServicer(store, vault, kinds, hub, tester=tester, find_kind=find_kind)
         scopes = required_scope_from_options(SERVICE)
         server = await stack.enter_async_context(

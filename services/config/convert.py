@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -82,7 +83,6 @@ def announcement_message(announcement: Announcement) -> service_pb2.WatchChainsR
 
 def schema_message(spec: ProviderSpec) -> provider_schema_pb2.ProviderSchema:
     """What a kind is and which settings it takes."""
-    able = spec.capabilities
     return provider_schema_pb2.ProviderSchema(
         kind=spec.kind,
         channel=channel_number(spec.channel),
@@ -91,12 +91,10 @@ def schema_message(spec: ProviderSpec) -> provider_schema_pb2.ProviderSchema:
         documentation_url=spec.documentation_url,
         config_schema=struct_of(spec.config_schema),
         capabilities=provider_schema_pb2.ProviderSchema.Capabilities(
-            receipts=able.receipts,
-            idempotency_key=able.idempotency_key,
-            lookup=able.lookup,
-            attachments=able.attachments,
-            validity=able.validity,
+            **{each.name: getattr(spec.capabilities, each.name) for each in fields(spec.capabilities)}
         ),
+        options_schema=struct_of(spec.options_schema),
+        limits=spec.limits,
     )
 
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 
-from services.adapters.egress import parse_networks
+from services.adapters.egress import Egress, parse_networks
 from services.chassis.auth import AuthSettings
 from services.chassis.database import parse_dsn
 from services.chassis.env import SecretText, SettingsError
@@ -20,8 +19,8 @@ class ConfigSettings:
 
     `vault_keys` is `id:base64key,id:base64key`, AES-256 keys, the first of which seals (see vault.py). `config_port` 0
     takes any free one. `egress_allow` names networks (CIDR) in which TestProvider may reach a provider although they
-    are not public. In seconds: `database_wait` for the database at the start, `drain_grace` for open requests at the
-    end.
+    are not public; `allow_host_aws_credentials` lets it use this host's own. In seconds: `database_wait` for the
+    database at the start, `drain_grace` for open requests at the end.
     """
 
     database_url: SecretText
@@ -30,6 +29,7 @@ class ConfigSettings:
     host: str = "127.0.0.1"
     config_port: int = 50051
     egress_allow: tuple[str, ...] = ()
+    allow_host_aws_credentials: bool = False
     database_wait: float = 30.0
     drain_grace: float = 5.0
     log_level: str = "info"
@@ -46,9 +46,9 @@ class ConfigSettings:
         return parse_keys(self.vault_keys)
 
     @property
-    def allowed_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        """`egress_allow` as networks."""
-        return parse_networks(self.egress_allow)
+    def egress(self) -> Egress:
+        """The way out that the operator allows."""
+        return Egress(allow=parse_networks(self.egress_allow), host_credentials=self.allow_host_aws_credentials)
 
     def _problems(self) -> Iterator[str]:
         try:
@@ -60,7 +60,7 @@ class ConfigSettings:
         except ValueError as error:
             yield f"MESSAGEPIPE_VAULT_KEYS is wrong: {error}"
         try:
-            _ = self.allowed_networks
+            _ = self.egress
         except ValueError as error:
             yield f"MESSAGEPIPE_EGRESS_ALLOW is wrong: {error}"
         if not 0 <= self.config_port <= MAX_PORT:

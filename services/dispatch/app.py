@@ -19,7 +19,6 @@ from messagepipe.dispatch.v1 import dispatch_service_pb2
 from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import add_DispatchServiceServicer_to_server
 
 from services.adapters.base import Adapter, Channel
-from services.adapters.egress import Egress
 from services.adapters.receipts import ReceiptReader
 from services.adapters.registry import build_adapters, build_receipt_readers
 from services.chassis import log
@@ -33,6 +32,7 @@ from services.chassis.scopes import required_scope_from_options
 from services.chassis.server import PortBusy, RunningServer, run_until_signal, serve
 from services.chassis.service_token import service_token
 from services.dispatch.config_client import ChainCache
+from services.dispatch.convert import Kinds
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.delivery import Delivery, Tools
 from services.dispatch.errors import DatabaseUnavailable
@@ -137,12 +137,21 @@ async def open_dispatch(
             fraction=fraction,
             publish=hub.publish,
             lease_left=worker.lease_left,
+            public_url=settings.public_url.rstrip("/"),
             backoff=backoff or DEFAULT_BACKOFF,
         )
         worker.deliver_with(lambda lease: Delivery(tools, lease).run())
-        intake = Intake(store, worker, hub, clock, database_clock, max_message_bytes=settings.max_message_bytes)
+        intake = Intake(
+            store,
+            worker,
+            hub,
+            clock,
+            database_clock,
+            max_message_bytes=settings.max_message_bytes,
+            kinds=_kinds_of(adapters),
+        )
         if readers is None:
-            readers = build_receipt_readers(Egress(allow=settings.allowed_networks), clock)
+            readers = build_receipt_readers(settings.egress, clock)
         desk = ReceiptDesk(store, chains, readers, clock, hub.publish)
         servicer = DispatchServicer(store, intake, hub, chains, health, database_clock, receipts=desk)
         server = await stack.enter_async_context(_serve(settings, servicer, clock))
@@ -201,9 +210,16 @@ def _token_of(settings: DispatchSettings, clock: Clock) -> Callable[[], str]:
     return token
 
 
+def _kinds_of(adapters: Adapters) -> Kinds:
+    return {
+        channel: {kind: adapter.spec for (its, kind), adapter in adapters.items() if its is channel}
+        for channel in Channel
+    }
+
+
 @asynccontextmanager
 async def _open_adapters(settings: DispatchSettings, clock: Clock, given: Adapters | None) -> AsyncIterator[Adapters]:
-    adapters = build_adapters(Egress(allow=settings.allowed_networks), clock) if given is None else given
+    adapters = build_adapters(settings.egress, clock) if given is None else given
     try:
         yield adapters
     finally:

@@ -25,6 +25,7 @@ MAX_HEADERS = 50
 MAX_HEADER_VALUE = 998
 MAX_TAGS = 10
 MAX_METADATA = 20
+MAX_VALIDITY = 7 * 24 * 3600  # seconds
 
 # C0, DEL, C1 (with U+0085), U+2028 and U+2029: everything some mail software takes for the end of a line, and NUL.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -60,6 +61,7 @@ class Draft:
     headers: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    validity: float | None = None  # seconds
 
 
 class Findings:
@@ -100,6 +102,8 @@ def email_content(draft: Draft, findings: Findings) -> EmailContent | None:
     _check_headers(draft.headers, findings)
     _check_tags(draft.tags, findings)
     _check_metadata(draft.metadata, findings)
+    if draft.validity is not None:
+        findings.add("validityPeriod", "is for channel SMS only")
     if to is None or len(findings.violations) > before:
         return None
     return EmailContent(
@@ -134,9 +138,17 @@ def sms_content(draft: Draft, findings: Findings) -> SmsContent | None:
         findings.add(path, "is for channel EMAIL only")
     _check_tags(draft.tags, findings)
     _check_metadata(draft.metadata, findings)
+    if draft.validity is not None and not (1 <= draft.validity <= MAX_VALIDITY and draft.validity.is_integer()):
+        findings.add("validityPeriod", "must be whole seconds, 1 s to 7 days")
     if to is None or len(findings.violations) > before:
         return None
-    return SmsContent(sender=draft.sender, to=to, text=draft.text, metadata=tuple(draft.metadata.items()))
+    return SmsContent(
+        sender=draft.sender,
+        to=to,
+        text=draft.text,
+        validity=None if draft.validity is None else int(draft.validity),
+        metadata=tuple(draft.metadata.items()),
+    )
 
 
 def mailbox(path: str, value: str, findings: Findings) -> Address | None:

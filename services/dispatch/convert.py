@@ -14,7 +14,7 @@ from messagepipe.config.v1 import provider_pb2
 from messagepipe.dispatch.v1 import attempt_pb2, message_pb2
 from messagepipe.type.v1 import channel_pb2
 
-from services.adapters.base import Address, Attachment, Channel, EmailContent, SmsContent
+from services.adapters.base import Address, Attachment, Channel, EmailContent, ProviderSpec, SmsContent
 from services.adapters.outcome import Outcome, Result
 from services.adapters.receipts import ReceiptStatus
 from services.chassis.errors import FieldViolation
@@ -22,6 +22,7 @@ from services.dispatch.attempt import Attempt
 from services.dispatch.chain import Chain, Provider
 from services.dispatch.content import Draft, Findings, email_content, sms_content
 from services.dispatch.message import Message, Policy, State, StateCode, UnknownPolicy
+from services.dispatch.options import check_options
 
 DEFAULT_TTL = timedelta(hours=1)
 MAX_TTL = timedelta(days=7)
@@ -37,13 +38,23 @@ _CONTENT: Mapping[Channel, Callable[[Draft, Findings], EmailContent | SmsContent
     Channel.EMAIL: email_content,
     Channel.SMS: sms_content,
 }
+Kinds = Mapping[Channel, Mapping[str, ProviderSpec]]
 _AT_MOST_ONCE = message_pb2.UNKNOWN_POLICY_AT_MOST_ONCE
 
 
 def message_from_spec(
-    spec: message_pb2.MessageSpec, *, message_id: UUID, project_id: str, now: datetime, prefix: str = "message"
+    spec: message_pb2.MessageSpec,
+    *,
+    message_id: UUID,
+    project_id: str,
+    now: datetime,
+    prefix: str = "message",
+    kinds: Kinds | None = None,
 ) -> Message | tuple[FieldViolation, ...]:
-    """The message that a spec asks for, or everything that is wrong with it by its JSON path below `prefix`."""
+    """The message that a spec asks for, or everything that is wrong with it by its JSON path below `prefix`.
+
+    Options are checked when `kinds` are given.
+    """
     findings = Findings(prefix)
     channel = CHANNELS.get(spec.channel)
     if channel is None:
@@ -54,6 +65,9 @@ def message_from_spec(
         findings.add("variables", "templates are not served by this version; give the content itself")
     content = None if channel is None else _CONTENT[channel](_draft(spec), findings)
     policy = _policy(spec, findings)
+    options = settings_from_struct(spec.provider_options)
+    if channel is not None and kinds is not None:
+        check_options(options, kinds[channel], findings)
     deadline = _deadline(spec, now, findings)
     if channel is None or content is None or findings.violations:
         return tuple(findings.violations)
@@ -63,6 +77,7 @@ def message_from_spec(
         channel=channel,
         content=content,
         policy=policy,
+        options=options,
         deadline=deadline,
         created_at=now,
     )
@@ -101,7 +116,12 @@ def _draft(spec: message_pb2.MessageSpec) -> Draft:
         headers=dict(spec.headers),
         tags=tuple(spec.tags),
         metadata=dict(spec.metadata),
+        validity=_seconds(spec.validity_period) if spec.HasField("validity_period") else None,
     )
+
+
+def _seconds(length: Duration) -> float:
+    return length.seconds + length.nanos / 1e9
 
 
 def _policy(spec: message_pb2.MessageSpec, findings: Findings) -> Policy:
@@ -127,7 +147,7 @@ def _policy(spec: message_pb2.MessageSpec, findings: Findings) -> Policy:
 def _receipt_timeout(spec: message_pb2.MessageSpec, findings: Findings) -> float | None:
     if not spec.HasField("receipt_timeout"):
         return None
-    seconds = spec.receipt_timeout.seconds + spec.receipt_timeout.nanos / 1e9
+    seconds = _seconds(spec.receipt_timeout)
     if not 0 < seconds <= MAX_TTL.total_seconds():
         findings.add("receiptTimeout", "must be more than 0 s and at most 7 days")
     if spec.unknown_policy == _AT_MOST_ONCE:

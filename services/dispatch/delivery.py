@@ -11,7 +11,7 @@ from uuid import UUID
 
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 
-from services.adapters.base import Adapter, Address, Call, Channel, EmailContent, SmsContent
+from services.adapters.base import Adapter, Call, Channel
 from services.adapters.http import secret_values, unexpected
 from services.adapters.outcome import Outcome, Reason, Result
 from services.chassis.clock import Clock
@@ -95,7 +95,12 @@ class Tools:
     fraction: Callable[[], float]
     publish: Callable[[UUID, str, Transition, datetime], None]
     lease_left: Callable[[UUID, int], float]
+    public_url: str = ""
     backoff: Backoff = DEFAULT_BACKOFF
+
+    def receipts_url(self, kind: str, provider_id: str) -> str:
+        """Where a provider's receipts are taken; "" when the service was not told how it is known outside."""
+        return f"{self.public_url}/receipts/{kind}/{provider_id}" if self.public_url else ""
 
 
 class Fenced(Exception):
@@ -221,7 +226,10 @@ class Delivery:
         return Call(
             message_id=str(self._lease.id),
             attempt=attempt.number,
-            content=_with_sender(self._lease.message.content, chain),
+            content=self._lease.message.content,
+            project_sender=chain.sender,
+            options=self._lease.message.options.get(start.provider.kind, {}),
+            receipts_url=self._tools.receipts_url(start.provider.kind, start.provider.id),
             config=start.provider.config,
             provider_id=start.provider.id,
             config_version=start.provider.version,
@@ -335,12 +343,3 @@ async def _outlives_cancellation(writing: Awaitable[Settled]) -> Settled:
         await asyncio.wait([task], timeout=SETTLE_ON_STOP)
         task.cancel()
         raise
-
-
-def _with_sender(content: EmailContent | SmsContent, chain: Chain) -> EmailContent | SmsContent:
-    """The content with the project's sender where the message names none."""
-    if content.sender or chain.sender is None:
-        return content
-    if isinstance(content, EmailContent):
-        return replace(content, sender=chain.sender) if isinstance(chain.sender, Address) else content
-    return replace(content, sender=chain.sender) if isinstance(chain.sender, str) else content

@@ -13,7 +13,7 @@ from services.chassis.auth import PROJECT_ID, Principal
 from services.chassis.clock import Clock
 from services.chassis.errors import FieldViolation, InvalidArgument
 from services.dispatch import history as tell
-from services.dispatch.convert import labels_of, message_from_spec
+from services.dispatch.convert import Kinds, labels_of, message_from_spec
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.delivery import Lease
 from services.dispatch.errors import ProjectNotFound
@@ -36,6 +36,7 @@ class Intake:
         database_clock: DatabaseClock,
         *,
         max_message_bytes: int,
+        kinds: Kinds,
         new_id: Callable[[], UUID] | None = None,
     ) -> None:
         self._store = store
@@ -44,6 +45,7 @@ class Intake:
         self._clock = clock
         self._database_clock = database_clock
         self._max_message_bytes = max_message_bytes
+        self._kinds = kinds
         self._new_id = new_id or (lambda: new_message_id(clock.now()))
 
     def check(
@@ -60,7 +62,9 @@ class Intake:
         if isinstance(project, FieldViolation):
             return (project,)
         now = self._database_clock.now()
-        return message_from_spec(spec, message_id=self._new_id(), project_id=project, now=now, prefix=prefix)
+        return message_from_spec(
+            spec, message_id=self._new_id(), project_id=project, now=now, prefix=prefix, kinds=self._kinds
+        )
 
     def checked(self, spec: message_pb2.MessageSpec, principal: Principal) -> Message:
         """As `check`; raises InvalidArgument with every violation."""

@@ -3,10 +3,11 @@ storage.
 """
 
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from typing import Any
 from uuid import UUID
 
 from services.adapters.base import Channel, EmailContent, SmsContent
@@ -79,13 +80,16 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One accepted message; it never changes. `deadline` and `created_at` are the database's time."""
+    """One accepted message; it never changes. `deadline` and `created_at` are the database's time. `options` are those
+    for one kind each.
+    """
 
     id: UUID
     project_id: str
     channel: Channel
     content: EmailContent | SmsContent
     policy: Policy = Policy()
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     deadline: datetime
     created_at: datetime
 

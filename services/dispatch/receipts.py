@@ -71,6 +71,9 @@ class ReceiptDesk:
             return
         async with self._store.transaction() as connection:
             new = await book.keep(connection, provider.id, request.body, receipts)
+            if not new and any(receipt.counts_once for receipt in receipts):
+                self._log.warning("receipt_refused", kind=kind, provider=provider.id, reason="replayed")
+                raise ReceiptNotProved
         self._log.info("receipts_kept", kind=kind, provider=provider.id, receipts=len(receipts), new=new)
         self._wake.set()
 

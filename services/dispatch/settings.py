@@ -4,12 +4,11 @@ with it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 
-from services.adapters.egress import parse_networks
+from services.adapters.egress import Egress, parse_networks
 from services.chassis.auth import AuthSettings
 from services.chassis.database import parse_dsn
-from services.chassis.env import SecretText, SettingsError
+from services.chassis.env import SecretText, SettingsError, is_base_url
 from services.chassis.log import LEVELS
 
 MEBIBYTE = 1024 * 1024
@@ -22,7 +21,9 @@ class DispatchSettings:
 
     `lease_seconds` is how long the messages of a dispatcher that died wait for rescue. `max_in_flight` bounds the
     provider calls at a time. `egress_allow` names networks (CIDR) that a provider may be reached in although they are
-    not public. `internal_token` goes to ConfigService; without it one is made from the JWT secret.
+    not public; `allow_host_aws_credentials` lets providers use this host's own. `public_url` is how the gateway is
+    known outside: where providers that ask send their receipts. `internal_token` goes to ConfigService; without it one
+    is made from the JWT secret.
     """
 
     database_url: SecretText
@@ -32,6 +33,8 @@ class DispatchSettings:
     config_target: str = "127.0.0.1:50051"
     internal_token: SecretText | None = None
     egress_allow: tuple[str, ...] = ()
+    allow_host_aws_credentials: bool = False
+    public_url: str = ""
     max_message_bytes: int = 10 * MEBIBYTE
     max_in_flight: int = 1000
     lease_seconds: float = 30.0
@@ -47,21 +50,16 @@ class DispatchSettings:
             raise SettingsError(problems)
 
     @property
-    def allowed_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        """`egress_allow` as networks."""
-        return parse_networks(self.egress_allow)
+    def egress(self) -> Egress:
+        """The way out that the operator allows."""
+        return Egress(allow=parse_networks(self.egress_allow), host_credentials=self.allow_host_aws_credentials)
 
     def _problems(self) -> Iterator[str]:
-        try:
-            parse_dsn(self.database_url)
-        except ValueError as error:
-            yield f"MESSAGEPIPE_DATABASE_URL is wrong: {error}"
-        try:
-            _ = self.allowed_networks
-        except ValueError as error:
-            yield f"MESSAGEPIPE_EGRESS_ALLOW is wrong: {error}"
+        yield from self._unreadable()
         if self.internal_token is None and self.auth.jwt_secret is None:
             yield "MESSAGEPIPE_INTERNAL_TOKEN is required when there is no MESSAGEPIPE_JWT_SECRET to make one from"
+        if self.public_url and not is_base_url(self.public_url):
+            yield "MESSAGEPIPE_PUBLIC_URL must be such as https://mail.example.com, without a query"
         if not 0 <= self.dispatch_port <= 65535:
             yield "MESSAGEPIPE_DISPATCH_PORT must be 0 to 65535; 0 takes any free one"
         if not MEBIBYTE <= self.max_message_bytes <= LARGEST_MESSAGE:
@@ -74,3 +72,13 @@ class DispatchSettings:
             yield "MESSAGEPIPE_DATABASE_CONNECTIONS must be 2 to 100"
         if self.log_level.lower() not in LEVELS:
             yield f"MESSAGEPIPE_LOG_LEVEL is wrong: use one of {', '.join(LEVELS)}"
+
+    def _unreadable(self) -> Iterator[str]:
+        try:
+            parse_dsn(self.database_url)
+        except ValueError as error:
+            yield f"MESSAGEPIPE_DATABASE_URL is wrong: {error}"
+        try:
+            _ = self.egress
+        except ValueError as error:
+            yield f"MESSAGEPIPE_EGRESS_ALLOW is wrong: {error}"

@@ -100,6 +100,43 @@ async def test_x23_repeats_and_disorder(pipe: Pipe, database_url: str) -> None:
     assert (await pipe.get(sent.message_id)).state == message_pb2.Message.STATE_DELIVERED
 
 
+async def test_a_proof_that_counts_once_is_refused_again(pipe: Pipe, database_url: str) -> None:
+    """A replayed token is refused, with another word or the same, once the first is durable, and leaves no trace."""
+    sent = await pipe.send()
+    once: dict[str, Any] = {"event_id": "token", "counts_once": True}
+    await pipe.receipt("A", about("A", "DELIVERED", **once))
+    for status in ("DELIVERED", "COMPLAINED"):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await pipe.receipt("A", about("A", status, **once))
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    await receipts_done(database_url, count=1)
+    assert words(await history(pipe, sent.message_id)) == ["DELIVERED"]
+    assert await calls_kept(database_url) == 1
+
+
+async def test_a_proof_that_could_not_be_kept_is_good_again(pipe: Pipe, database_url: str) -> None:
+    """A receipt that the database did not take was not taken; its repeat with the same proof is."""
+    sent = await pipe.send()
+    once = about("A", "DELIVERED", event_id="token", counts_once=True)
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("ALTER TABLE dispatch.receipts ADD CONSTRAINT full_disk CHECK (event_id <> 'token')")
+    with pytest.raises(grpc.aio.AioRpcError):
+        await pipe.receipt("A", once)
+    await connection.execute("ALTER TABLE dispatch.receipts DROP CONSTRAINT full_disk")
+    await connection.close()
+    await pipe.receipt("A", once)
+    await pipe.becomes(sent.message_id, "DELIVERED")
+
+
+async def calls_kept(url: str) -> int:
+    """How many calls of providers are in the database."""
+    connection = await asyncpg.connect(url)
+    try:
+        return int(await connection.fetchval("SELECT count(*) FROM dispatch.receipt_calls"))
+    finally:
+        await connection.close()
+
+
 async def test_many_at_once(pipe: Pipe, database_url: str) -> None:
     """R6, R10: receipts that arrive together, in one call and in many, change a message once and leave no gap."""
     sent = await pipe.send()

@@ -14,8 +14,8 @@ import httpx
 from services.adapters.base import Address, Attachment, Call, Capabilities, Channel, EmailContent, ProviderSpec
 from services.adapters.email.sender import SENDER_MISSING, SENDER_SETTINGS, sender_of
 from services.adapters.http import MAX_RETRY_AFTER, HttpKind, by_status, json_object
-from services.adapters.mime import check_headers, header_name, needs_smtputf8, wire_address
-from services.adapters.outcome import Outcome, Reason, Result, Verdict
+from services.adapters.mime import check_headers, header_name, needing_smtputf8, wire_address
+from services.adapters.outcome import Outcome, Reason, Result, Verdict, invalid_content, unfit
 from services.adapters.receipt_tools import MAX_AGE_SETTING
 
 MAX_RECIPIENTS = 1000
@@ -23,6 +23,21 @@ MAX_MESSAGE_BYTES = 25_000_000
 MAX_OPTION_BYTES = 16_000  # all o:, h: and v: fields together
 MAX_TAGS = 3
 MAX_TAG_LENGTH = 128
+
+_YES_OR_NO: Mapping[str, Any] = {"type": "string", "enum": ["yes", "no"]}
+_CLICKS: Mapping[str, Any] = {"type": "string", "enum": ["yes", "no", "htmlonly"]}
+OPTIONS: Mapping[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "o:tracking": {**_CLICKS, "title": "Tracking"},
+        "o:tracking-clicks": {**_CLICKS, "title": "Track clicks"},
+        "o:tracking-opens": {**_YES_OR_NO, "title": "Track opens"},
+        "o:require-tls": {**_YES_OR_NO, "title": "Deliver over TLS only"},
+        "o:skip-verification": {**_YES_OR_NO, "title": "Deliver to a server whose certificate does not verify"},
+        "amp-html": {"type": "string", "minLength": 1, "maxLength": 1_000_000, "title": "AMP part"},
+    },
+}
 
 BASE_URLS = {"us": "https://api.mailgun.net", "eu": "https://api.eu.mailgun.net"}
 
@@ -96,9 +111,22 @@ SPEC = ProviderSpec(
             },
         },
     },
-    # No metadata: Mailgun writes it into a header that the recipient can read.
+    options_schema=OPTIONS,
+    limits={
+        "to, cc, bcc": f"together at most {MAX_RECIPIENTS}",
+        "tags": f"at most {MAX_TAGS} of {MAX_TAG_LENGTH} characters",
+        "headers, tags, metadata": "at most 16 kB together",
+        "attachments": "the whole message at most 25 MB, attachments as base64",
+        "from, to, cc, bcc, replyTo": "no non-ASCII characters before the @",
+    },
     capabilities=Capabilities(
-        receipts=True, attachments=True, inline_attachments=True, cc_bcc=True, custom_headers=True, tags=True
+        receipts=True,
+        attachments=True,
+        inline_attachments=True,
+        cc_bcc=True,
+        custom_headers=True,
+        tags=True,
+        metadata=True,
     ),
 )
 
@@ -178,7 +206,10 @@ def _fields(content: EmailContent, sender: Address) -> dict[str, list[str]]:
 
 
 def _options(call: Call, content: EmailContent) -> dict[str, list[str]]:
-    options = {"v:messagepipe_id": [call.message_id], "v:messagepipe_attempt": [str(call.attempt)]}
+    # Mailgun also writes v: fields into the header X-Mailgun-Variables, which the recipient can read.
+    options = {f"v:{name}": [value] for name, value in content.metadata}
+    options |= {"v:messagepipe_id": [call.message_id], "v:messagepipe_attempt": [str(call.attempt)]}
+    options |= {name: [str(value)] for name, value in call.options.items()}
     if call.config.get("testMode"):
         options["o:testmode"] = ["yes"]
     if content.tags:
@@ -204,33 +235,26 @@ def _file(part: Attachment) -> tuple[str, tuple[str, bytes, str]]:
 
 
 def _refusal(content: EmailContent, sender: Address, options: dict[str, list[str]]) -> Result | None:
-    addresses = [sender, content.to, *content.cc, *content.bcc]
-    if len(addresses) - 1 > MAX_RECIPIENTS:
-        return _unfit(Reason.TOO_MANY_RECIPIENTS, "Mailgun takes at most 1000 recipients.")
+    if 1 + len(content.cc) + len(content.bcc) > MAX_RECIPIENTS:
+        return unfit(Reason.TOO_MANY_RECIPIENTS, "to, cc, bcc", f"Mailgun takes at most {MAX_RECIPIENTS} recipients.")
     if not (content.text or content.html):
-        return Result(
-            outcome=Outcome.INVALID,
-            reason=Reason.CONTENT_INVALID,
-            provider_text="The message has neither text nor html.",
-        )
-    if any(needs_smtputf8(address) for address in addresses):
-        return _unfit(Reason.FEATURE_UNSUPPORTED, "Mailgun takes no non-ASCII local part.")
+        return invalid_content("text", "The message has neither text nor html.")
+    if foreign := needing_smtputf8(content, sender):
+        return unfit(Reason.FEATURE_UNSUPPORTED, foreign, "Mailgun takes no non-ASCII characters before the @.")
     tags = options.get("o:tag", [])
     if len(tags) > MAX_TAGS or not all(_fits_tag(tag) for tag in tags):
-        return _unfit(Reason.FEATURE_UNSUPPORTED, "Mailgun takes at most 3 tags, each of at most 128 ASCII characters.")
-    if sum(len(name) + len(value.encode()) for name, values in options.items() for value in values) > MAX_OPTION_BYTES:
-        return _unfit(Reason.TOO_LARGE, "Mailgun takes at most 16 kB of headers, tags and variables.")
+        words = f"Mailgun takes at most {MAX_TAGS} tags, each of at most {MAX_TAG_LENGTH} ASCII characters."
+        return unfit(Reason.FEATURE_UNSUPPORTED, "tags", words)
+    counted = {name: values for name, values in options.items() if name[:2] in ("o:", "h:", "v:", "t:")}
+    if sum(len(name) + len(value.encode()) for name, values in counted.items() for value in values) > MAX_OPTION_BYTES:
+        return unfit(Reason.TOO_LARGE, "headers, tags, metadata", "Mailgun takes at most 16 kB of them together.")
     if _mime_bytes(content) > MAX_MESSAGE_BYTES:
-        return _unfit(Reason.TOO_LARGE, "Mailgun takes at most 25 MB, encoded attachments included.")
+        return unfit(Reason.TOO_LARGE, "attachments", "Mailgun takes at most 25 MB, encoded attachments included.")
     return None
 
 
 def _fits_tag(tag: str) -> bool:
     return tag.isascii() and tag.isprintable() and len(tag) <= MAX_TAG_LENGTH
-
-
-def _unfit(reason: Reason, text: str) -> Result:
-    return Result(outcome=Outcome.UNFIT, reason=reason, provider_text=text)
 
 
 def _mime_bytes(content: EmailContent) -> int:

@@ -7,7 +7,8 @@ import httpx
 from services.adapters.check import CheckResult, Rehearsal, bad, good
 from services.adapters.email.mailgun import base_url
 from services.adapters.http import json_object
-from services.adapters.http_check import Ask, Check, refused, said, unclear
+from services.adapters.http_check import Check, refused, said, unclear
+from services.adapters.identity import Ask
 
 # RFC 2606 §3. In test mode Mailgun accepts, logs and charges, and delivers nothing.
 REHEARSAL = Rehearsal(recipient="messagepipe-test@example.com", settings={"testMode": True})

@@ -7,13 +7,10 @@ from collections.abc import Mapping
 from hashlib import sha256
 from hmac import new as hmac
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from services.adapters.receipt_tools import (
-    MAX_AHEAD_SECONDS,
     STATUS_LIMIT,
     Meaning,
-    Seen,
     check_fresh,
     from_unix,
     json_value,
@@ -46,11 +43,8 @@ ROUTE_SUBJECTS = ("5.4.", "5.7.")
 class MailgunReceipts:
     """Reads Mailgun's webhooks; since nothing signs the body, each token counts once and for a short time only."""
 
-    def __init__(self) -> None:
-        self._seen = Seen()
-
     async def read(self, request: ReceiptRequest, config: Mapping[str, Any]) -> tuple[Receipt, ...]:
-        """The one event of the call. Its `event_id` is the signed token, so that no other process takes it twice."""
+        """The one event of the call. Its `event_id` is the signed token, so that no process takes it twice."""
         body = json_value(request.body)
         stamp, token, signature = (
             _raw(member(body, "signature", name)) for name in ("timestamp", "token", "signature")
@@ -62,12 +56,7 @@ class MailgunReceipts:
             raise ReceiptRefused("timestamp_malformed")
         if not any(same(signature, _sign(key, stamp + token)) for key in secrets_of(config, "webhookSigningKey")):
             raise ReceiptRefused("signature_wrong")
-        max_age = max_age_of(config)
-        check_fresh(from_unix(stamp), request, max_age)
-        # One event may be posted to several providers of ours that share a domain, each at its own path.
-        path = unquote(urlsplit(request.url).path).strip("/").casefold()
-        if not self._seen.first_time(f"{token} {path}", request.received_at, max_age + MAX_AHEAD_SECONDS):
-            raise ReceiptRefused("replayed")
+        check_fresh(from_unix(stamp), request, max_age_of(config))
         receipt = _receipt(member(body, "event-data"), token)
         return () if receipt is None else (receipt,)
 
@@ -92,6 +81,7 @@ def _receipt(event: Any, token: str) -> Receipt | None:
         provider_message_id=message_id.removeprefix("<").removesuffix(">"),
         message_id=text(member(event, "user-variables", "messagepipe_id")),
         event_id=text(token),
+        counts_once=True,
         occurred_at=from_unix(member(event, "timestamp")),
         recipient=text(member(event, "recipient"), 320),
         route_at_fault=meaning.route_at_fault,

@@ -38,9 +38,14 @@ SENDER_MISSING = Result(
 
 
 def sender_of(call: Call) -> Address | None:
-    """The sender of this call's email, or None when nobody names one (answer SENDER_MISSING then)."""
+    """The sender of this call's email: the message's, else the project's, else the settings'.
+
+    None when nobody names one: answer SENDER_MISSING then.
+    """
     content = call.content
     if isinstance(content, EmailContent) and content.sender is not None:
         return content.sender
+    if isinstance(call.project_sender, Address):
+        return call.project_sender
     address = str(call.config.get("fromEmail") or "")
     return Address(email=address, name=str(call.config.get("fromName") or "")) if address else None

@@ -8,16 +8,19 @@ import httpx
 
 from services.adapters.base import Address, Attachment, Call, Capabilities, Channel, EmailContent, ProviderSpec
 from services.adapters.email.sender import SENDER_MISSING, SENDER_SETTINGS, sender_of
+from services.adapters.email.sendgrid_options import OPTIONS
 from services.adapters.http import HttpKind, by_status, json_object
-from services.adapters.mime import header_name, wire_address
-from services.adapters.outcome import Outcome, Reason, Result, Verdict
+from services.adapters.mime import header_name, needing_smtputf8, wire_address
+from services.adapters.outcome import Outcome, Reason, Result, Verdict, invalid_content, unfit
 from services.adapters.receipt_tools import MAX_AGE_SETTING
 
 BASE_URL = "https://api.sendgrid.com"
 MAX_RECIPIENTS = 1000
 MAX_TAGS = 10
+MAX_TAG_LENGTH = 255
+MAX_CUSTOM_ARGS_BYTES = 10_000
 MAX_BYTES = 30_000_000  # the whole request; the documented limit is "less than 30 MB"
-FORBIDDEN_HEADERS = frozenset({"x-sg-id", "x-sg-eid", "dkim-signature"})
+FORBIDDEN_HEADERS = frozenset({"x-sg-id", "x-sg-eid", "dkim-signature", "received"})
 
 SPEC = ProviderSpec(
     kind="sendgrid",
@@ -25,6 +28,15 @@ SPEC = ProviderSpec(
     title="SendGrid",
     description="Twilio SendGrid, Mail Send API v3.",
     documentation_url="https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send",
+    options_schema=OPTIONS,
+    limits={
+        "to, cc, bcc": f"together at most {MAX_RECIPIENTS}; the same address is sent to once",
+        "tags": f"at most {MAX_TAGS} of {MAX_TAG_LENGTH} characters",
+        "metadata": f"at most {MAX_CUSTOM_ARGS_BYTES} bytes together",
+        "headers": "not x-sg-id, x-sg-eid, dkim-signature or received",
+        "attachments": "the whole request must be less than 30 MB, attachments as base64",
+        "from, to, cc, bcc, replyTo": "no non-ASCII characters before the @",
+    },
     capabilities=Capabilities(
         receipts=True,
         attachments=True,
@@ -158,7 +170,7 @@ def build(call: Call) -> httpx.Request | Result:
         raise TypeError("sendgrid sends email only")
     if sender is None:
         return SENDER_MISSING
-    refusal = _refusal(content)
+    refusal = _refusal(content, sender)
     if refusal is not None:
         return refusal
     headers = {"authorization": f"Bearer {call.config['apiKey']}"}
@@ -167,42 +179,28 @@ def build(call: Call) -> httpx.Request | Result:
     base = str(call.config.get("baseUrl") or BASE_URL).rstrip("/")
     request = httpx.Request("POST", f"{base}/v3/mail/send", json=_body(call, content, sender), headers=headers)
     if len(request.content) >= MAX_BYTES:
-        return Result(
-            outcome=Outcome.UNFIT,
-            reason=Reason.TOO_LARGE,
-            provider_text="SendGrid takes less than 30 MB, encoded attachments included.",
-        )
+        return unfit(Reason.TOO_LARGE, "attachments", "SendGrid takes less than 30 MB, encoded attachments included.")
     return request
 
 
-def _refusal(content: EmailContent) -> Result | None:
+def _refusal(content: EmailContent, sender: Address) -> Result | None:
     if 1 + len(content.cc) + len(content.bcc) > MAX_RECIPIENTS:
-        return Result(
-            outcome=Outcome.UNFIT,
-            reason=Reason.TOO_MANY_RECIPIENTS,
-            provider_text="SendGrid takes at most 1000 recipients.",
-        )
+        return unfit(Reason.TOO_MANY_RECIPIENTS, "to, cc, bcc", f"SendGrid takes at most {MAX_RECIPIENTS} recipients.")
     if not (content.text or content.html):
-        return Result(
-            outcome=Outcome.INVALID,
-            reason=Reason.CONTENT_INVALID,
-            provider_text="The message has neither text nor html.",
-        )
+        return invalid_content("text", "The message has neither text nor html.")
     if not content.subject:
-        return Result(
-            outcome=Outcome.INVALID,
-            reason=Reason.CONTENT_INVALID,
-            provider_text="SendGrid takes no message without a subject.",
-        )
-    if (
-        not (content.sender is None or content.sender.email.isascii())
-        or not content.to.email.rpartition("@")[0].isascii()
-    ):
-        return Result(
-            outcome=Outcome.UNFIT,
-            reason=Reason.FEATURE_UNSUPPORTED,
-            provider_text="SendGrid takes no non-ASCII local part.",
-        )
+        return invalid_content("subject", "SendGrid takes no message without a subject.")
+    if foreign := needing_smtputf8(content, sender):
+        return unfit(Reason.FEATURE_UNSUPPORTED, foreign, "SendGrid takes no non-ASCII characters before the @.")
+    for name, _ in content.headers:
+        if name.lower() in FORBIDDEN_HEADERS:
+            return unfit(Reason.FEATURE_UNSUPPORTED, f"headers.{name}", "SendGrid sets this header itself.")
+    tags = dict.fromkeys(content.tags)
+    if len(tags) > MAX_TAGS or any(len(tag) > MAX_TAG_LENGTH for tag in tags):
+        words = f"SendGrid takes at most {MAX_TAGS} categories of {MAX_TAG_LENGTH} characters."
+        return unfit(Reason.FEATURE_UNSUPPORTED, "tags", words)
+    if sum(len(name.encode()) + len(value.encode()) for name, value in content.metadata) > MAX_CUSTOM_ARGS_BYTES:
+        return unfit(Reason.TOO_LARGE, "metadata", f"SendGrid takes at most {MAX_CUSTOM_ARGS_BYTES} bytes.")
     return None
 
 
@@ -228,16 +226,15 @@ def _body(call: Call, content: EmailContent, sender: Address) -> dict[str, Any]:
         body["reply_to"] = _mailbox(content.reply_to)
     if content.attachments:
         body["attachments"] = [_attachment(part) for part in content.attachments]
-    if headers := {
-        header_name(name): value for name, value in content.headers if name.lower() not in FORBIDDEN_HEADERS
-    }:
-        body["headers"] = headers
+    if content.headers:
+        body["headers"] = {header_name(name): value for name, value in content.headers}
     if content.tags:
-        body["categories"] = [tag[:255] for tag in dict.fromkeys(content.tags)][:MAX_TAGS]
+        body["categories"] = list(dict.fromkeys(content.tags))
     if pool := call.config.get("ipPoolName"):
         body["ip_pool_name"] = pool
+    body |= call.options
     if call.config.get("sandboxMode"):
-        body["mail_settings"] = {"sandbox_mode": {"enable": True}}
+        body["mail_settings"] = {**body.get("mail_settings", {}), "sandbox_mode": {"enable": True}}
     return body
 
 
@@ -251,8 +248,8 @@ def _once(addresses: Iterable[Address], seen: set[str]) -> list[dict[str, str]]:
 
 
 def _mailbox(address: Address) -> dict[str, str]:
-    # SendGrid refuses ; and , in names.
-    name = address.name.replace(";", " ").replace(",", " ").strip()
+    # SendGrid takes ; and , in a name for the end of it, unless the name is in quotes: so its own libraries send it.
+    name = f'"{address.name}"' if {";", ","} & set(address.name) else address.name
     return {"email": wire_address(address), **({"name": name} if name else {})}
 
 

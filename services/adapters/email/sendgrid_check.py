@@ -6,7 +6,8 @@ from services.adapters.base import Address, Call, EmailContent
 from services.adapters.check import CheckResult, Rehearsal, bad, cannot_verify, good, of_send, words_of
 from services.adapters.email.sendgrid import BASE_URL, build, read
 from services.adapters.http import json_object
-from services.adapters.http_check import Ask, Check, refused, said, unclear
+from services.adapters.http_check import Check, refused, said, unclear
+from services.adapters.identity import Ask
 from services.adapters.outcome import Result
 
 # RFC 2606 §3: nobody lives there, should sandbox mode ever be ignored.

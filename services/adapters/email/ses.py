@@ -5,6 +5,7 @@ identities.
 import json
 import re
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -16,14 +17,36 @@ from services.adapters.aws import Rule
 from services.adapters.base import Address, Call, Capabilities, Channel, EmailContent, ProviderSpec
 from services.adapters.email.sender import SENDER_MISSING, SENDER_SETTINGS, sender_of
 from services.adapters.http import HttpKind, json_object
-from services.adapters.mime import build_mime, needs_smtputf8, wire_address
-from services.adapters.outcome import Outcome, Reason, Result, Verdict
+from services.adapters.mime import build_mime, needing_smtputf8, wire_address
+from services.adapters.outcome import Outcome, Reason, Result, Verdict, unfit
 from services.chassis.clock import Clock
 
 MAX_RECIPIENTS = 50
 MAX_MESSAGE_BYTES = 40_000_000  # of the MIME form, attachments as base64
 MAX_TAGS = 40
+TAG = re.compile(r"[A-Za-z0-9_-]{1,256}")
 TOPIC_ARN = r"^arn:aws(-cn|-us-gov)?:sns:[a-z]{2}(-[a-z]+)+-[0-9]{1,2}:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$"
+
+OPTIONS: Mapping[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "ConfigurationSetName": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$", "title": "Configuration set"},
+        "FeedbackForwardingEmailAddress": {"type": "string", "format": "email", "title": "Where bounces go"},
+        "FromEmailAddressIdentityArn": {"type": "string", "pattern": "^arn:[!-~]{1,500}$", "title": "Sender's ARN"},
+        "ListManagementOptions": {
+            "type": "object",
+            "title": "Contact list",
+            "required": ["ContactListName"],
+            "additionalProperties": False,
+            "properties": {
+                "ContactListName": {"type": "string", "minLength": 1, "maxLength": 64},
+                "TopicName": {"type": "string", "minLength": 1, "maxLength": 64},
+            },
+        },
+        "TenantName": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$", "title": "Tenant"},
+    },
+}
 
 SPEC = ProviderSpec(
     kind="ses",
@@ -40,7 +63,7 @@ SPEC = ProviderSpec(
         ),
         "type": "object",
         "additionalProperties": False,
-        "required": list(aws.REQUIRED),
+        **aws.RULES_OF_SETTINGS,
         "properties": {
             **aws.SETTINGS,
             **SENDER_SETTINGS,
@@ -69,6 +92,13 @@ SPEC = ProviderSpec(
                 "examples": [["arn:aws:sns:eu-west-1:123456789012:ses-events"]],
             },
         },
+    },
+    options_schema=OPTIONS,
+    limits={
+        "to, cc, bcc": f"together at most {MAX_RECIPIENTS}",
+        "tags": f"at most {MAX_TAGS} of 256 characters of A-Z a-z 0-9 _ -",
+        "attachments": "the whole message at most 40 MB, attachments as base64",
+        "from, to, cc, bcc, replyTo": "no non-ASCII characters before the @",
     },
     capabilities=Capabilities(
         receipts=True,
@@ -136,9 +166,10 @@ def build(call: Call, now: datetime) -> httpx.Request | Result:
     refusal = _refusal(content, sender)
     if refusal is not None:
         return refusal
-    mime = build_mime(content, sender=sender, message_id=call.message_id, now=now)
+    # The tags go as EmailTags, where only the account sees them, and not into the mail.
+    mime = build_mime(replace(content, tags=()), sender=sender, message_id=call.message_id, now=now)
     if len(mime) > MAX_MESSAGE_BYTES:
-        return _unfit(Reason.TOO_LARGE, "SES takes at most 40 MB, encoded attachments included.")
+        return unfit(Reason.TOO_LARGE, "attachments", "SES takes at most 40 MB, encoded attachments included.")
     body: dict[str, Any] = {
         # no FromEmailAddress: it would replace the From header, which says the same and more
         "Content": {"Raw": {"Data": b64encode(mime).decode()}},
@@ -148,6 +179,7 @@ def build(call: Call, now: datetime) -> httpx.Request | Result:
     }
     if configuration_set := call.config.get("configurationSet"):
         body["ConfigurationSetName"] = configuration_set
+    body |= call.options
     return aws.signed_post(
         f"{aws.endpoint(call.config, 'email')}/v2/email/outbound-emails",
         service="ses",
@@ -164,26 +196,22 @@ def _destination(content: EmailContent) -> dict[str, list[str]]:
 
 
 def _tags(call: Call, content: EmailContent) -> list[dict[str, str]]:
-    """Ours to match receipts by, then the message's labels, in what SES takes: 256 letters, digits, _ and -."""
+    """Ours to match receipts by, then the message's own."""
     named = {"messagepipe_id": call.message_id, "messagepipe_attempt": str(call.attempt)}
     named |= {f"tag_{number}": tag for number, tag in enumerate(content.tags, start=1)}
-    clean = {name: re.sub(r"[^A-Za-z0-9_-]", "_", value)[:256] for name, value in named.items() if value}
-    return [{"Name": name, "Value": value} for name, value in clean.items()]
+    return [{"Name": name, "Value": value} for name, value in named.items()]
 
 
 def _refusal(content: EmailContent, sender: Address) -> Result | None:
-    recipients = [content.to, *content.cc, *content.bcc]
-    if len(recipients) > MAX_RECIPIENTS:
-        return _unfit(Reason.TOO_MANY_RECIPIENTS, "SES takes at most 50 recipients.")
-    if any(needs_smtputf8(address) for address in filter(None, [sender, *recipients, content.reply_to])):
-        return _unfit(Reason.FEATURE_UNSUPPORTED, "SES takes no non-ASCII local part.")
-    if len(content.tags) > MAX_TAGS:
-        return _unfit(Reason.FEATURE_UNSUPPORTED, "SES takes at most 40 tags.")
+    if 1 + len(content.cc) + len(content.bcc) > MAX_RECIPIENTS:
+        return unfit(Reason.TOO_MANY_RECIPIENTS, "to, cc, bcc", f"SES takes at most {MAX_RECIPIENTS} recipients.")
+    if foreign := needing_smtputf8(content, sender):
+        return unfit(Reason.FEATURE_UNSUPPORTED, foreign, "SES takes no non-ASCII characters before the @.")
+    for number, tag in enumerate(content.tags):
+        if number >= MAX_TAGS or not TAG.fullmatch(tag):
+            words = f"SES takes at most {MAX_TAGS} tags, each of 1-256 characters of A-Z a-z 0-9 _ -"
+            return unfit(Reason.FEATURE_UNSUPPORTED, f"tags[{number}]", words)
     return None
-
-
-def _unfit(reason: Reason, text: str) -> Result:
-    return Result(outcome=Outcome.UNFIT, reason=reason, provider_text=text)
 
 
 def read(response: httpx.Response, call: Call) -> Result:

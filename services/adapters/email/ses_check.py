@@ -9,7 +9,8 @@ from services.adapters import aws
 from services.adapters.aws_check import by_identity, words
 from services.adapters.check import CheckResult, Rehearsal, bad, good, notes
 from services.adapters.http import json_object
-from services.adapters.http_check import Ask, Check, unclear
+from services.adapters.http_check import Check, unclear
+from services.adapters.identity import Ask
 
 # The mailbox simulator: works in a sandbox account too, leaves the reputation alone, is billed.
 REHEARSAL = Rehearsal(recipient="success@simulator.amazonses.com")

@@ -16,8 +16,24 @@ SPEC = ProviderSpec(
     title="SMTP",
     description="Any mail server that takes submissions: your own, or a provider's SMTP endpoint.",
     documentation_url="https://www.rfc-editor.org/rfc/rfc5321",
+    options_schema={
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "envelopeFrom": {
+                "type": "string",
+                "format": "email",
+                "title": "Envelope sender",
+                "description": "Where its bounces go (MAIL FROM, RFC 5321 §4.1.1.2), when not to its sender.",
+            },
+        },
+    },
+    limits={
+        "attachments": "the whole message at most what the server announces as SIZE",
+        "from, to, cc, bcc, replyTo": "non-ASCII characters before the @ only where the server offers SMTPUTF8",
+    },
     capabilities=Capabilities(
-        attachments=True, inline_attachments=True, cc_bcc=True, custom_headers=True, metadata=True
+        attachments=True, inline_attachments=True, cc_bcc=True, custom_headers=True, tags=True, metadata=True
     ),
     verdict_seconds=600.0,  # RFC 5321 §4.5.3.2.6: the server's time after the final dot
     config_schema={

@@ -102,14 +102,16 @@ class SmtpAdapter:
         if sender is None:
             return SENDER_MISSING
         everyone = (content.to, *content.cc, *content.bcc)
+        envelope = Address(email=str(call.options.get("envelopeFrom") or sender.email))
         try:
             return _Mail(
-                sender=wire_address(sender),
+                sender=wire_address(envelope),
                 recipients=_once(everyone),
                 wire=stuffed(build_mime(content, sender=sender, message_id=call.message_id, now=self._clock.now())),
                 message_id=message_id_header(call.message_id, sender),
                 smtputf8=any(
-                    needs_smtputf8(address) for address in (sender, *everyone, *filter(None, [content.reply_to]))
+                    needs_smtputf8(address)
+                    for address in (sender, envelope, *everyone, *filter(None, [content.reply_to]))
                 ),
             )
         except ValueError as error:

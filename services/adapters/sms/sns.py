@@ -3,7 +3,9 @@
 """
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx
@@ -12,14 +14,32 @@ from services.adapters import aws
 from services.adapters.aws import Rule
 from services.adapters.base import Call, Capabilities, Channel, ProviderSpec, SmsContent
 from services.adapters.http import HttpKind
-from services.adapters.outcome import Outcome, Reason, Result, Verdict
+from services.adapters.outcome import Outcome, Reason, Result, Verdict, invalid_content, unfit
 from services.adapters.sms.numbers import country_scope
+from services.adapters.sms.sender import own_sender, sms_sender_of
 from services.chassis.clock import Clock
 
 MAX_MESSAGE_BYTES = 1600
 
 _SENDER_ID = r"^(?=.*[A-Za-z])[A-Za-z0-9-]{3,11}$"
 _ORIGINATION_NUMBER = r"^\+?[0-9]{5,14}$"
+
+OPTIONS: Mapping[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "AWS.SNS.SMS.SMSType": {"type": "string", "enum": ["Transactional", "Promotional"], "title": "Type"},
+        "AWS.SNS.SMS.MaxPrice": {
+            "type": "number",
+            "minimum": 0.0001,
+            "maximum": 1000,
+            "title": "Highest price",
+            "description": "US dollars.",
+        },
+        "AWS.MM.SMS.EntityId": {"type": "string", "pattern": r"^[0-9]{1,50}$", "title": "Entity id (India)"},
+        "AWS.MM.SMS.TemplateId": {"type": "string", "pattern": r"^[0-9]{1,50}$", "title": "Template id (India)"},
+    },
+}
 
 SPEC = ProviderSpec(
     kind="sns",
@@ -28,6 +48,13 @@ SPEC = ProviderSpec(
     description="SMS through Amazon SNS. It reports delivery to CloudWatch Logs only, from where you may forward it.",
     documentation_url="https://docs.aws.amazon.com/sns/latest/dg/sms_sending-overview.html",
     capabilities=Capabilities(receipts=True),
+    options_schema=OPTIONS,
+    limits={
+        "text": f"at most {MAX_MESSAGE_BYTES} bytes of UTF-8",
+        "from": "a sender id of 3-11 letters, digits or hyphens, or a number",
+        "validityPeriod": "not supported",
+        "tags, metadata": "kept with the message, not handed to SNS, which has no place for them",
+    },
     config_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Amazon SNS",
@@ -38,7 +65,7 @@ SPEC = ProviderSpec(
         ),
         "type": "object",
         "additionalProperties": False,
-        "required": list(aws.REQUIRED),
+        **aws.RULES_OF_SETTINGS,
         "properties": {
             **aws.SETTINGS,
             "senderId": {
@@ -149,13 +176,13 @@ def build(call: Call, now: datetime) -> httpx.Request | Result:
         raise TypeError("sns sends SMS only")
     sender = _sender(call)
     if sender is None:
-        return Result(outcome=Outcome.UNFIT, reason=Reason.SENDER_MISSING, provider_text=_NO_SENDER_FITS)
+        return unfit(Reason.SENDER_MISSING, "from", _NO_SENDER_FITS)
     if not content.text:
-        return Result(outcome=Outcome.INVALID, reason=Reason.CONTENT_INVALID, provider_text="The message has no text.")
+        return invalid_content("text", "The message has no text.")
     if len(content.text.encode()) > MAX_MESSAGE_BYTES:
-        return Result(
-            outcome=Outcome.UNFIT, reason=Reason.TOO_LARGE, provider_text="SNS takes at most 1600 bytes of text."
-        )
+        return unfit(Reason.TOO_LARGE, "text", f"SNS takes at most {MAX_MESSAGE_BYTES} bytes of text.")
+    if content.validity is not None:
+        return unfit(Reason.FEATURE_UNSUPPORTED, "validityPeriod", "SNS can not be told one.")
     form = [("Action", "Publish"), ("Version", "2010-03-31"), ("PhoneNumber", content.to), ("Message", content.text)]
     return aws.signed_post(
         f"{aws.endpoint(call.config, 'sns')}/",
@@ -168,14 +195,16 @@ def build(call: Call, now: datetime) -> httpx.Request | Result:
 
 
 _NO_SENDER_FITS = (
-    "SNS cannot carry the message's sender (a sender id of 3 to 11 letters, digits or hyphens, or a number): "
+    "SNS cannot carry this sender (a sender id of 3 to 11 letters, digits or hyphens, or a number): "
     "set another one on the message or the project (/sms-config), or `senderId` of this provider."
 )
 
 
 def _sender(call: Call) -> dict[str, str] | None:
-    """The message's own sender where SNS can carry it, else the settings'. Empty: AWS chooses; None: none fits."""
-    own = call.content.sender if isinstance(call.content, SmsContent) else ""
+    """The message's own sender, else the project's where SNS can carry it, else the settings'. Empty: AWS chooses;
+    None: none fits.
+    """
+    own = sms_sender_of(call)
     if re.fullmatch(_ORIGINATION_NUMBER, own):
         return {"AWS.MM.SMS.OriginationNumber": own}
     if re.fullmatch(_SENDER_ID, own):
@@ -185,7 +214,7 @@ def _sender(call: Call) -> dict[str, str] | None:
         "AWS.MM.SMS.OriginationNumber": call.config.get("originationNumber"),
     }
     found = {name: str(value) for name, value in settings.items() if value}
-    return None if own and not found else found
+    return None if own_sender(call) or (own and not found) else found
 
 
 def _attributes(call: Call, sender: dict[str, str]) -> list[tuple[str, str]]:
@@ -196,6 +225,7 @@ def _attributes(call: Call, sender: dict[str, str]) -> list[tuple[str, str]]:
         "AWS.MM.SMS.EntityId": call.config.get("entityId"),
         "AWS.MM.SMS.TemplateId": call.config.get("templateId"),
     }
+    settings |= {name: _price(value) if name.endswith("MaxPrice") else value for name, value in call.options.items()}
     named = {**sender, **{name: str(value) for name, value in settings.items() if value}}
     form: list[tuple[str, str]] = []
     for number, (name, value) in enumerate(named.items(), start=1):

@@ -5,7 +5,8 @@ import httpx
 from services.adapters import aws
 from services.adapters.aws_check import by_identity, is_true, query
 from services.adapters.check import CheckResult, good, notes
-from services.adapters.http_check import Ask, Check, unclear
+from services.adapters.http_check import Check, unclear
+from services.adapters.identity import Ask
 
 _VERSION = "2010-03-31"
 

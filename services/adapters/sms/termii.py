@@ -8,11 +8,21 @@ import httpx
 
 from services.adapters.base import Call, Capabilities, Channel, ProviderSpec, SmsContent
 from services.adapters.http import HttpKind, by_status, json_object
-from services.adapters.outcome import Outcome, Reason, Result, Verdict
+from services.adapters.outcome import Outcome, Reason, Result, Verdict, invalid_content, unfit
 from services.adapters.sms.numbers import country_scope
+from services.adapters.sms.sender import own_sender, sms_sender_of
 
 BASE_URL = "https://v3.api.termii.com"
 _SENDER_ID = r"^[A-Za-z0-9]{3,11}$"
+
+OPTIONS: Mapping[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "channel": {"type": "string", "enum": ["generic", "dnd"], "title": "Route"},
+        "type": {"type": "string", "enum": ["plain", "unicode"], "title": "Encoding"},
+    },
+}
 
 SPEC = ProviderSpec(
     kind="termii",
@@ -21,6 +31,12 @@ SPEC = ProviderSpec(
     description="SMS through Termii, mostly to African networks.",
     documentation_url="https://developers.termii.com/messaging-api",
     capabilities=Capabilities(receipts=True),
+    options_schema=OPTIONS,
+    limits={
+        "from": "a sender id of 3-11 letters and digits; not a number",
+        "validityPeriod": "not supported",
+        "tags, metadata": "kept with the message, not handed to Termii, which has no place for them",
+    },
     config_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Termii",
@@ -121,7 +137,11 @@ def build(call: Call) -> httpx.Request | Result:
     if not isinstance(content, SmsContent):
         raise TypeError("termii sends SMS only")
     if not content.text:
-        return Result(outcome=Outcome.INVALID, reason=Reason.CONTENT_INVALID, provider_text="The message has no text.")
+        return invalid_content("text", "The message has no text.")
+    if content.validity is not None:
+        return unfit(Reason.FEATURE_UNSUPPORTED, "validityPeriod", "Termii can not be told one.")
+    if own_sender(call) and not re.fullmatch(_SENDER_ID, content.sender):
+        return unfit(Reason.FEATURE_UNSUPPORTED, "from", "Termii takes a sender id of 3-11 letters and digits only.")
     body = {
         "api_key": config["apiKey"],
         "to": content.to.removeprefix("+"),
@@ -129,6 +149,7 @@ def build(call: Call) -> httpx.Request | Result:
         "sms": content.text,
         "type": "plain",
         "channel": config.get("channel") or "generic",
+        **call.options,
     }
     return httpx.Request("POST", f"{base_url(config)}/api/sms/send", json=body)
 
@@ -140,8 +161,8 @@ def base_url(config: Mapping[str, Any]) -> str:
 
 
 def _sender(call: Call) -> str:
-    """The message's own sender where Termii can carry it (not a phone number, say), else the settings'."""
-    own = call.content.sender if isinstance(call.content, SmsContent) else ""
+    """The message's own sender, else the project's where Termii can carry it (no phone number), else the settings'."""
+    own = sms_sender_of(call)
     return own if re.fullmatch(_SENDER_ID, own) else str(call.config["senderId"])
 
 

@@ -7,7 +7,8 @@ import httpx
 
 from services.adapters.check import CheckResult, bad, cannot_verify, good
 from services.adapters.http import json_object
-from services.adapters.http_check import Ask, Check, refused, said, unclear
+from services.adapters.http_check import Check, refused, said, unclear
+from services.adapters.identity import Ask
 from services.adapters.sms.termii import base_url
 
 _WAITING_OR_REFUSED = ("pending", "block", "reject", "declin", "disapprov")

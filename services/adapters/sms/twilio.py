@@ -10,12 +10,36 @@ import httpx
 
 from services.adapters.base import Call, Capabilities, Channel, ProviderSpec, SmsContent
 from services.adapters.http import HttpKind, by_status, json_object
-from services.adapters.outcome import Outcome, Reason, Result, Verdict
+from services.adapters.outcome import Outcome, Reason, Result, Verdict, invalid_content, unfit
 from services.adapters.sms.numbers import country_scope
+from services.adapters.sms.sender import sms_sender_of
 
 BASE_URL = "https://api.twilio.com"
 MAX_CHARACTERS = 1600
 MAX_VALIDITY = 36_000  # seconds; also Twilio's default
+
+OPTIONS: Mapping[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "MediaUrl": {
+            "type": "array",
+            "title": "Pictures",
+            "description": "Public addresses of media to send along as an MMS.",
+            "maxItems": 10,
+            "items": {"type": "string", "format": "uri", "maxLength": 2000},
+        },
+        "SmartEncoded": {"type": "boolean", "title": "Replace characters that would need UCS-2"},
+        "ShortenUrls": {"type": "boolean", "title": "Shorten links"},
+        "SendAsMms": {"type": "boolean", "title": "Send as MMS"},
+        "ProvideFeedback": {"type": "boolean", "title": "Feedback will be given"},
+        "RiskCheck": {"type": "string", "enum": ["enable", "disable"], "title": "SMS pumping protection"},
+        "ContentRetention": {"type": "string", "enum": ["retain", "discard"], "title": "Keep the text"},
+        "AddressRetention": {"type": "string", "enum": ["retain", "obfuscate"], "title": "Keep the number"},
+        "Attempt": {"type": "integer", "minimum": 1, "maximum": 1000, "title": "Number of this attempt"},
+        "FallbackFrom": {"type": "string", "minLength": 1, "maxLength": 100, "title": "Sender if the first fails"},
+    },
+}
 
 SPEC = ProviderSpec(
     kind="twilio",
@@ -24,12 +48,19 @@ SPEC = ProviderSpec(
     description="Twilio Programmable Messaging, SMS.",
     documentation_url="https://www.twilio.com/docs/messaging/api/message-resource",
     capabilities=Capabilities(receipts=True, lookup=False, validity=True),
+    options_schema=OPTIONS,
+    limits={
+        "text": f"at most {MAX_CHARACTERS} characters",
+        "validityPeriod": f"1 to {MAX_VALIDITY} s",
+        "tags, metadata": "kept with the message, not handed to Twilio, which has no place for them",
+    },
     config_schema={
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Twilio",
         "description": (
-            "Credentials and sender of one Twilio account. Receipts come when statusCallbackUrl is the public address "
-            "of /receipts/twilio/{provider id}, and authToken or webhookSharedKeySecret is set."
+            "Credentials and sender of one Twilio account. Receipts come when the service knows its own public address "
+            "(MESSAGEPIPE_PUBLIC_URL), or statusCallbackUrl is that of /receipts/twilio/{provider id}, and authToken "
+            "or webhookSharedKeySecret is set."
         ),
         "type": "object",
         "required": ["accountSid"],
@@ -98,7 +129,10 @@ SPEC = ProviderSpec(
                 "type": "string",
                 "format": "uri",
                 "title": "Status callback",
-                "description": "Where Twilio reports delivery; our message id is appended as messagepipe_id.",
+                "description": (
+                    "Where Twilio reports delivery, when not to the service's own address of this provider's receipts. "
+                    "Our message id is appended as messagepipe_id."
+                ),
                 "examples": ["https://hooks.yourcompany.com/twilio"],
             },
             "webhookSharedKeySecret": {
@@ -171,21 +205,20 @@ def build(call: Call) -> httpx.Request | Result:
     content, config = call.content, call.config
     if not isinstance(content, SmsContent):
         raise TypeError("twilio sends SMS only")
-    form = {"To": content.to, "Body": content.text, **_sender(call)}
+    form: dict[str, str | list[str]] = {"To": content.to, "Body": content.text, **_sender(call)}
     if "From" not in form and "MessagingServiceSid" not in form:
         text = "No sender: set it on the message, the project (/sms-config), or `fromNumber` of this provider."
         return Result(outcome=Outcome.UNFIT, reason=Reason.SENDER_MISSING, provider_text=text)
     if not content.text:
-        return Result(outcome=Outcome.INVALID, reason=Reason.CONTENT_INVALID, provider_text="The message has no text.")
+        return invalid_content("text", "The message has no text.")
     if len(content.text) > MAX_CHARACTERS:
-        return Result(
-            outcome=Outcome.UNFIT,
-            reason=Reason.TOO_LARGE,
-            provider_text=f"Twilio takes at most {MAX_CHARACTERS} characters.",
-        )
-    form["ValidityPeriod"] = str(int(min(max(call.time_left, 1), MAX_VALIDITY)))
-    if callback := config.get("statusCallbackUrl"):
-        form["StatusCallback"] = _callback(str(callback), call)
+        return unfit(Reason.TOO_LARGE, "text", f"Twilio takes at most {MAX_CHARACTERS} characters.")
+    if content.validity is not None and content.validity > MAX_VALIDITY:
+        return unfit(Reason.FEATURE_UNSUPPORTED, "validityPeriod", f"Twilio takes at most {MAX_VALIDITY} s.")
+    form["ValidityPeriod"] = str(_validity(content, call.time_left))
+    if callback := _callback(call):
+        form["StatusCallback"] = callback
+    form |= {name: _form_value(value) for name, value in call.options.items()}
     request = httpx.Request("POST", f"{resource_url(config)}/Messages.json", data=form)
     return next(httpx.BasicAuth(*credentials(config)).auth_flow(request))
 
@@ -204,17 +237,34 @@ def resource_url(config: Mapping[str, Any]) -> str:
 
 
 def _sender(call: Call) -> dict[str, str]:
-    """The message's own sender wins; else the messaging service, which may hold the number to prefer, else the number
-    alone.
+    """The message's own sender wins, then the project's; else the messaging service, which may hold the number to
+    prefer, else the number alone.
     """
-    own = call.content.sender if isinstance(call.content, SmsContent) else ""
+    own = sms_sender_of(call)
     if own:
         return {"MessagingServiceSid": own} if own.startswith("MG") and len(own) == 34 else {"From": own}
     settings = {"From": call.config.get("fromNumber"), "MessagingServiceSid": call.config.get("messagingServiceSid")}
     return {name: str(value) for name, value in settings.items() if value}
 
 
-def _callback(url: str, call: Call) -> str:
+def _validity(content: SmsContent, time_left: float) -> int:
+    """What the message asks for, but never longer than its deadline (failover.md R4)."""
+    asked = MAX_VALIDITY if content.validity is None else content.validity
+    return int(min(max(time_left, 1), asked))
+
+
+def _form_value(value: Any) -> str | list[str]:
+    if isinstance(value, list):
+        return [str(item) for item in value]
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _callback(call: Call) -> str:
+    """Where Twilio shall report to: the settings' word, else ours when we could verify what it says there."""
+    verifiable = call.config.get("authToken") or call.config.get("webhookSharedKeySecret")
+    url = str(call.config.get("statusCallbackUrl") or (call.receipts_url if verifiable else ""))
+    if not url:
+        return ""
     parts = urlsplit(url)
     ours = urlencode({"messagepipe_id": call.message_id, "messagepipe_attempt": call.attempt})
     return urlunsplit(parts._replace(query="&".join(filter(None, [parts.query, ours]))))

@@ -4,7 +4,8 @@ import httpx
 
 from services.adapters.check import CheckResult, Rehearsal, bad, cannot_verify, good, notes
 from services.adapters.http import json_object
-from services.adapters.http_check import Ask, Check, refused, said, unclear
+from services.adapters.http_check import Check, refused, said, unclear
+from services.adapters.identity import Ask
 from services.adapters.sms.twilio import credentials, resource_url
 
 # Magic numbers: with test credentials +15005550006 may send and nothing goes out; with live ones it is not ours and

@@ -74,6 +74,7 @@ SCHEMA_JSON = {
     "title": "Amazon SES",
     "description": "",
     "documentationUrl": "",
+    "limits": {},
 }
 MESSAGE = message_pb2.Message(id="m-1", project_id="demo", state=message_pb2.Message.STATE_QUEUED, created_at=TIME)
 MESSAGE_JSON = {

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.adapters.receipt_tools import (
-    Seen,
     check_fresh,
     from_iso,
     from_unix,
@@ -93,21 +92,3 @@ def test_fresh(age: int, reason: str) -> None:
         return
     with pytest.raises(ReceiptRefused, match=reason):
         check_fresh(NOW - timedelta(seconds=age), request, 300)
-
-
-def test_seen_once() -> None:
-    """A token passes once, and again only when it has been forgotten for its age."""
-    seen = Seen()
-    assert seen.first_time("a", NOW, 60)
-    assert not seen.first_time("a", NOW + timedelta(seconds=59), 60)
-    assert seen.first_time("a", NOW + timedelta(seconds=61), 60)
-
-
-def test_seen_is_bounded() -> None:
-    """Memory holds the newest tokens only, and lets stale ones go."""
-    seen = Seen(limit=10)
-    assert all(seen.first_time(str(number), NOW, 60) for number in range(100))
-    assert len(seen) == 10
-    assert not seen.first_time("99", NOW, 60)
-    assert seen.first_time("new", NOW + timedelta(seconds=61), 60)
-    assert len(seen) == 1

@@ -31,6 +31,7 @@ class Bench:
     lessons: list[Mark] = field(default_factory=list)
     published: list[Transition] = field(default_factory=list)
     left: float = 30.0
+    public_url: str = ""
 
     def __post_init__(self) -> None:
         self.ledger = MemoryLedger(self.clock.now)
@@ -70,6 +71,7 @@ class Bench:
             fraction=lambda: 0.5,
             publish=self.publish,
             lease_left=lambda _id, _epoch: self.left,
+            public_url=self.public_url,
         )
         return Delivery(tools, Lease(**{"message": message or a_message(), "epoch": 1, **lease}))
 

@@ -323,5 +323,5 @@ def test_every_field_of_a_draft_is_checked() -> None:
     """A new field of Draft has to be taken up here and in content.py."""
     assert {each.name for each in fields(Draft)} == {
         *("to", "sender", "subject", "text", "html", "cc", "bcc", "reply_to"),
-        *("attachments", "headers", "tags", "metadata"),
+        *("attachments", "headers", "tags", "metadata", "validity"),
     }

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from services.adapters.base import Address
+from services.adapters.email.sender import sender_of
 from services.adapters.outcome import Outcome
 from services.chassis import log
 from services.dispatch.message import State
@@ -94,8 +95,27 @@ async def test_the_project_is_the_sender_when_the_message_names_none(
 
     await bench.run(a_message(content=an_email(sender=own)))
 
-    sender = bench.first.calls[0].content.sender
+    sender = sender_of(bench.first.calls[0])
     assert getattr(sender, "email", None) == expected
+
+
+async def test_a_call_carries_the_options_of_its_kind_alone(bench: Bench) -> None:
+    """Each provider sees what the message says to its own kind, and nothing of what it says to others."""
+    bench.script("A", "deferred")
+
+    await bench.run(a_message(options={"a": {"x": 1}, "c": {"y": 2}}))
+
+    calls = [*bench.adapters["A"].calls, *bench.adapters["B"].calls]
+    assert [dict(call.options) for call in calls] == [{"x": 1}, {}]
+
+
+async def test_a_call_knows_where_its_receipts_are_taken(bench: Bench) -> None:
+    """The public address of the provider's receipts goes along when the service knows its own."""
+    bench.public_url = "https://mail.example.com"
+
+    await bench.run()
+
+    assert bench.first.calls[0].receipts_url == "https://mail.example.com/receipts/a/a"
 
 
 async def test_a_wait_gives_the_message_back(bench: Bench) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from services.adapters.base import Channel
 from services.chassis.auth import ALL, Principal
 from services.chassis.errors import FieldViolation, InvalidArgument
 from services.dispatch.database_clock import DatabaseClock
@@ -46,7 +47,14 @@ class Door:
         store: Any = self.Store(self)
         worker: Any = self
         self.intake = Intake(
-            store, worker, self.hub, clock, database_clock, max_message_bytes=1000, new_id=lambda: MESSAGE_ID
+            store,
+            worker,
+            self.hub,
+            clock,
+            database_clock,
+            max_message_bytes=1000,
+            kinds={Channel.EMAIL: {}, Channel.SMS: {}},
+            new_id=lambda: MESSAGE_ID,
         )
 
     class Store:

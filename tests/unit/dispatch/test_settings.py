@@ -18,7 +18,7 @@ def test_the_defaults() -> None:
     settings = load(DispatchSettings, GOOD)
 
     assert (settings.dispatch_port, settings.lease_seconds, settings.max_message_bytes) == (50052, 30.0, 10 * 1024**2)
-    assert settings.allowed_networks == ()
+    assert settings.egress.allow == ()
     assert "hunter2" not in repr(settings)
 
 
@@ -26,7 +26,7 @@ def test_networks_that_may_be_reached() -> None:
     """MESSAGEPIPE_EGRESS_ALLOW is a list of networks; host bits do no harm."""
     settings = load(DispatchSettings, {**GOOD, "MESSAGEPIPE_EGRESS_ALLOW": "127.0.0.0/8, 10.1.2.3/16,::1/128"})
 
-    assert settings.allowed_networks == tuple(map(ip_network, ("127.0.0.0/8", "10.1.0.0/16", "::1/128")))
+    assert settings.egress.allow == tuple(map(ip_network, ("127.0.0.0/8", "10.1.0.0/16", "::1/128")))
 
 
 @pytest.mark.parametrize(

@@ -90,9 +90,11 @@ def test_everything_else_has_its_field() -> None:
     assert form["o:tag"] == ["receipt", "de"]
 
 
-def test_metadata_stays_here() -> None:
-    """Mailgun shows variables to the recipient, so only our opaque ids are sent."""
-    assert b"customer" not in _request(metadata=(("customer", "42"),)).content
+def test_metadata_are_variables() -> None:
+    """The caller's data are v: fields beside our two, which nobody's metadata can replace."""
+    form = parse_qs(_request(metadata=(("customer", "42"), ("messagepipe_id", "forged"))).content.decode())
+    assert form["v:customer"] == ["42"]
+    assert form["v:messagepipe_id"] == ["0199a5f0-0000-7000-8000-000000000001"]
 
 
 def test_attachments_are_named_parts() -> None:

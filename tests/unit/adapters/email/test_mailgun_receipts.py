@@ -1,15 +1,13 @@
 """What Mailgun's events mean, and that each token counts once."""
 
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from services.adapters.email.mailgun_receipts import EVENTS, SUPPRESSED_CODES, MailgunReceipts
-from services.adapters.receipts import Receipt, ReceiptRefused, ReceiptStatus
+from services.adapters.receipts import Receipt, ReceiptStatus
 from tests.contract.receipt_vectors import MAILGUN_EVENT, OURS, mailgun_call
-from tests.fakes.amazon import NOW
 
 STATUSES = {
     "accepted": "ACCEPTED", "rejected": "FAILED", "delivered": "DELIVERED", "opened": "OPENED", "clicked": "CLICKED",
@@ -76,6 +74,7 @@ async def test_what_is_kept() -> None:
         provider_message_id="20231114.1@mg.example.com",
         message_id=OURS,
         event_id="t" * 50,
+        counts_once=True,
         occurred_at=datetime(2023, 11, 14, 22, 13, 20, 500_000, tzinfo=UTC),
         recipient="joan@example.com",
         provider_status="failed permanent generic",
@@ -84,47 +83,9 @@ async def test_what_is_kept() -> None:
 
 
 async def test_a_token_counts_once() -> None:
-    """The same token is refused, whatever body comes with it: the body is not signed."""
-    reader = MailgunReceipts()
+    """Whatever body comes with a token, which is all that is signed, is one event: whoever keeps it takes one."""
     request, config = mailgun_call(MAILGUN_EVENT)
     other, _ = mailgun_call({**MAILGUN_EVENT, "event": "complained"})
-    assert await reader.read(request, config)
-    for replay in (request, other, replace(request, url=request.url + "?x=1"), replace(request, url=request.url + "/")):
-        with pytest.raises(ReceiptRefused, match="replayed"):
-            await reader.read(replay, config)
-    fresh, _ = mailgun_call(MAILGUN_EVENT, token="u" * 50)
-    assert await reader.read(fresh, config)
-
-
-async def test_a_forgery_burns_no_token() -> None:
-    """A call with a wrong signature leaves the real one its token."""
-    reader = MailgunReceipts()
-    request, config = mailgun_call(MAILGUN_EVENT)
-    with pytest.raises(ReceiptRefused, match="signature_wrong"):
-        await reader.read(request, {"webhookSigningKey": "another"})
-    assert await reader.read(request, config)
-
-
-async def test_two_providers_of_one_domain() -> None:
-    """One event posted to two of our addresses counts at both."""
-    reader = MailgunReceipts()
-    request, config = mailgun_call(MAILGUN_EVENT)
-    assert await reader.read(request, config)
-    assert await reader.read(replace(request, url=request.url.replace("/p1", "/p2")), config)
-
-
-@pytest.mark.parametrize(("minutes", "reason"), [(6, "stale"), (-6, "from_the_future")])
-async def test_freshness(minutes: int, reason: str) -> None:
-    """Five minutes either way, as signed (reliability.md S21)."""
-    request, config = mailgun_call(MAILGUN_EVENT, at=NOW - timedelta(minutes=minutes))
-    with pytest.raises(ReceiptRefused, match=reason):
-        await MailgunReceipts().read(request, config)
-
-
-async def test_moving_the_boundary() -> None:
-    """Where the timestamp ends is not signed, so it has ten digits and nothing else."""
-    request, config = mailgun_call(MAILGUN_EVENT)
-    for stamp, token in ((b"170000000", b"0" + b"t" * 50), (b"1700000000t", b"t" * 49), (b" 1700000000", b"t" * 50)):
-        body = request.body.replace(b"1700000000", stamp, 1).replace(b"t" * 50, token, 1)
-        with pytest.raises(ReceiptRefused):
-            await MailgunReceipts().read(replace(request, body=body), config)
+    (first,), (second,) = await MailgunReceipts().read(request, config), await MailgunReceipts().read(other, config)
+    assert (first.event_id, first.counts_once) == (second.event_id, second.counts_once) == ("t" * 50, True)
+    assert first.status != second.status

@@ -137,10 +137,19 @@ def test_bcc_is_in_the_envelope_only() -> None:
     }
 
 
-def test_tags_are_written_in_what_ses_takes() -> None:
-    """Letters, digits, _ and - stay, anything else becomes _; a name is never repeated."""
-    tags = _body(tags=("Grüße aus Köln", "b"))["EmailTags"][2:]
-    assert tags == [{"Name": "tag_1", "Value": "Gr__e_aus_K_ln"}, {"Name": "tag_2", "Value": "b"}]
+def test_tags_are_the_accounts_and_not_the_recipients() -> None:
+    """Tags go as EmailTags, each with a name of its own, and nothing of them into the mail."""
+    body = _body(tags=("receipt", "b"))
+    assert body["EmailTags"][2:] == [{"Name": "tag_1", "Value": "receipt"}, {"Name": "tag_2", "Value": "b"}]
+    assert _mime(tags=("receipt",))["Keywords"] is None
+
+
+@pytest.mark.parametrize("tag", ["two words", "Köln", "a" * 257, "a.b"])
+def test_a_tag_that_ses_can_not_hold_is_unfit(tag: str) -> None:
+    """What is not letters, digits, _ and - is named, and not rewritten."""
+    result = build(an_email(CONFIG, tags=("good", tag)), NOW)
+    assert isinstance(result, Result)
+    assert (result.outcome, result.provider_text[:8]) == (Outcome.UNFIT, "tags[1]:")
 
 
 def test_the_configuration_set_goes_along() -> None:
@@ -259,7 +268,14 @@ def test_every_secret_is_marked() -> None:
             {**CONFIG, "sessionToken": "FwoG/+==", "endpointUrl": "http://127.0.0.1:4566", "fromEmail": "a@b.example"},
             [],
         ),
-        ({}, ["accessKeyId", "region", "secretAccessKey"]),
+        ({}, ["accessKeyId", "region"]),
+        ({"region": "eu-west-1", "hostCredentials": True}, []),
+        ({"region": "eu-west-1", "hostCredentials": False}, ["hostCredentials"]),
+        ({**CONFIG, "hostCredentials": True}, ["accessKeyId"]),
+        ({"region": "eu-west-1", "accessKeyId": "AKIA1"}, ["secretAccessKey"]),
+        ({**CONFIG, "roleArn": "arn:aws:iam::123456789012:role/mail", "externalId": "t-7"}, []),
+        ({**CONFIG, "roleArn": "mail"}, ["roleArn"]),
+        ({**CONFIG, "externalId": "t-7"}, ["roleArn"]),
         ({**CONFIG, "region": "Ireland"}, ["region"]),
         ({**CONFIG, "sessionToken": "a\r\nb"}, ["sessionToken", "sessionToken"]),
         ({**CONFIG, "fromEmail": "nobody"}, ["fromEmail"]),

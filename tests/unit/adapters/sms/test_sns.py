@@ -1,5 +1,6 @@
 """Amazon SNS: the request we write and what we make of its answers."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -107,20 +108,28 @@ def test_the_request_is_signed_at_the_clocks_time() -> None:
         ("+15005550006", {"senderId": "Acme"}, {"AWS.MM.SMS.OriginationNumber": ("String", "+15005550006")}),
         ("", {"senderId": "Acme"}, {"AWS.SNS.SMS.SenderID": ("String", "Acme")}),
         ("", {"originationNumber": "12345"}, {"AWS.MM.SMS.OriginationNumber": ("String", "12345")}),
-        ("Not for SNS!", {"senderId": "Acme"}, {"AWS.SNS.SMS.SenderID": ("String", "Acme")}),
         ("", {}, {}),
     ],
 )
 def test_the_messages_sender_wins_where_sns_can_carry_it(
     sender: str, config: dict[str, Any], expected: dict[str, tuple[str, str]]
 ) -> None:
-    """A sender id or a number goes into the attribute for it; what SNS cannot carry gives way to the settings."""
+    """A sender id or a number goes into the attribute for it; without one the settings' is used."""
     assert _attributes(config, sender=sender) == expected
 
 
-def test_a_sender_that_fits_nowhere_is_unfit() -> None:
-    """A sender was asked for and SNS can send neither it nor a configured one: the text says where to set one."""
-    result = build(a_text(CONFIG, sender="Not for SNS!"), NOW)
+@pytest.mark.parametrize(("projects", "used"), [("Shop24", "Shop24"), ("Not for SNS!", "Acme")])
+def test_the_projects_sender_gives_way_to_the_settings(projects: str, used: str) -> None:
+    """The project's sender is for every provider: where SNS cannot carry it, the settings' is used."""
+    request = build(replace(a_text({**CONFIG, "senderId": "Acme"}), project_sender=projects), NOW)
+    assert isinstance(request, httpx.Request)
+    assert dict(parse_qsl(request.content.decode()))["MessageAttributes.entry.1.Value.StringValue"] == used
+
+
+@pytest.mark.parametrize("config", [{}, {"senderId": "Acme"}])
+def test_a_messages_own_sender_that_fits_not_is_unfit(config: dict[str, Any]) -> None:
+    """A sender was asked for and SNS can not send it: the field is named, and nobody else's name is used."""
+    result = build(a_text({**CONFIG, **config}, sender="Not for SNS!"), NOW)
     assert isinstance(result, Result)
     assert (result.outcome, result.reason) == (Outcome.UNFIT, Reason.SENDER_MISSING)
     assert "senderId" in result.provider_text
@@ -211,7 +220,14 @@ def test_every_secret_is_marked() -> None:
     [
         (CONFIG, []),
         ({**CONFIG, "maxPrice": 1}, []),
-        ({}, ["accessKeyId", "region", "secretAccessKey"]),
+        ({}, ["accessKeyId", "region"]),
+        ({"region": "eu-west-1", "hostCredentials": True}, []),
+        ({"region": "eu-west-1", "hostCredentials": False}, ["hostCredentials"]),
+        ({**CONFIG, "hostCredentials": True}, ["accessKeyId"]),
+        ({"region": "eu-west-1", "accessKeyId": "AKIA1"}, ["secretAccessKey"]),
+        ({**CONFIG, "roleArn": "arn:aws:iam::123456789012:role/mail", "externalId": "t-7"}, []),
+        ({**CONFIG, "roleArn": "mail"}, ["roleArn"]),
+        ({**CONFIG, "externalId": "t-7"}, ["roleArn"]),
         ({**CONFIG, "region": "eu-west-1.evil.example/"}, ["region"]),
         ({**CONFIG, "senderId": "12345"}, ["senderId"]),
         ({**CONFIG, "smsType": "promotional"}, ["smsType"]),

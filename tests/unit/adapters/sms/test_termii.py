@@ -1,6 +1,7 @@
 """Termii: the request we write and what we make of its answers."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -52,12 +53,28 @@ def test_a_pasted_base_address_is_tidied(suffix: str) -> None:
     assert str(request.url) == "https://api.ng.termii.com/api/sms/send"
 
 
-@pytest.mark.parametrize(
-    ("sender", "used"), [("Shop24", "Shop24"), ("", "Acme"), ("+15005550006", "Acme"), ("Far too long", "Acme")]
-)
-def test_the_messages_sender_wins_where_termii_can_carry_it(sender: str, used: str) -> None:
-    """A sender of 3 to 11 letters and digits is used; what Termii cannot carry gives way to senderId."""
+@pytest.mark.parametrize(("sender", "used"), [("Shop24", "Shop24"), ("", "Acme")])
+def test_the_messages_sender_wins(sender: str, used: str) -> None:
+    """A sender of 3 to 11 letters and digits is used; without one, senderId."""
     assert _body(sender=sender)["from"] == used
+
+
+@pytest.mark.parametrize(("projects", "used"), [("Shop24", "Shop24"), ("+15005550006", "Acme"), ("Too long!", "Acme")])
+def test_the_projects_sender_gives_way_to_the_settings(projects: str, used: str) -> None:
+    """The project's sender is for every provider: where Termii cannot carry it, senderId is used."""
+    request = build(replace(a_text(CONFIG), project_sender=projects))
+    assert isinstance(request, httpx.Request)
+    assert json.loads(request.content)["from"] == used
+
+
+@pytest.mark.parametrize(
+    ("field", "values"), [("from", {"sender": "+15005550006"}), ("validityPeriod", {"validity": 60})]
+)
+def test_what_termii_can_not_say_is_unfit(field: str, values: dict[str, Any]) -> None:
+    """A number as sender, or a validity, is refused by name instead of being dropped."""
+    result = build(a_text(CONFIG, **values))
+    assert isinstance(result, Result)
+    assert (result.outcome, result.provider_text.partition(":")[0]) == (Outcome.UNFIT, field)
 
 
 def test_the_route_is_a_setting() -> None:

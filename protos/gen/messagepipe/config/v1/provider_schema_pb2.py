@@ -26,15 +26,19 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from messagepipe.type.v1 import channel_pb2 as messagepipe_dot_type_dot_v1_dot_channel__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+messagepipe/config/v1/provider_schema.proto\x12\x15messagepipe.config.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a!messagepipe/type/v1/channel.proto\"\x82\x03\n\x0eProviderSchema\x12\x16\n\x04kind\x18\x01 \x01(\tR\x08provider\x12-\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x1c.messagepipe.type.v1.Channel\x12\r\n\x05title\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x19\n\x11\x64ocumentation_url\x18\x05 \x01(\t\x12.\n\rconfig_schema\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12H\n\x0c\x63\x61pabilities\x18\x07 \x01(\x0b\x32\x32.messagepipe.config.v1.ProviderSchema.Capabilities\x1ap\n\x0c\x43\x61pabilities\x12\x10\n\x08receipts\x18\x01 \x01(\x08\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\x08\x12\x0e\n\x06lookup\x18\x03 \x01(\x08\x12\x13\n\x0b\x61ttachments\x18\x04 \x01(\x08\x12\x10\n\x08validity\x18\x05 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+messagepipe/config/v1/provider_schema.proto\x12\x15messagepipe.config.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a!messagepipe/type/v1/channel.proto\"\x8a\x05\n\x0eProviderSchema\x12\x16\n\x04kind\x18\x01 \x01(\tR\x08provider\x12-\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x1c.messagepipe.type.v1.Channel\x12\r\n\x05title\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x19\n\x11\x64ocumentation_url\x18\x05 \x01(\t\x12.\n\rconfig_schema\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12H\n\x0c\x63\x61pabilities\x18\x07 \x01(\x0b\x32\x32.messagepipe.config.v1.ProviderSchema.Capabilities\x12/\n\x0eoptions_schema\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x41\n\x06limits\x18\t \x03(\x0b\x32\x31.messagepipe.config.v1.ProviderSchema.LimitsEntry\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\xd4\x01\n\x0c\x43\x61pabilities\x12\x10\n\x08receipts\x18\x01 \x01(\x08\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\x08\x12\x0e\n\x06lookup\x18\x03 \x01(\x08\x12\x13\n\x0b\x61ttachments\x18\x04 \x01(\x08\x12\x10\n\x08validity\x18\x05 \x01(\x08\x12\x1a\n\x12inline_attachments\x18\x06 \x01(\x08\x12\x0e\n\x06\x63\x63_bcc\x18\x07 \x01(\x08\x12\x16\n\x0e\x63ustom_headers\x18\x08 \x01(\x08\x12\x0c\n\x04tags\x18\t \x01(\x08\x12\x10\n\x08metadata\x18\n \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'messagepipe.config.v1.provider_schema_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_PROVIDERSCHEMA_LIMITSENTRY']._loaded_options = None
+  _globals['_PROVIDERSCHEMA_LIMITSENTRY']._serialized_options = b'8\001'
   _globals['_PROVIDERSCHEMA']._serialized_start=136
-  _globals['_PROVIDERSCHEMA']._serialized_end=522
-  _globals['_PROVIDERSCHEMA_CAPABILITIES']._serialized_start=410
-  _globals['_PROVIDERSCHEMA_CAPABILITIES']._serialized_end=522
+  _globals['_PROVIDERSCHEMA']._serialized_end=786
+  _globals['_PROVIDERSCHEMA_LIMITSENTRY']._serialized_start=526
+  _globals['_PROVIDERSCHEMA_LIMITSENTRY']._serialized_end=571
+  _globals['_PROVIDERSCHEMA_CAPABILITIES']._serialized_start=574
+  _globals['_PROVIDERSCHEMA_CAPABILITIES']._serialized_end=786
 # @@protoc_insertion_point(module_scope)

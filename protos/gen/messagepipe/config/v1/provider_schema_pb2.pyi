@@ -3,9 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf.internal import containers as _containers
 from messagepipe.type.v1 import channel_pb2 as _channel_pb2
 import builtins as _builtins
 import sys
@@ -25,6 +27,26 @@ class ProviderSchema(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
+    class LimitsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
     class Capabilities(_message.Message):
         """Capabilities says what a kind can express or promise; a message that needs more is `unfit` for it."""
 
@@ -35,6 +57,11 @@ class ProviderSchema(_message.Message):
         LOOKUP_FIELD_NUMBER: _builtins.int
         ATTACHMENTS_FIELD_NUMBER: _builtins.int
         VALIDITY_FIELD_NUMBER: _builtins.int
+        INLINE_ATTACHMENTS_FIELD_NUMBER: _builtins.int
+        CC_BCC_FIELD_NUMBER: _builtins.int
+        CUSTOM_HEADERS_FIELD_NUMBER: _builtins.int
+        TAGS_FIELD_NUMBER: _builtins.int
+        METADATA_FIELD_NUMBER: _builtins.int
         receipts: _builtins.bool
         """The vendor tells later what became of a message. False: a message's life ends at SENT."""
         idempotency_key: _builtins.bool
@@ -45,6 +72,16 @@ class ProviderSchema(_message.Message):
         """The vendor takes files along."""
         validity: _builtins.bool
         """The vendor gives up on its own when a validity period ends."""
+        inline_attachments: _builtins.bool
+        """The vendor shows files inside the HTML (`cid:`)."""
+        cc_bcc: _builtins.bool
+        """The vendor sends copies, seen and unseen."""
+        custom_headers: _builtins.bool
+        """The vendor takes header fields of the caller's."""
+        tags: _builtins.bool
+        """The vendor keeps words to find the message by."""
+        metadata: _builtins.bool
+        """The vendor takes the caller's own data along."""
         def __init__(
             self,
             *,
@@ -53,10 +90,15 @@ class ProviderSchema(_message.Message):
             lookup: _builtins.bool = ...,
             attachments: _builtins.bool = ...,
             validity: _builtins.bool = ...,
+            inline_attachments: _builtins.bool = ...,
+            cc_bcc: _builtins.bool = ...,
+            custom_headers: _builtins.bool = ...,
+            tags: _builtins.bool = ...,
+            metadata: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "idempotency_key", b"idempotency_key", "lookup", b"lookup", "receipts", b"receipts", "validity", b"validity"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "cc_bcc", b"cc_bcc", "custom_headers", b"custom_headers", "idempotency_key", b"idempotency_key", "inline_attachments", b"inline_attachments", "lookup", b"lookup", "metadata", b"metadata", "receipts", b"receipts", "tags", b"tags", "validity", b"validity"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -67,6 +109,8 @@ class ProviderSchema(_message.Message):
     DOCUMENTATION_URL_FIELD_NUMBER: _builtins.int
     CONFIG_SCHEMA_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
+    OPTIONS_SCHEMA_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """The kind, as `Provider.kind` has it: `sendgrid`, `mailgun`, `ses`, `smtp`, `twilio`, `termii`, `sns`, `sandbox`
     or a plug-in's own word. Unique within a channel. JSON name: `provider`.
@@ -89,6 +133,14 @@ class ProviderSchema(_message.Message):
     def capabilities(self) -> Global___ProviderSchema.Capabilities:
         """What the kind can do beyond sending."""
 
+    @_builtins.property
+    def options_schema(self) -> _struct_pb2.Struct:
+        """What a message may say to this kind alone, in `MessageSpec.providerOptions.<kind>`, as JSON Schema 2020-12."""
+
+    @_builtins.property
+    def limits(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What is checked before the provider is called, in words, by field of the message; what exceeds it is `unfit`."""
+
     def __init__(
         self,
         *,
@@ -99,10 +151,12 @@ class ProviderSchema(_message.Message):
         documentation_url: _builtins.str = ...,
         config_schema: _struct_pb2.Struct | None = ...,
         capabilities: Global___ProviderSchema.Capabilities | None = ...,
+        options_schema: _struct_pb2.Struct | None = ...,
+        limits: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "config_schema", b"config_schema"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "config_schema", b"config_schema", "options_schema", b"options_schema"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "channel", b"channel", "config_schema", b"config_schema", "description", b"description", "documentation_url", b"documentation_url", "kind", b"kind", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "channel", b"channel", "config_schema", b"config_schema", "description", b"description", "documentation_url", b"documentation_url", "kind", b"kind", "limits", b"limits", "options_schema", b"options_schema", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

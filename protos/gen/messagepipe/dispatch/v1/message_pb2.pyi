@@ -124,6 +124,8 @@ class MessageSpec(_message.Message):
     VARIABLES_FIELD_NUMBER: _builtins.int
     FAILOVER_ON_RECEIPT_FIELD_NUMBER: _builtins.int
     RECEIPT_TIMEOUT_FIELD_NUMBER: _builtins.int
+    PROVIDER_OPTIONS_FIELD_NUMBER: _builtins.int
+    VALIDITY_PERIOD_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """The project it is sent for. Required with a token that allows several projects; otherwise the token's own."""
     channel: _channel_pb2.Channel.ValueType
@@ -178,12 +180,15 @@ class MessageSpec(_message.Message):
 
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Words to find the message by at the provider and in reports: at most 10 of 1–128 printable ASCII characters."""
+        """Words to find the message by at the provider and in reports: at most 10 of 1–128 printable ASCII characters. SMS
+        providers have no place for them; they are kept with the message all the same.
+        """
 
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The caller's own data, kept with the message and handed to providers that can: at most 20 pairs, keys 1–64
-        characters of `[A-Za-z0-9_-]`, values at most 500 characters. Not for secrets.
+        """The caller's own data, kept with the message and handed to email providers: at most 20 pairs, keys 1–64 characters
+        of `[A-Za-z0-9_-]`, values at most 500 characters. Not for secrets: with mailgun, ses and smtp they end up in header
+        fields of the mail.
         """
 
     @_builtins.property
@@ -205,6 +210,20 @@ class MessageSpec(_message.Message):
         """When no receipt has said within this time that the message was delivered or was not, the dispatch goes on with the
         providers that were not tried; the message may then arrive twice. More than 0 s, at most 7 days. Not together with
         AT_MOST_ONCE. Default: silence means nothing.
+        """
+
+    @_builtins.property
+    def provider_options(self) -> _struct_pb2.Struct:
+        """What one kind of provider can do and the others can not, by kind and in the provider's own names, such as
+        `{"sendgrid": {"asm": {"group_id": 7}}, "twilio": {"SmartEncoded": true}}`. Each kind's schema has the list
+        (`ProviderSchema.optionsSchema`); a kind's options go along when that kind is tried.
+        """
+
+    @_builtins.property
+    def validity_period(self) -> _duration_pb2.Duration:
+        """SMS only: how long the provider may try to reach the phone once it took the text, in whole seconds, 1 s to 7 days;
+        never longer than the deadline. A kind that can not be told is unfit. Default: until the deadline, where the kind
+        can be told.
         """
 
     def __init__(
@@ -235,10 +254,12 @@ class MessageSpec(_message.Message):
         variables: _struct_pb2.Struct | None = ...,
         failover_on_receipt: _builtins.bool = ...,
         receipt_timeout: _duration_pb2.Duration | None = ...,
+        provider_options: _struct_pb2.Struct | None = ...,
+        validity_period: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "receipt_timeout", b"receipt_timeout", "ttl", b"ttl", "variables", b"variables"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "provider_options", b"provider_options", "receipt_timeout", b"receipt_timeout", "ttl", b"ttl", "validity_period", b"validity_period", "variables", b"variables"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "bcc", b"bcc", "cc", b"cc", "channel", b"channel", "deadline", b"deadline", "failover_on_receipt", b"failover_on_receipt", "headers", b"headers", "html", b"html", "max_rounds", b"max_rounds", "max_tries", b"max_tries", "metadata", b"metadata", "preferred_provider", b"preferred_provider", "preferred_provider_strict", b"preferred_provider_strict", "project_id", b"project_id", "receipt_timeout", b"receipt_timeout", "reply_to", b"reply_to", "sender", b"sender", "subject", b"subject", "tags", b"tags", "template_id", b"template_id", "text", b"text", "to", b"to", "ttl", b"ttl", "unknown_policy", b"unknown_policy", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "bcc", b"bcc", "cc", b"cc", "channel", b"channel", "deadline", b"deadline", "failover_on_receipt", b"failover_on_receipt", "headers", b"headers", "html", b"html", "max_rounds", b"max_rounds", "max_tries", b"max_tries", "metadata", b"metadata", "preferred_provider", b"preferred_provider", "preferred_provider_strict", b"preferred_provider_strict", "project_id", b"project_id", "provider_options", b"provider_options", "receipt_timeout", b"receipt_timeout", "reply_to", b"reply_to", "sender", b"sender", "subject", b"subject", "tags", b"tags", "template_id", b"template_id", "text", b"text", "to", b"to", "ttl", b"ttl", "unknown_policy", b"unknown_policy", "validity_period", b"validity_period", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
