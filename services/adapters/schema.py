@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
 from itertools import islice
@@ -49,7 +49,7 @@ class _Fault:
     path: tuple[str | int, ...]
     keyword: str
     wanted: Any
-    found: Any
+    found: Any = field(repr=False)  # may be a secret
     schema: Mapping[str, Any]
 
 
