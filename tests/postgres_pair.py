@@ -89,7 +89,7 @@ class Server:
     async def promote(self) -> None:
         """Make a standby the primary: returns when it takes writes. A stopped walreceiver goes without reading on."""
         paused = [each for each in self._family() if each.status() == psutil.STATUS_STOPPED]
-        self._run("pg_ctl", "promote", "-W", "-D", str(self.cluster.folder))
+        await self.run("SELECT pg_promote(wait => false)")
         # It is asked to end first and continued then, so that nothing waiting in its socket comes through late.
         await asyncio.sleep(0.5)
         for each in paused:

@@ -125,7 +125,7 @@ async def test_a_transaction_of_the_engine_whose_commit_was_cut_off_raises(pair)
 
     with pytest.raises(DBAPIError, match="synchronous replication") as caught:
         await cut_off(pair, work)
-    assert caught.value.orig.sqlstate == "57014"
+    assert getattr(caught.value.orig, "sqlstate", None) == "57014"
     pair.resume()
     await work()
     await engine.dispose()
@@ -161,7 +161,7 @@ async def test_no_rpc_acknowledges_a_commit_that_was_cut_off(pair):
         assert not pipe.adapters["A"].calls
         pair.resume()
         await eventually(lambda: len(pipe.adapters["A"].calls) == 1, seconds=20)
-        assert pipe.adapters["A"].calls[0].content.to.email == "cut-off@example.com"
+        assert "cut-off@example.com" in str(pipe.adapters["A"].calls[0].content.to)
 
 
 @pytest.mark.timeout(90)
