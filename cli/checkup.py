@@ -48,15 +48,16 @@ async def check_database(database: SecretText, *, allow_unsafe: bool = False) ->
     try:
         shown = parse_dsn(database).shown
         await wait_until_reachable(database, timeout=PATIENCE)
-        unsafe = await check_durability(database)
+        promised = await check_durability(database)
     except (ValueError, DatabaseUnreachable) as error:
         return Finding("database", Level.FAIL, str(error))
-    if unsafe and allow_unsafe:
-        settings = ", ".join(map(str, unsafe))
+    if promised.weaknesses and allow_unsafe:
+        settings = ", ".join(map(str, promised.weaknesses))
         return Finding("database", Level.WARN, f"{shown} may lose what it acknowledged: {settings}; allowed by {ALLOW}")
-    if unsafe:
-        return Finding("database", Level.FAIL, refusal(shown, unsafe))
-    return Finding("database", Level.OK, f"{shown}, durable")
+    if promised.weaknesses:
+        return Finding("database", Level.FAIL, refusal(shown, promised.weaknesses))
+    where = f"on its disk and on standbys: {promised.standbys}" if promised.standbys else "on its own disk, no standby"
+    return Finding("database", Level.OK, f"{shown}, durable {where}")
 
 
 async def check_migrations(database: SecretText) -> Finding:

@@ -106,7 +106,7 @@ class Running:
             await wait_until_reachable(self._plan.database_url, timeout=DATABASE_PATIENCE)
         except DatabaseUnreachable as error:
             raise Problem(f"the database of MESSAGEPIPE_DATABASE_URL can not be reached: {error}") from None
-        found = await check_durability(self._plan.database_url)
+        found = (await check_durability(self._plan.database_url)).weaknesses
         if found and not self._plan.settings.allow_unsafe_durability:
             raise Problem(refusal(parse_dsn(self._plan.database_url).shown, found))
         for setting in found:

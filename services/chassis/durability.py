@@ -3,7 +3,7 @@
 What each of them loses is in docs/durability.md; the settings themselves in the manual, §19.5.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -39,17 +39,27 @@ class Weakness:
         return f"{self.name}={self.value}{self.where}"
 
 
-async def check_durability(dsn: Dsn) -> list[Weakness]:
-    """Every weakness of the server as our sessions find it; empty is good. Raises the driver's errors."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Durability:
+    """What a server promises our sessions: its `weaknesses` (none is good), and which `standbys` a commit waits for
+    (synchronous_standby_names; empty: none, so that its own disk is all there is).
+    """
+
+    weaknesses: tuple[Weakness, ...]
+    standbys: str
+
+
+async def check_durability(dsn: Dsn) -> Durability:
+    """What the server promises our sessions. Raises the driver's errors."""
     connection = await connect(dsn)
     try:
         rows = await connection.fetch(_SETTINGS)
     finally:
         with suppress(OSError, asyncpg.InterfaceError):
             await connection.close()
-    return weaknesses(
-        ours={row["name"]: row["setting"] for row in rows}, given={row["name"]: row["reset_val"] for row in rows}
-    )
+    ours = {row["name"]: row["setting"] for row in rows}
+    found = weaknesses(ours=ours, given={row["name"]: row["reset_val"] for row in rows})
+    return Durability(weaknesses=tuple(found), standbys=ours.get("synchronous_standby_names", "").strip())
 
 
 async def require_durability(dsn: Dsn, *, allow_unsafe: bool) -> None:
@@ -59,7 +69,7 @@ async def require_durability(dsn: Dsn, *, allow_unsafe: bool) -> None:
     """
     shown = parse_dsn(dsn).shown
     try:
-        found = await check_durability(dsn)
+        found = (await check_durability(dsn)).weaknesses
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise DatabaseUnreachable(f"{shown}: {' '.join(str(error).split()) or 'no answer'}") from error
     if not found:
@@ -83,7 +93,7 @@ def weaknesses(*, ours: Mapping[str, str], given: Mapping[str, str]) -> list[Wea
     return found
 
 
-def refusal(shown: str, found: list[Weakness]) -> str:
+def refusal(shown: str, found: Sequence[Weakness]) -> str:
     """What is wrong with the database and what to do, in one line."""
     settings = ", ".join(map(str, found))
     names = " and ".join(each.name for each in found)

@@ -13,6 +13,7 @@ from messagepipe.config.v1 import config_service_pb2, provider_pb2
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from cli.checkup import Level, check_database
 from services.chassis.connection import CommitNotReplicated, NoWritableServer
 from services.chassis.database import (
     DatabaseUnreachable,
@@ -22,8 +23,9 @@ from services.chassis.database import (
     create_pool,
     wait_until_reachable,
 )
+from services.chassis.env import SecretText
 from tests.integration.rig import EMAIL, PROJECT, eventually, metadata, rig, struct
-from tests.postgres_pair import Pair, running_pair
+from tests.postgres_pair import SYNCHRONOUS, Pair, running_pair
 
 COUNT = "SELECT count(*) FROM standby_test WHERE word = '{}'"
 
@@ -271,3 +273,10 @@ async def _pid(engine: Any) -> int:
     async with engine.connect() as connection:
         pid: int = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
         return pid
+
+
+async def test_doctor_says_which_standbys_are_waited_for(pair):
+    """Whether a commit waits for a standby is in its one line on the database."""
+    found = await check_database(SecretText(pair.dsn))
+    assert found.level is Level.OK
+    assert found.detail.endswith(f", durable on its disk and on standbys: {SYNCHRONOUS}")

@@ -6,7 +6,7 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from services.chassis.database import DatabaseUnreachable, connect, create_engine, create_pool
-from services.chassis.durability import UnsafeDatabase, check_durability, require_durability
+from services.chassis.durability import Durability, UnsafeDatabase, check_durability, require_durability
 
 COMMIT = "SHOW synchronous_commit"
 
@@ -21,7 +21,7 @@ async def by_default(dsn: str, assignment: str) -> None:
 
 async def test_a_durable_server_is_not_refused(database_url):
     """The server of the tests keeps what it acknowledges."""
-    assert await check_durability(database_url) == []
+    assert await check_durability(database_url) == Durability(weaknesses=(), standbys="")
     await require_durability(database_url, allow_unsafe=False)
 
 
