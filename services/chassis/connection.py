@@ -103,7 +103,12 @@ def is_unreplicated(message: Any) -> bool:
 
 
 async def open_connection(
-    url: str, hosts: Sequence[Host], *, writable: bool, settings: Mapping[str, str] | None = None
+    url: str,
+    hosts: Sequence[Host],
+    *,
+    writable: bool,
+    settings: Mapping[str, str] | None = None,
+    statement_seconds: float | None = None,
 ) -> GuardedConnection:
     """A connection to the first of `hosts` that will have us; `writable`: to one that takes writes, no standby.
 
@@ -112,7 +117,15 @@ async def open_connection(
     refusals: list[str] = []
     for host, port in hosts:
         try:
-            return await _open_one(url, host, port, several=len(hosts) > 1, writable=writable, settings=settings)
+            return await _open_one(
+                url,
+                seconds=ONE_OF_SEVERAL_SECONDS if len(hosts) > 1 else CONNECT_TIMEOUT_SECONDS,
+                host=host,
+                port=port,
+                target_session_attrs="read-write" if writable else None,
+                server_settings=dict(settings or {}),
+                command_timeout=statement_seconds,
+            )
         except FINAL:
             raise
         except asyncpg.TargetServerAttributeNotMatched:
@@ -124,18 +137,9 @@ async def open_connection(
     raise NoWritableServer("no server that takes writes: " + "; ".join(" ".join(each.split()) for each in refusals))
 
 
-async def _open_one(
-    url: str, host: str, port: int | None, *, several: bool, writable: bool, settings: Mapping[str, str] | None
-) -> GuardedConnection:
-    seconds = ONE_OF_SEVERAL_SECONDS if several else CONNECT_TIMEOUT_SECONDS
+async def _open_one(url: str, *, seconds: float, **arguments: Any) -> GuardedConnection:
     connection: GuardedConnection = await asyncpg.connect(
-        url,
-        host=host,
-        port=port,
-        timeout=seconds,
-        target_session_attrs="read-write" if writable else None,
-        server_settings=dict(settings or {}),
-        connection_class=GuardedConnection,
+        url, timeout=seconds, connection_class=GuardedConnection, **arguments
     )
     try:
         _notice_silence(connection)

@@ -28,6 +28,9 @@ from services.chassis.env import SecretText
 Dsn = str | SecretText
 
 SCHEMES = ("postgresql", "postgres")
+# On this side: a server that froze, or whose standby is away, answers nothing, and no setting of its own ends a COMMIT
+# that waits. What was cut off may have been written.
+STATEMENT_SECONDS = 10.0
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 1.0
 
@@ -72,10 +75,20 @@ def parse_dsn(dsn: Dsn) -> Address:
     )
 
 
-async def connect(dsn: Dsn, settings: Mapping[str, str] | None = None) -> GuardedConnection:
-    """A connection of one's own, to be closed by the caller; the driver's errors come out as they are."""
+async def connect(
+    dsn: Dsn, settings: Mapping[str, str] | None = None, *, statement_seconds: float | None = None
+) -> GuardedConnection:
+    """A connection of one's own, to be closed by the caller; the driver's errors come out as they are. A statement that
+    takes longer than `statement_seconds` raises TimeoutError, and nobody knows what became of it.
+    """
     address = parse_dsn(dsn)
-    return await open_connection(address.secret.reveal(), address.hosts, writable=address.writable, settings=settings)
+    return await open_connection(
+        address.secret.reveal(),
+        address.hosts,
+        writable=address.writable,
+        settings=settings,
+        statement_seconds=statement_seconds,
+    )
 
 
 def create_engine(dsn: Dsn, *, size: int = 5, **options: Any) -> AsyncEngine:
@@ -97,7 +110,11 @@ def _leave_the_demoted(context: ExceptionContext) -> None:
 
 
 async def create_pool(
-    dsn: Dsn, *, size: int, settings: Mapping[str, str] | None = None
+    dsn: Dsn,
+    *,
+    size: int,
+    settings: Mapping[str, str] | None = None,
+    statement_seconds: float | None = STATEMENT_SECONDS,
 ) -> "asyncpg.Pool[asyncpg.Record]":
     """A pool of exactly `size` connections, each with `settings` (such as application_name) for its session.
 
@@ -107,7 +124,7 @@ async def create_pool(
     address = parse_dsn(dsn)
 
     async def one_more(*_dsn: object, **_pool_settings: object) -> GuardedConnection:
-        return await connect(address.secret, settings)
+        return await connect(address.secret, settings, statement_seconds=statement_seconds)
 
     return await asyncpg.create_pool(
         connect=one_more, connection_class=GuardedConnection, min_size=size, max_size=size, reset=_leave_as_it_is

@@ -117,6 +117,18 @@ async def test_a_transaction_of_the_pool_whose_commit_was_cut_off_raises(pair):
     await pool.close()
 
 
+async def test_a_commit_that_waits_for_ever_is_given_up_on_this_side(pair):
+    """While the standby is away a statement of the pool ends in TimeoutError; the pool serves when it is back."""
+    pool = await create_pool(pair.dsn, size=1, statement_seconds=0.5)
+    pair.stall()
+    async with asyncio.timeout(5):
+        with pytest.raises(TimeoutError):
+            await _write(pool)
+    pair.resume()
+    await _write(pool)
+    await pool.close()
+
+
 async def test_a_transaction_of_the_engine_whose_commit_was_cut_off_raises(pair):
     """SQLAlchemy passes it on with its SQLSTATE, and goes on."""
     engine = create_engine(pair.dsn)
