@@ -83,7 +83,7 @@ class Account:
     forgotten: frozenset[str]
     unexplained: frozenset[str]
     cut_off: int
-    gap: float  # seconds without an acknowledgement
+    gap: float  # seconds from the death to the next acknowledgement; the first of them nobody looks
 
     def __str__(self) -> str:
         return (
@@ -110,14 +110,15 @@ async def lose_the_primary(pair: Pair, logs: Path, *, synchronous: bool, seconds
             await asyncio.sleep(0.5)
             cut_off += await pair.cut_off() if synchronous else 0
         pair.primary.crash()
+        died = time.monotonic()
         await asyncio.sleep(1.0)  # what finds out that it is dead takes its time
-        await pair.standby.promote()
         promoted = time.monotonic()
+        await pair.standby.promote()
         await asyncio.sleep(seconds)
         load.cancel()
         await load
         await _drained(pair)
-        return await _account(pair, client, vendor, cut_off=cut_off, promoted=promoted)
+        return await _account(pair, client, vendor, cut_off=cut_off, died=died, promoted=promoted)
 
 
 async def _services(stack: AsyncExitStack, pair: Pair, vendor: VendorServer, logs: Path) -> "DispatchServiceAsyncStub":
@@ -142,7 +143,9 @@ async def _drained(pair: Pair) -> None:
             await asyncio.sleep(0.2)
 
 
-async def _account(pair: Pair, client: Client, vendor: VendorServer, *, cut_off: int, promoted: float) -> Account:
+async def _account(
+    pair: Pair, client: Client, vendor: VendorServer, *, cut_off: int, died: float, promoted: float
+) -> Account:
     connection = await asyncpg.connect(pair.standby.dsn)
     ended = {str(row["message_id"]) for row in await connection.fetch("SELECT message_id FROM dispatch.completions")}
     unknown = {
@@ -154,7 +157,6 @@ async def _account(pair: Pair, client: Client, vendor: VendorServer, *, cut_off:
     await connection.close()
     taken = Counter(map(message_id_of, vendor.received))
     acknowledged = frozenset(client.acknowledged)
-    before = max((at for at in client.acknowledged.values() if at < promoted), default=promoted)
     after = min((at for at in client.acknowledged.values() if at >= promoted), default=float("inf"))
     return Account(
         acknowledged=len(acknowledged),
@@ -164,5 +166,5 @@ async def _account(pair: Pair, client: Client, vendor: VendorServer, *, cut_off:
         forgotten=acknowledged - ended,
         unexplained=frozenset(each for each, count in taken.items() if count > 1) - unknown,
         cut_off=cut_off,
-        gap=after - before,
+        gap=after - died,
     )
