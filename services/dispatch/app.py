@@ -20,7 +20,7 @@ from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import add_DispatchServic
 
 from services.adapters.base import Adapter, Channel
 from services.adapters.receipts import ReceiptReader
-from services.adapters.registry import build_adapters, build_receipt_readers
+from services.adapters.registry import BadPlugIn, build_adapters, build_receipt_readers
 from services.chassis import log
 from services.chassis.auth import TokenVerifier
 from services.chassis.background import BackgroundFailed, background
@@ -165,6 +165,9 @@ async def open_dispatch(
         yield running
 
 
+_REFUSALS = (SettingsError, UnsafeDatabase, SchemaMissing, BadPlugIn, PortBusy, BackgroundFailed)
+
+
 async def main(environ: Mapping[str, str]) -> int:
     """Serves until a signal, then drains; the exit code. What keeps it from starting is said in plain words."""
     try:
@@ -176,7 +179,7 @@ async def main(environ: Mapping[str, str]) -> int:
             await run_until_signal(running.stop)
             _log.info("dispatch_draining", in_flight=running.worker.in_flight)
             await running.drain()
-    except (SettingsError, DatabaseUnreachable, UnsafeDatabase, SchemaMissing, PortBusy, BackgroundFailed) as error:
+    except (DatabaseUnreachable, *_REFUSALS) as error:
         sys.stderr.write("".join(f"messagepipe dispatch: {line}\n" for line in str(error).splitlines()))
         return 1
     return 0
