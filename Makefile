@@ -42,6 +42,10 @@ migrate: setup ## bring the database of MESSAGEPIPE_DATABASE_URL to the newest s
 test: setup ## run every test that needs no network
 	$(BIN)/pytest tests --ignore tests/chaos
 
+.PHONY: chaos
+chaos: setup ## kill and starve things for minutes, and count what was lost
+	$(BIN)/pytest tests/chaos -m chaos
+
 .PHONY: test-unit
 test-unit: setup ## run the tests without sockets and database (seconds)
 	$(BIN)/pytest tests/unit

@@ -15,7 +15,8 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from cli.duration import show_duration
 from cli.serve import MIGRATIONS
 from services.chassis.clock import Clock
-from services.chassis.database import DatabaseUnreachable, check_durability, connect, parse_dsn, wait_until_reachable
+from services.chassis.database import DatabaseUnreachable, connect, parse_dsn, wait_until_reachable
+from services.chassis.durability import ALLOW, check_durability, refusal
 from services.chassis.env import SecretText
 
 PATIENCE = 3.0  # seconds
@@ -42,17 +43,21 @@ class Finding:
     detail: str
 
 
-async def check_database(database: SecretText) -> Finding:
-    """Whether the database answers, and remembers what it acknowledged."""
+async def check_database(database: SecretText, *, allow_unsafe: bool = False) -> Finding:
+    """Whether the database takes writes, and remembers what it acknowledged."""
     try:
         shown = parse_dsn(database).shown
         await wait_until_reachable(database, timeout=PATIENCE)
-        unsafe = await check_durability(database)
+        promised = await check_durability(database)
     except (ValueError, DatabaseUnreachable) as error:
         return Finding("database", Level.FAIL, str(error))
-    if unsafe:
-        return Finding("database", Level.FAIL, f"{shown} can lose what it acknowledged: {', '.join(unsafe)}")
-    return Finding("database", Level.OK, f"{shown}, durable")
+    if promised.weaknesses and allow_unsafe:
+        settings = ", ".join(map(str, promised.weaknesses))
+        return Finding("database", Level.WARN, f"{shown} may lose what it acknowledged: {settings}; allowed by {ALLOW}")
+    if promised.weaknesses:
+        return Finding("database", Level.FAIL, refusal(shown, promised.weaknesses))
+    where = f"on its disk and on standbys: {promised.standbys}" if promised.standbys else "on its own disk, no standby"
+    return Finding("database", Level.OK, f"{shown}, durable {where}")
 
 
 async def check_migrations(database: SecretText) -> Finding:

@@ -60,7 +60,7 @@ async def examine(data: DataDir, environ: Mapping[str, str], *, clock: Clock) ->
     if database is None:
         yield Finding("database", Level.WARN, f"none served in {data.root}; start `messagepipe up`")
     else:
-        async for each in _database_findings(database, clock=clock):
+        async for each in _database_findings(database, settings, clock=clock):
             yield each
     running = data.running()
     host = connect_host(settings.host)
@@ -134,8 +134,8 @@ def embedded_database(data: DataDir) -> SecretText | None:
     return SecretText(Cluster(folder=data.postgres, user=None).dsn) if served else None
 
 
-async def _database_findings(database: SecretText, *, clock: Clock) -> AsyncIterator[Finding]:
-    reachable = await check_database(database)
+async def _database_findings(database: SecretText, settings: UpSettings, *, clock: Clock) -> AsyncIterator[Finding]:
+    reachable = await check_database(database, allow_unsafe=settings.allow_unsafe_durability)
     yield reachable
     if reachable.level is Level.FAIL:
         return

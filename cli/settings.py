@@ -15,6 +15,7 @@ class UpSettings:
     """MESSAGEPIPE_* as `up` reads them; a flag of the same name wins. A port of 0 takes any free one."""
 
     database_url: SecretText | None = None
+    allow_unsafe_durability: bool = False
     host: str = "127.0.0.1"
     http_port: int = 8080
     config_port: int = 50051

@@ -25,7 +25,8 @@ from cli.settings import Plan, is_loopback
 from cli.terminal import Colour, Terminal
 from cli.token import longest_ttl, mint_token
 from services.chassis.clock import Clock
-from services.chassis.database import DatabaseUnreachable, check_durability, wait_until_reachable
+from services.chassis.database import DatabaseUnreachable, parse_dsn, wait_until_reachable
+from services.chassis.durability import check_durability, refusal
 
 DATABASE_PATIENCE = 5.0  # seconds for a database that is said to be running
 EMBEDDED_PATIENCE = 60.0  # seconds for our own, which may have to recover first
@@ -105,7 +106,10 @@ class Running:
             await wait_until_reachable(self._plan.database_url, timeout=DATABASE_PATIENCE)
         except DatabaseUnreachable as error:
             raise Problem(f"the database of MESSAGEPIPE_DATABASE_URL can not be reached: {error}") from None
-        for setting in await check_durability(self._plan.database_url):
+        found = (await check_durability(self._plan.database_url)).weaknesses
+        if found and not self._plan.settings.allow_unsafe_durability:
+            raise Problem(refusal(parse_dsn(self._plan.database_url).shown, found))
+        for setting in found:
             self._terminal.problem(f"warning: the database runs with {setting}: a crash can lose accepted messages")
 
     async def _start_embedded(self, house: House) -> None:

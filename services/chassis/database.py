@@ -1,7 +1,9 @@
-"""PostgreSQL: addresses, connections, migrations, and whether it can be trusted. It knows no table.
+"""PostgreSQL: addresses, pools, migrations. It knows no table, and not whether the server can be trusted:
+durability.py.
 
 An address (DSN) is a libpq URI (PostgreSQL manual §34.1.1.2): several hosts, a Unix socket as `?host=/folder`,
-`?target_session_attrs=read-write` and `?sslmode=` work. asyncpg reads it everywhere, also under SQLAlchemy.
+`?target_session_attrs=` and `?sslmode=` work. asyncpg reads it everywhere, also under SQLAlchemy. Every connection is
+made by `connect`, so all of it holds for each. Without `target_session_attrs`, only a server that takes writes will do.
 """
 
 import asyncio
@@ -15,26 +17,22 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import asyncpg
-from sqlalchemy import Connection, MetaData, text
+from sqlalchemy import Connection, ExceptionContext, MetaData, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from services.chassis.clock import Clock, SystemClock
+from services.chassis.connection import FINAL, GuardedConnection, Host, open_connection
 from services.chassis.env import SecretText
 
 Dsn = str | SecretText
 
 SCHEMES = ("postgresql", "postgres")
-CONNECT_TIMEOUT_SECONDS = 5.0
+# On this side: a server that froze, or whose standby is away, answers nothing, and no setting of its own ends a COMMIT
+# that waits. What was cut off may have been written.
+STATEMENT_SECONDS = 10.0
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 1.0
-
-# What waiting cannot mend.
-_FINAL = (
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.ClientConfigurationError,
-)
 
 
 class DatabaseUnreachable(Exception):
@@ -43,11 +41,13 @@ class DatabaseUnreachable(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """A checked DSN. `shown` may be printed; `secret` goes to the driver."""
+    """A checked DSN. `shown` may be printed, `secret` goes to the driver; `writable`: a standby will not do."""
 
     secret: SecretText
     shown: str
     database: str
+    hosts: tuple[Host, ...]
+    writable: bool
 
 
 def parse_dsn(dsn: Dsn) -> Address:
@@ -62,17 +62,33 @@ def parse_dsn(dsn: Dsn) -> Address:
         raise ValueError("the database URL must begin with postgresql://")
     if not _hosts(parts, query):
         raise ValueError("the database URL names no host; write one before the /, or ?host=/folder for a Unix socket")
-    if any(port and not port.isdigit() for _, port in map(_host_port, parts.netloc.rpartition("@")[2].split(","))):
-        raise ValueError("the database URL has a port that is not a number")
+    hosts = _each_host(parts, query)
     database = unquote(parts.path.lstrip("/")) or query.get("dbname", query.get("database", ""))
     if not database:
         raise ValueError("the database URL names no database; write it after the /, as in …:5432/messagepipe")
-    return Address(secret=SecretText(url), shown=f"{_hosts(parts, query)}/{database}", database=database)
+    return Address(
+        secret=SecretText(url),
+        shown=f"{_hosts(parts, query)}/{database}",
+        database=database,
+        hosts=hosts,
+        writable="target_session_attrs" not in query,
+    )
 
 
-async def connect(dsn: Dsn) -> "asyncpg.Connection[asyncpg.Record]":
-    """A connection of one's own, to be closed by the caller; the driver's errors come out as they are."""
-    return await asyncpg.connect(parse_dsn(dsn).secret.reveal(), timeout=CONNECT_TIMEOUT_SECONDS)
+async def connect(
+    dsn: Dsn, settings: Mapping[str, str] | None = None, *, statement_seconds: float | None = None
+) -> GuardedConnection:
+    """A connection of one's own, to be closed by the caller; the driver's errors come out as they are. A statement that
+    takes longer than `statement_seconds` raises TimeoutError, and nobody knows what became of it.
+    """
+    address = parse_dsn(dsn)
+    return await open_connection(
+        address.secret.reveal(),
+        address.hosts,
+        writable=address.writable,
+        settings=settings,
+        statement_seconds=statement_seconds,
+    )
 
 
 def create_engine(dsn: Dsn, *, size: int = 5, **options: Any) -> AsyncEngine:
@@ -80,26 +96,50 @@ def create_engine(dsn: Dsn, *, size: int = 5, **options: Any) -> AsyncEngine:
     address = parse_dsn(dsn)
     pooling = {} if "poolclass" in options else {"pool_size": size, "pool_pre_ping": True}
     # SQLAlchemy's own URLs cannot say all that libpq's can: hand the whole DSN to the driver.
-    return create_async_engine(
+    engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=lambda: connect(address.secret), **pooling, **options
     )
+    event.listen(engine.sync_engine, "handle_error", _leave_the_demoted)
+    return engine
+
+
+def _leave_the_demoted(context: ExceptionContext) -> None:
+    """A server that has become read-only is as good as gone: its connections are made anew, to whoever takes writes."""
+    if getattr(context.original_exception, "sqlstate", None) == asyncpg.ReadOnlySQLTransactionError.sqlstate:
+        context.is_disconnect = True
 
 
 async def create_pool(
-    dsn: Dsn, *, size: int, settings: Mapping[str, str] | None = None
+    dsn: Dsn,
+    *,
+    size: int,
+    settings: Mapping[str, str] | None = None,
+    statement_seconds: float | None = STATEMENT_SECONDS,
 ) -> "asyncpg.Pool[asyncpg.Record]":
     """A pool of exactly `size` connections, each with `settings` (such as application_name) for its session.
 
     A connection comes back as it was left: nothing of the session is reset, so nobody may change it (SET, LISTEN).
+    Lost connections are made anew when they are needed, to whichever host takes writes then. Use it with `acquired`.
     """
+    address = parse_dsn(dsn)
+
+    async def one_more(*_dsn: object, **_pool_settings: object) -> GuardedConnection:
+        return await connect(address.secret, settings, statement_seconds=statement_seconds)
+
     return await asyncpg.create_pool(
-        parse_dsn(dsn).secret.reveal(),
-        min_size=size,
-        max_size=size,
-        timeout=CONNECT_TIMEOUT_SECONDS,
-        server_settings=dict(settings or {}),
-        reset=_leave_as_it_is,
+        connect=one_more, connection_class=GuardedConnection, min_size=size, max_size=size, reset=_leave_as_it_is
     )
+
+
+@asynccontextmanager
+async def acquired(pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """A connection of the pool. One whose server has become read-only is not given out again, nor its sisters."""
+    async with pool.acquire() as connection:
+        try:
+            yield connection
+        except asyncpg.ReadOnlySQLTransactionError:
+            await pool.expire_connections()
+            raise
 
 
 async def _leave_as_it_is(connection: object) -> None:
@@ -117,35 +157,14 @@ async def wait_until_reachable(dsn: Dsn, *, timeout: float, clock: Clock | None 
             while True:
                 try:
                     return await _ask(address.secret)
-                except _FINAL as error:
+                except FINAL as error:
                     raise DatabaseUnreachable(f"{address.shown}: {_one_line(error)}") from None
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
                     reason = _one_line(error)
                 await clock.sleep(pause)
                 pause = min(pause * 2, LAST_RETRY_SECONDS)
     except TimeoutError:
         raise DatabaseUnreachable(f"{address.shown}: {reason} (waited {timeout:g} s)") from None
-
-
-async def check_durability(dsn: Dsn) -> list[str]:
-    """The settings, as `name=value`, under which the server may forget what it has acknowledged; empty is good."""
-    async with _connected(dsn) as connection:
-        rows = await connection.fetch(
-            "SELECT name, setting FROM pg_settings WHERE name IN "
-            "('fsync', 'full_page_writes', 'synchronous_commit', 'synchronous_standby_names')"
-        )
-    return unsafe_settings({row["name"]: row["setting"] for row in rows})
-
-
-def unsafe_settings(settings: Mapping[str, str]) -> list[str]:
-    """Which of these server settings break "accepted means durable"."""
-    unsafe = [
-        f"{name}=off" for name in ("fsync", "full_page_writes", "synchronous_commit") if settings.get(name) == "off"
-    ]
-    # With standbys configured, `local` acknowledges before any of them has it.
-    if settings.get("synchronous_commit") == "local" and settings.get("synchronous_standby_names"):
-        unsafe.append("synchronous_commit=local")
-    return unsafe
 
 
 async def migrate(dsn: Dsn, *, script_location: Path, version_schema: str) -> None:
@@ -221,8 +240,24 @@ def _hosts(parts: SplitResult, query: Mapping[str, str]) -> str:
     return query.get("host") or parts.netloc.rpartition("@")[2]
 
 
+def _each_host(parts: SplitResult, query: Mapping[str, str]) -> tuple[Host, ...]:
+    """Host and port of each server, in order; a `?port=` is for all of them, or one for each."""
+    pairs = [_host_port(host) for host in _hosts(parts, query).split(",")]
+    ports = [port for port in query.get("port", "").split(",") if port]
+    if len(ports) > 1 and len(ports) != len(pairs):
+        raise ValueError("the database URL must have one port, or as many as hosts")
+    texts = [port or (ports[place % len(ports)] if ports else "") for place, (_, port) in enumerate(pairs)]
+    if not all(text.isdigit() or not text for text in texts):
+        raise ValueError("the database URL has a port that is not a number")
+    # What came as a parameter is decoded already.
+    names = [name if query.get("host") else unquote(name) for name, _ in pairs]
+    names = [name.removeprefix("[").removesuffix("]") for name in names]
+    return tuple((name, int(text) if text else None) for name, text in zip(names, texts, strict=True))
+
+
 def _host_port(host: str) -> tuple[str, str]:
-    name, _, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
+    whole = host.endswith("]") or host.startswith("/")  # an address without a port, a socket's folder
+    name, _, port = (host, "", "") if whole else host.rpartition(":")
     return (name, port) if name else (port, "")
 
 

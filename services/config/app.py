@@ -23,6 +23,7 @@ from services.chassis.auth import TokenVerifier
 from services.chassis.background import BackgroundFailed, background
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.database import DatabaseUnreachable, wait_until_reachable
+from services.chassis.durability import UnsafeDatabase, require_durability
 from services.chassis.env import SettingsError, load
 from services.chassis.interceptors import standard_interceptors
 from services.chassis.scopes import required_scope_from_options
@@ -84,12 +85,14 @@ async def open_config(
 ) -> AsyncIterator[RunningConfig]:
     """A ConfigService that serves within the block; drained at its end.
 
-    Raises before it serves: WrongVaultKeys, SchemaMissing, BadPlugIn, PortBusy, DatabaseUnavailable.
+    Raises before it serves: DatabaseUnreachable, UnsafeDatabase, WrongVaultKeys, SchemaMissing, BadPlugIn, PortBusy,
+    DatabaseUnavailable.
     """
     clock = clock or SystemClock()
     vault = Vault(settings.keys)
     hub = ChangeHub(clock)
     stop = asyncio.Event()
+    await require_durability(settings.database_url, allow_unsafe=settings.allow_unsafe_durability)
     async with AsyncExitStack() as stack:
         store = Store(await stack.enter_async_context(_engine(settings)))
         await _check(store, vault)
@@ -116,7 +119,7 @@ async def open_config(
         yield running
 
 
-_REFUSALS = (WrongVaultKeys, SchemaMissing, BadPlugIn, PortBusy, BackgroundFailed)
+_REFUSALS = (UnsafeDatabase, WrongVaultKeys, SchemaMissing, BadPlugIn, PortBusy, BackgroundFailed)
 
 
 async def main(environ: Mapping[str, str]) -> int:

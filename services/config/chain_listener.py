@@ -67,7 +67,7 @@ class ChainListener:
         while True:
             try:
                 await self._listen()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
                 _log.warning("chain_notifications_lost", error=type(error).__name__)
             await self._clock.sleep(RECONNECT_SECONDS)
 

@@ -17,10 +17,11 @@ MAX_PORT = 65535
 class ConfigSettings:
     """The settings of one ConfigService process.
 
-    `vault_keys` is `id:base64key,id:base64key`, AES-256 keys, the first of which seals (see vault.py). `config_port` 0
-    takes any free one. `egress_allow` names networks (CIDR) in which TestProvider may reach a provider although they
-    are not public; `allow_host_aws_credentials` lets it use this host's own. In seconds: `database_wait` for the
-    database at the start, `drain_grace` for open requests at the end.
+    `vault_keys` is `id:base64key,id:base64key`, AES-256 keys, the first of which seals (see vault.py).
+    `config_port` 0 takes any free one. `egress_allow` names networks (CIDR) in which TestProvider may reach a
+    provider although they are not public; `allow_host_aws_credentials` lets it use this host's own.
+    `allow_unsafe_durability` serves on a database that may forget what it acknowledged. In seconds: `database_wait`
+    for the database at the start, `drain_grace` for open requests at the end.
     """
 
     database_url: SecretText
@@ -30,6 +31,7 @@ class ConfigSettings:
     config_port: int = 50051
     egress_allow: tuple[str, ...] = ()
     allow_host_aws_credentials: bool = False
+    allow_unsafe_durability: bool = False
     database_wait: float = 30.0
     drain_grace: float = 5.0
     log_level: str = "info"

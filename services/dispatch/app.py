@@ -26,6 +26,7 @@ from services.chassis.auth import TokenVerifier
 from services.chassis.background import BackgroundFailed, background
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.database import DatabaseUnreachable, wait_until_reachable
+from services.chassis.durability import UnsafeDatabase, require_durability
 from services.chassis.env import SettingsError, load
 from services.chassis.interceptors import standard_interceptors
 from services.chassis.scopes import required_scope_from_options
@@ -111,10 +112,11 @@ async def open_dispatch(
     fraction: Callable[[], float] = random.random,
     backoff: Backoff | None = None,
 ) -> AsyncIterator[RunningDispatch]:
-    """A DispatchService that serves within the block; drained at its end. Raises SchemaMissing or PortBusy before it
-    serves.
+    """A DispatchService that serves within the block; drained at its end. Raises before it serves:
+    DatabaseUnreachable, UnsafeDatabase, SchemaMissing, PortBusy.
     """
     clock = clock or SystemClock()
+    await require_durability(settings.database_url, allow_unsafe=settings.allow_unsafe_durability)
     database_clock = DatabaseClock(clock)
     hub, stop = EventHub(), asyncio.Event()
     async with AsyncExitStack() as stack:
@@ -163,6 +165,9 @@ async def open_dispatch(
         yield running
 
 
+_REFUSALS = (SettingsError, UnsafeDatabase, SchemaMissing, BadPlugIn, PortBusy, BackgroundFailed)
+
+
 async def main(environ: Mapping[str, str]) -> int:
     """Serves until a signal, then drains; the exit code. What keeps it from starting is said in plain words."""
     try:
@@ -174,7 +179,7 @@ async def main(environ: Mapping[str, str]) -> int:
             await run_until_signal(running.stop)
             _log.info("dispatch_draining", in_flight=running.worker.in_flight)
             await running.drain()
-    except (SettingsError, DatabaseUnreachable, SchemaMissing, BadPlugIn, PortBusy, BackgroundFailed) as error:
+    except (DatabaseUnreachable, *_REFUSALS) as error:
         sys.stderr.write("".join(f"messagepipe dispatch: {line}\n" for line in str(error).splitlines()))
         return 1
     return 0

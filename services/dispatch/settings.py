@@ -21,7 +21,8 @@ class DispatchSettings:
 
     `lease_seconds` is how long the messages of a dispatcher that died wait for rescue. `max_in_flight` bounds the
     provider calls at a time. `egress_allow` names networks (CIDR) that a provider may be reached in although they are
-    not public; `allow_host_aws_credentials` lets providers use this host's own. `public_url` is how the gateway is
+    not public; `allow_host_aws_credentials` lets providers use this host's own. `allow_unsafe_durability` serves on
+    a database that may forget what it acknowledged. `public_url` is how the gateway is
     known outside: where providers that ask send their receipts. `internal_token` goes to ConfigService; without it one
     is made from the JWT secret.
     """
@@ -34,6 +35,7 @@ class DispatchSettings:
     internal_token: SecretText | None = None
     egress_allow: tuple[str, ...] = ()
     allow_host_aws_credentials: bool = False
+    allow_unsafe_durability: bool = False
     public_url: str = ""
     max_message_bytes: int = 10 * MEBIBYTE
     max_in_flight: int = 1000

@@ -14,7 +14,7 @@ import asyncpg
 
 from services.adapters.base import Channel
 from services.chassis.batcher import MicroBatcher
-from services.chassis.database import Dsn, create_pool
+from services.chassis.database import Dsn, acquired, create_pool
 from services.dispatch import ledger
 from services.dispatch.attempt import Attempt
 from services.dispatch.convert import CHANNEL_CODES
@@ -47,6 +47,7 @@ DATABASE_AWAY = (
     asyncpg.TransactionRollbackError,
     asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,  # it was the primary once; the next connection goes to whoever is now
 )
 
 
@@ -146,7 +147,7 @@ class Store:
     async def _connection(self) -> AsyncIterator[ledger.Connection]:
         """A connection of the pool; whatever says that the database is away becomes DatabaseUnavailable."""
         try:
-            async with self._pool.acquire() as connection:
+            async with acquired(self._pool) as connection:
                 yield connection
         except DATABASE_AWAY as error:
             raise DatabaseUnavailable from error

@@ -1,4 +1,4 @@
-"""Against a real PostgreSQL: connecting, migrating side by side, waiting, and telling an unsafe server."""
+"""Against a real PostgreSQL: connecting, migrating side by side, and waiting."""
 
 import asyncio
 import socket
@@ -13,7 +13,6 @@ from sqlalchemy import text
 from services.chassis.clock import SystemClock
 from services.chassis.database import (
     DatabaseUnreachable,
-    check_durability,
     create_engine,
     create_pool,
     migrate,
@@ -198,13 +197,3 @@ async def listening_proxy(dsn: str, ready: asyncio.Event) -> tuple[asyncio.Serve
     server = await asyncio.start_server(door, "127.0.0.1", 0)
     where = server.sockets[0].getsockname()
     return server, f"postgresql://postgres@{where[0]}:{where[1]}/{name}?sslmode=disable"
-
-
-async def test_an_unsafe_server_is_told(database):
-    """A server that may forget acknowledged commits is named by its setting."""
-    before = await check_durability(database)
-    connection = await asyncpg.connect(database)
-    (name,) = await connection.fetchrow("SELECT current_database()")
-    await connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
-    await connection.close()
-    assert await check_durability(database) == [*before, "synchronous_commit=off"]

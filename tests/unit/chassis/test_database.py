@@ -1,8 +1,8 @@
-"""Addresses of databases, and which server settings are unsafe."""
+"""Addresses of databases."""
 
 import pytest
 
-from services.chassis.database import parse_dsn, unsafe_settings
+from services.chassis.database import parse_dsn
 from services.chassis.env import SecretText
 
 
@@ -48,15 +48,38 @@ def test_bad_addresses(dsn, words):
     assert "\n" not in str(caught.value)
 
 
-def test_unsafe_settings():
-    """fsync, full_page_writes or synchronous_commit off break durability; `local` does so when there are standbys."""
-    good = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "synchronous_standby_names": ""}
-    assert unsafe_settings(good) == []
-    assert unsafe_settings(dict.fromkeys(good, "off")) == [
-        "fsync=off",
-        "full_page_writes=off",
-        "synchronous_commit=off",
-    ]
-    assert unsafe_settings({**good, "synchronous_commit": "local"}) == []
-    standby = {**good, "synchronous_commit": "local", "synchronous_standby_names": "ANY 1 (a)"}
-    assert unsafe_settings(standby) == ["synchronous_commit=local"]
+@pytest.mark.parametrize(
+    ("dsn", "hosts"),
+    [
+        ("postgresql://u@db/m", [("db", None)]),
+        ("postgresql://u@a:1,b:2,c/m", [("a", 1), ("b", 2), ("c", None)]),
+        ("postgresql://u@[::1]:5433,[fe80::2]/m", [("::1", 5433), ("fe80::2", None)]),
+        ("postgresql://u@/m?host=a,b&port=1,2", [("a", 1), ("b", 2)]),
+        ("postgresql://u@a,b/m?port=7", [("a", 7), ("b", 7)]),
+        ("postgresql://u@/m?host=/srv/50%25:pg", [("/srv/50%:pg", None)]),
+        ("postgresql://u@%2Fsrv%2Fpg/m", [("/srv/pg", None)]),
+        ("postgresql://u@shown/m?host=meant", [("meant", None)]),
+    ],
+)
+def test_hosts(dsn, hosts):
+    """Every host with its port, in the order given; a parameter wins, as with libpq."""
+    assert list(parse_dsn(dsn).hosts) == hosts
+
+
+@pytest.mark.parametrize(
+    ("dsn", "words"),
+    [
+        ("postgresql://u@a,b,c/m?port=1,2", "one port, or as many as hosts"),
+        ("postgresql://u@a/m?port=x", "a port that is not a number"),
+    ],
+)
+def test_bad_ports(dsn, words):
+    """Ports that do not fit the hosts are refused."""
+    with pytest.raises(ValueError, match=words):
+        parse_dsn(dsn)
+
+
+def test_writable_unless_said_otherwise():
+    """A server that takes writes is wanted, unless the address says what else would do."""
+    assert parse_dsn("postgresql://u@a,b/m").writable
+    assert not parse_dsn("postgresql://u@a,b/m?target_session_attrs=any").writable

@@ -7,6 +7,7 @@ from typing import Any, cast
 import asyncpg
 import pytest
 
+from services.chassis.connection import CommitNotReplicated
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.store import Store
 
@@ -26,6 +27,9 @@ class BreakingPool:
     async def fetchval(self, *_: object) -> None:
         """Nothing was found."""
 
+    async def expire_connections(self) -> None:
+        """There is one, and it is broken."""
+
 
 @pytest.mark.parametrize(
     "error",
@@ -38,6 +42,8 @@ class BreakingPool:
         asyncpg.CannotConnectNowError(),
         asyncpg.TooManyConnectionsError(),
         asyncpg.DeadlockDetectedError(),
+        asyncpg.ReadOnlySQLTransactionError(),
+        CommitNotReplicated(),
     ],
     ids=lambda error: type(error).__name__,
 )
