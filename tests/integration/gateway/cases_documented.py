@@ -171,6 +171,7 @@ def _sending(channel: "Channel.ValueType", word: str, name: str) -> dict[str, Ca
                 "providerId": "",
                 "possibleDuplicate": False,
                 "attempts": [],
+                "replayed": False,
             },
         ),
         f"POST /{word}/send-bulk": Case(
@@ -191,6 +192,7 @@ def _sending(channel: "Channel.ValueType", word: str, name: str) -> dict[str, Ca
                         "deliveryLogId": "m-1",
                         "error": "",
                         "state": "SENT",
+                        "replayed": False,
                     }
                 ],
             },

@@ -91,7 +91,9 @@ class BatchCreateMessagesResponse(_message.Message):
         message_id: _builtins.str
         """The id of the accepted message."""
         replayed: _builtins.bool
-        """True when the item's idempotency key was used before with this content: the message is not a new one."""
+        """True when the item's idempotency key was used before with this content: the message is not a new one. Unset for a
+        refused item.
+        """
         @_builtins.property
         def error(self) -> _status_pb2.Status:
             """Why the item was refused, as the error of CreateMessage would be."""
@@ -101,14 +103,19 @@ class BatchCreateMessagesResponse(_message.Message):
             *,
             message_id: _builtins.str = ...,
             error: _status_pb2.Status | None = ...,
-            replayed: _builtins.bool = ...,
+            replayed: _builtins.bool | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "message_id", b"message_id", "result", b"result"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_replayed", b"_replayed", "error", b"error", "message_id", b"message_id", "replayed", b"replayed", "result", b"result"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "message_id", b"message_id", "replayed", b"replayed", "result", b"result"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_replayed", b"_replayed", "error", b"error", "message_id", b"message_id", "replayed", b"replayed", "result", b"result"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__replayed: _TypeAlias = _typing.Literal["replayed"]  # noqa: Y015
+        _WhichOneofArgType__replayed: _TypeAlias = _typing.Literal["_replayed", b"_replayed"]  # noqa: Y015
         _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["message_id", "error"]  # noqa: Y015
         _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__replayed) -> _WhichOneofReturnType__replayed | None: ...
+        @_typing.overload
         def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
     RESULTS_FIELD_NUMBER: _builtins.int

@@ -427,8 +427,8 @@ class Message(_message.Message):
     duplicates: _builtins.int
     """How often receipts said that it was delivered once more, through another attempt."""
     replayed: _builtins.bool
-    """CreateMessage only: true when the idempotency key was used before with this content. Nothing was accepted anew: this is
-    the first call's answer again. What became of the message since is for GetMessage to say.
+    """In the answer of CreateMessage only: true when the idempotency key was used before with this content. Nothing was
+    accepted anew: this is the first call's answer again. What became of the message since is for GetMessage to say.
     """
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[_attempt_pb2.Attempt]:
@@ -479,12 +479,14 @@ class Message(_message.Message):
         chain_version: _builtins.int = ...,
         next_attempt_in: _duration_pb2.Duration | None = ...,
         duplicates: _builtins.int = ...,
-        replayed: _builtins.bool = ...,
+        replayed: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "created_at", b"created_at", "deadline", b"deadline", "next_attempt_in", b"next_attempt_in"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_replayed", b"_replayed", "completed_at", b"completed_at", "created_at", b"created_at", "deadline", b"deadline", "next_attempt_in", b"next_attempt_in", "replayed", b"replayed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "chain_version", b"chain_version", "channel", b"channel", "completed_at", b"completed_at", "created_at", b"created_at", "deadline", b"deadline", "duplicates", b"duplicates", "id", b"id", "kind", b"kind", "metadata", b"metadata", "next_attempt_in", b"next_attempt_in", "possible_duplicate", b"possible_duplicate", "project_id", b"project_id", "provider_id", b"provider_id", "reason", b"reason", "recipient", b"recipient", "replayed", b"replayed", "state", b"state", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replayed", b"_replayed", "attempts", b"attempts", "chain_version", b"chain_version", "channel", b"channel", "completed_at", b"completed_at", "created_at", b"created_at", "deadline", b"deadline", "duplicates", b"duplicates", "id", b"id", "kind", b"kind", "metadata", b"metadata", "next_attempt_in", b"next_attempt_in", "possible_duplicate", b"possible_duplicate", "project_id", b"project_id", "provider_id", b"provider_id", "reason", b"reason", "recipient", b"recipient", "replayed", b"replayed", "state", b"state", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__replayed: _TypeAlias = _typing.Literal["replayed"]  # noqa: Y015
+    _WhichOneofArgType__replayed: _TypeAlias = _typing.Literal["_replayed", b"_replayed"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replayed) -> _WhichOneofReturnType__replayed | None: ...
 
 Global___Message: _TypeAlias = Message  # noqa: Y015
