@@ -235,6 +235,14 @@ async def test_a_replay_waits_for_the_standbys_as_any_write(store: Store) -> Non
         assert await connection.fetchval("SELECT pg_current_xact_id_if_assigned()") is not None
 
 
+async def test_without_a_key_no_key_is_looked_for(store: Store) -> None:
+    """A message without a key is accepted by the one statement it always was: the keys need not even be there."""
+    async with store.transaction() as connection:
+        await connection.execute("DROP TABLE dispatch.idempotency_keys")
+
+    assert not (await store.accept(an_acceptance(store, await store.now()))).replayed
+
+
 async def test_a_key_whose_time_is_over_is_new(store: Store) -> None:
     """Before it is swept already: another content is accepted and holds the key from then on."""
     now = await store.now()
