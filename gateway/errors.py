@@ -20,6 +20,8 @@ from services.chassis.errors import FieldViolation, Internal, InvalidArgument, K
 from services.chassis.status import DOMAIN, GRPC_CODE, HTTP_STATUS, from_rpc_error
 
 CLIENT_CLOSED = 499
+# Reasons whose HTTP status is not that of their gRPC code: the draft of Idempotency-Key asks for 422.
+STATUS_OF_REASON: Mapping[str, int] = {"IDEMPOTENCY_KEY_REUSED": HTTPStatus.UNPROCESSABLE_ENTITY.value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +199,7 @@ def _ours(status: status_pb2.Status) -> Problem | None:
     if info.domain != DOMAIN or code is grpc.StatusCode.OK:
         return None
     return Problem(
-        status=HTTP_STATUS[code],
+        status=STATUS_OF_REASON.get(info.reason, HTTP_STATUS[code]),
         code=code.name,
         reason=info.reason,
         message=status.message,

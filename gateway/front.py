@@ -4,7 +4,7 @@ first.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import grpc
@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from messagepipe.dispatch.v1 import message_pb2
 from starlette.types import Receive, Scope, Send
 
-from gateway import errors, headers, sending, streams
+from gateway import errors, headers, idempotency, sending, streams
 from gateway.codec.well_known import dumps
 from gateway.errors import Problem, Refusal
 from gateway.exchange import BodyBudget, ClientGone, Exchange
@@ -65,19 +65,21 @@ class Endpoint:
     codec: Transcoder
     call: Callable[..., Any]
     limits: Limits
+    keys: idempotency.KeyRule
     shape: streams.Shape | None = None
     create: Callable[..., Any] | None = None
 
 
 def endpoint_of(route: Route, upstream: Upstream, limits: Limits) -> Endpoint:
     """The endpoint of a route on the service that serves it."""
-    codec = Transcoder(route)
+    codec, keys = Transcoder(route), idempotency.rule_of(route.rpc)
     if route.rpc.server_streaming:
         call: Callable[..., Any] = upstream.stream(route.rpc_path, codec.response_class)
-        return Endpoint(route=route, codec=codec, call=call, limits=limits, shape=streams.shape_of(route.rpc))
+        shape = streams.shape_of(route.rpc)
+        return Endpoint(route=route, codec=codec, call=call, limits=limits, keys=keys, shape=shape)
     create = upstream.unary(sending.CREATE_PATH, message_pb2.Message) if route.rpc.name == "SendMessage" else None
     call = upstream.unary(route.rpc_path, codec.response_class)
-    return Endpoint(route=route, codec=codec, call=call, limits=limits, create=create)
+    return Endpoint(route=route, codec=codec, call=call, limits=limits, keys=keys, create=create)
 
 
 Target = Endpoint | Page | ReceiptDoor
@@ -152,6 +154,7 @@ class Front:
             raise InvalidArgument("This route takes no body.", reason="BODY_NOT_EXPECTED")
         async with exchange.json_body(endpoint.limits.body, self._budget) as body:
             request = endpoint.codec.request(variables, exchange.query(), body)
+        endpoint.keys.put(request, exchange.headers)
         if request.ByteSize() > endpoint.limits.request:
             raise errors.request_too_large(endpoint.limits.request)
         told = {"timeout": seconds, "metadata": headers.metadata(exchange.headers, token, request_id)}
@@ -165,11 +168,13 @@ class Front:
         self, exchange: Exchange, endpoint: Endpoint, request: Message, told: dict[str, Any], answer: dict[str, str]
     ) -> None:
         if endpoint.create is not None and headers.responds_async(exchange.headers):
-            response = await exchange.or_gone(sending.accept_only(endpoint.create, request, **told))
-            status, answer = 202, {**answer, "preference-applied": "respond-async"}
+            created, marks = await exchange.or_gone(_ask(endpoint.create, sending.create_request(request), told))
+            response: Message = sending.accepted(request, created)
+            status, marks = 202, {**marks, "preference-applied": "respond-async"}
         else:
-            response = await exchange.or_gone(_ask(endpoint.call, request, told))
+            response, marks = await exchange.or_gone(_ask(endpoint.call, request, told))
             status = sending.success_status(endpoint.route, response)
+        answer = {**answer, **marks}
         if status == 204:
             await exchange.respond(status, answer)
         else:
@@ -191,7 +196,9 @@ class Front:
                 so_far = endpoint.route.method == "GET"
                 await streams.answer_json(exchange, events, shape, answer, so_far=so_far)
             else:
-                await streams.answer_sse(exchange, events, shape, answer, again=again)
+                # What is to be accepted first has no head before it is: an answer of 200 says that it was.
+                patience = streams.FIRST_EVENT_SECONDS if endpoint.route.method == "GET" else None
+                await streams.answer_sse(exchange, events, shape, answer, again=again, patience=patience)
         finally:
             await events.close()
 
@@ -203,9 +210,10 @@ class Front:
         await exchange.respond(problem.status, extra, dumps(errors.body(problem)))
 
 
-async def _ask(call: Callable[..., Any], request: Message, told: dict[str, Any]) -> Message:
-    answer: Message = await call(request, **told)
-    return answer
+async def _ask(call: Callable[..., Any], request: Message, told: dict[str, Any]) -> tuple[Any, dict[str, str]]:
+    """The answer, and the headers that tell what kind of answer it is."""
+    asked = call(request, **told)
+    return await asked, idempotency.marks(await asked.initial_metadata())
 
 
 def _problem(error: Exception, request_id: str, codec: Transcoder | None) -> Problem:
@@ -216,7 +224,7 @@ def _problem(error: Exception, request_id: str, codec: Transcoder | None) -> Pro
         case ServiceError():
             return errors.of_service_error(error)
         case grpc.aio.AioRpcError():
-            problem = errors.of_rpc_error(error)
+            problem = replace(errors.of_rpc_error(error), headers=idempotency.marks(error.initial_metadata()))
             kept = [slot.name for slot in codec.variables.values()] if codec is not None else []
             return errors.relative(problem, codec.body_prefix if codec is not None else "", kept)
         case _:

@@ -8,7 +8,6 @@ Three rules, each in one place:
   sending waits all the same, as RFC 7240 §2 lets a server choose.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor
@@ -38,10 +37,14 @@ def success_status(route: Route, response: Proto) -> int:
     return route.success_status
 
 
-async def accept_only(create: Callable[..., Awaitable[Any]], request: Any, **call: Any) -> Proto:
-    """SendMessage without its wait: the message is durable when this returns, and its outcome open."""
-    message = await create(dispatch_service_pb2.CreateMessageRequest(message=request.message), **call)
+def create_request(request: Any) -> Proto:
+    """SendMessage without its wait: what to ask CreateMessage."""
+    return dispatch_service_pb2.CreateMessageRequest(message=request.message)
+
+
+def accepted(request: Any, message: message_pb2.Message) -> Proto:
+    """SendMessage without its wait: the message is durable, and its outcome open."""
     word = "Email" if request.message.channel == channel_pb2.CHANNEL_EMAIL else "SMS"
     return dispatch_service_pb2.SendMessageResponse(
-        message=f"{word} accepted", message_id=message.id, state=message.state
+        message=f"{word} accepted", message_id=message.id, state=message.state, replayed=message.replayed
     )

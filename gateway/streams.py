@@ -20,7 +20,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from google.protobuf.message import Message
 from starlette.datastructures import Headers
 
-from gateway import errors
+from gateway import errors, idempotency
 from gateway.codec.well_known import dumps
 from gateway.descriptors import message_of, type_of
 from gateway.exchange import ClientGone, Exchange
@@ -123,6 +123,10 @@ class Events:
             raise ClientGone
         return _QUIET
 
+    async def marks(self, response: Any) -> dict[str, str]:
+        """The headers that tell what kind of answer it is, once `response`, or the end, has come."""
+        return {} if response is _QUIET else idempotency.marks(await self._call.initial_metadata())
+
     async def close(self) -> None:
         """Cancels the RPC; what it would still have answered is dropped."""
         self._call.cancel()
@@ -138,18 +142,20 @@ async def answer_sse(
     headers: Mapping[str, str],
     *,
     again: bool,
+    patience: float | None = FIRST_EVENT_SECONDS,
     heartbeat: float = HEARTBEAT_SECONDS,
 ) -> None:
-    """Streams to the end of the RPC; an error before the first event is raised, so that it becomes an HTTP status.
+    """Streams to the end of the RPC; an error before the first event is raised, so that it becomes an HTTP status. The
+    head goes out with the first event or after `patience` seconds; None waits for the event however long it takes.
 
     A comment goes out whenever nothing happened for `heartbeat` seconds, so that nothing in between cuts the line.
     """
     async with exchange.watching() as gone:
-        first = await events.next(FIRST_EVENT_SECONDS, gone)
+        first = await events.next(patience, gone)
         if first is grpc.aio.EOF and again:
             await exchange.respond(204, headers)
             return
-        await exchange.start(200, {**headers, **_HEADERS})
+        await exchange.start(200, {**headers, **await events.marks(first), **_HEADERS})
         await exchange.write(b"retry: 1000\n\n")
         try:
             await _pump(exchange, events, shape, first, gone, heartbeat)
@@ -171,9 +177,8 @@ async def answer_json(
             wait = COLLECT_SILENCE_SECONDS if so_far else None
         if response is _QUIET and events.stopping:
             raise _stopped()
-    await exchange.respond(
-        200, {**headers, "content-type": "application/json"}, dumps({"events": found, "lastEventId": last})
-    )
+        told = {**headers, **await events.marks(response), "content-type": "application/json"}
+    await exchange.respond(200, told, dumps({"events": found, "lastEventId": last}))
 
 
 async def _pump(

@@ -20,6 +20,7 @@ from gateway.codec.text import DuplicateNames
 from gateway.codec.well_known import dumps
 from gateway.codec.writer import Writers
 from gateway.descriptors import message_of, type_of
+from gateway.idempotency import rule_of
 from gateway.routes import WHOLE, FieldPath, Route, json_path
 from services.chassis.errors import InvalidArgument
 
@@ -147,6 +148,8 @@ def _query_of(route: Route) -> Query:
     # A caller may say a constant in the query, as long as it is the same; the path's own fields have their place.
     if route.body == WHOLE:
         filled |= {(field.name,) for field in request.fields}
+    elif (key := rule_of(route.rpc).path) is not None:
+        filled.add(key)  # it has a header
     taken = (route.body,) if route.body not in ("", WHOLE) else None
     return Query(request, taken, frozenset(filled))
 

@@ -8,6 +8,7 @@ from google.api import field_behavior_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
 from gateway.descriptors import message_of
+from gateway.idempotency import HEADER, rule_of
 from gateway.openapi.examples import EXAMPLES
 from gateway.openapi.schemas import Schema, Schemas, comments
 from gateway.receipts import PATH as RECEIPTS_PATH
@@ -44,6 +45,7 @@ _FAILURES: Mapping[str, str] = {
     "404": "There is no such thing in any project of the token.",
     "413": "The body is over the limit of the route.",
     "415": "The body is not application/json.",
+    "422": "The idempotency key was used for another content (`IDEMPOTENCY_KEY_REUSED`); nothing was done.",
     "429": "More work waits than the service takes on; `Retry-After` says when to come back.",
     "500": "Our fault, or every provider failed (`ALL_PROVIDERS_FAILED`).",
     "503": "A service can not be reached right now; `Retry-After` says when to come back.",
@@ -184,12 +186,20 @@ def _headers(route: Route) -> list[Schema]:
         found.append(
             ("Prefer", {"type": "string", "enum": ["respond-async"]}, "Do not wait for the outcome: 202 at once.")
         )
+    if takes_key(route):
+        told = "The request's name of your own: the same again is the same answer, with `Idempotency-Replayed: true`."
+        found.append((HEADER, {"type": "string", "minLength": 1, "maxLength": 255}, told))
     if route.rpc.server_streaming and route.method == "GET":
         found.append(("Last-Event-ID", {"type": "string"}, "Go on after this event; wins over the query parameter."))
     return [
         {"in": "header", "name": name, "required": False, "description": text, "schema": schema}
         for name, schema, text in found
     ]
+
+
+def takes_key(route: Route) -> bool:
+    """Whether the route takes an idempotency key."""
+    return rule_of(route.rpc).path is not None
 
 
 def _body(codec: Transcoder, schemas: Schemas) -> dict[str, Any]:
@@ -261,7 +271,7 @@ def _failures(codec: Transcoder) -> dict[str, Any]:
     return {
         status: {"$ref": f"#/components/responses/{status}"}
         for status in _FAILURES
-        if codec.takes_body or status not in _BODY_ONLY
+        if (codec.takes_body or status not in _BODY_ONLY) and (status != "422" or takes_key(codec.route))
     }
 
 

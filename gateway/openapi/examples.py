@@ -96,6 +96,7 @@ _SENT = {
     "providerId": _ID,
     "possibleDuplicate": False,
     "attempts": [],
+    "replayed": False,
 }
 _SUBJECT = {"subject": "Hello"}
 
@@ -111,6 +112,7 @@ def _sending(channel: str, to: str, word: str) -> dict[str, Example]:
         "deliveryLogId": _MESSAGE,
         "error": "",
         "state": "SENT",
+        "replayed": False,
     }
     return {
         f"POST /{channel}/send": Example(

@@ -31,6 +31,7 @@ from services.chassis.server import PortBusy, RunningServer, run_until_signal, s
 from services.config.chain import ChangeHub
 from services.config.chain_listener import ChainListener
 from services.config.errors import DatabaseUnavailable
+from services.config.key_book import KeyBook, keep_sweeping
 from services.config.kinds import Kinds
 from services.config.reseal import WrongVaultKeys, check_keys, keep_resealing
 from services.config.servicer import ConfigServicer, FindKind
@@ -98,7 +99,8 @@ async def open_config(
         await _check(store, vault)
         kinds = Kinds(installed_specs() if specs is None else specs)
         tester = ProviderTester(settings.egress, clock)
-        servicer = ConfigServicer(store, vault, kinds, hub, tester=tester, find_kind=find_kind)
+        keys = KeyBook(vault, settings.idempotency_hours)
+        servicer = ConfigServicer(store, vault, kinds, hub, keys, tester=tester, find_kind=find_kind)
         scopes = required_scope_from_options(SERVICE)
         server = await stack.enter_async_context(
             serve(
@@ -113,6 +115,7 @@ async def open_config(
         listener = ChainListener(store, hub, settings.database_url, clock)
         await stack.enter_async_context(background(listener.run, stop))
         await stack.enter_async_context(background(lambda: keep_resealing(store, vault, clock), stop))
+        await stack.enter_async_context(background(lambda: keep_sweeping(store, clock), stop))
         await stack.enter_async_context(background(lambda: keep_pulse(store, server, clock), stop))
         running = RunningConfig(server, hub, stop, settings.drain_grace)
         stack.push_async_callback(running.drain)

@@ -36,6 +36,14 @@ def provider_message(provider: Provider, kinds: Kinds) -> provider_pb2.Provider:
     return message
 
 
+def without_secrets(message: provider_pb2.Provider, kinds: Kinds) -> provider_pb2.Provider:
+    """A provider as it was shown once, without what today's schema calls a secret."""
+    spec = kinds.find(CHANNELS[message.channel], message.kind)
+    if spec is not None:
+        message.config.CopyFrom(struct_of(split(spec, object_of(message.config))[0]))
+    return message
+
+
 def channel_config_message(kept: KeptChannelConfig) -> provider_pb2.ChannelConfig:
     """The sender and the switch of one channel."""
     value = kept.value

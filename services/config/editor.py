@@ -4,9 +4,9 @@ A write that changes nothing writes nothing. Secrets are sealed anew with every 
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from services.adapters.base import Channel, ProviderSpec
@@ -23,6 +23,8 @@ from services.config.errors import (
     ProviderNotFound,
     TooManyProviders,
 )
+from services.config.idempotency import Once, Replay
+from services.config.key_book import KeyBook
 from services.config.kinds import Kinds
 from services.config.provider import (
     MAX_PROVIDERS,
@@ -46,25 +48,61 @@ from services.config.store import Store
 from services.config.vault import Place, Vault
 
 Projects = Sequence[str] | None
+T = TypeVar("T")
+# What a write answers, and the chain that it changed.
+Made = tuple[T, ChangedChain | None]
 
 _log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """A write in a project that is known."""
+
+    project_id: str
+
+    @property
+    def projects(self) -> Projects:
+        """That one."""
+        return (self.project_id,)
+
+    async def project(self, _transaction: Transaction) -> str | None:
+        """That one."""
+        return self.project_id
+
+
+@dataclass(frozen=True, slots=True)
+class Of:
+    """A write to a provider, in whichever of these projects it is."""
+
+    provider_id: str
+    projects: Projects
+    channel: Channel | None
+
+    async def project(self, transaction: Transaction) -> str | None:
+        """The provider's; None when there is none, or none any more."""
+        known = parse_id(self.provider_id)
+        seen = None if known is None else await transaction.find_provider(known, self.projects, self.channel)
+        return None if seen is None else seen.provider.project_id
 
 
 class Editor:
     """Changes providers and senders; when a method returns, the change is durable and every watcher was told."""
 
-    def __init__(self, store: Store, vault: Vault, kinds: Kinds, hub: ChangeHub) -> None:
+    def __init__(self, store: Store, vault: Vault, kinds: Kinds, hub: ChangeHub, keys: KeyBook) -> None:
+        self._keys = keys
         self._store = store
         self._vault = vault
         self._kinds = kinds
         self._hub = hub
 
-    async def create(self, draft: Draft) -> Provider:
+    async def create(self, draft: Draft, once: Once | None = None) -> Provider | Replay:
         """The new provider; `draft` was checked. Raises TooManyProviders."""
         key = ChainKey(draft.project_id, draft.channel)
         spec = self._kinds.find(draft.channel, draft.kind)
         shown, secrets = split(spec, draft.config) if spec is not None else ({}, dict(draft.config))
-        async with self._store.transaction() as transaction:
+
+        async def work(transaction: Transaction) -> Made[Provider]:
             await transaction.lock_chain(key)
             count, highest = await transaction.count(key)
             if count >= MAX_PROVIDERS:
@@ -82,18 +120,24 @@ class Editor:
                 "version": place.version,
             }
             made = await transaction.insert_provider(values, self._vault.seal(secrets, place))
-            change = await transaction.bump_chain(key)
-        await self._announce(change)
-        return made
+            return made, await transaction.bump_chain(key)
+
+        return await self._write_once(work, once, In(draft.project_id))
 
     async def update(
-        self, provider_id: str, change: Change, problems: Sequence[FieldViolation], projects: Projects
-    ) -> Provider:
+        self,
+        provider_id: str,
+        change: Change,
+        problems: Sequence[FieldViolation],
+        projects: Projects,
+        once: Once | None = None,
+    ) -> Provider | Replay:
         """The provider with `change` applied; `problems` are what was wrong with the request already.
 
         Raises ProviderNotFound first, then InvalidArgument with everything at once.
         """
-        async with self._store.transaction() as transaction:
+
+        async def work(transaction: Transaction) -> Made[Provider]:
             kept, key = await self._take(transaction, provider_id, projects, change.channel)
             opened = self._vault.open(kept.sealed, kept.place)
             spec = self._kinds.find(kept.provider.channel, kept.provider.kind)
@@ -101,23 +145,30 @@ class Editor:
             if violations := [*problems, *wrong]:
                 raise InvalidArgument(violations=violations)
             if _same(after, kept.provider) and _json(secrets) == _json(opened):
-                return kept.provider
+                return kept.provider, None
             written = await self._write(transaction, kept, after, secrets)
-            bumped = await transaction.bump_chain(key)
-        await self._announce(bumped)
-        return written
+            return written, await transaction.bump_chain(key)
 
-    async def delete(self, provider_id: str, projects: Projects, channel: Channel | None) -> None:
+        return await self._write_once(work, once, Of(provider_id, projects, change.channel))
+
+    async def delete(
+        self, provider_id: str, projects: Projects, channel: Channel | None, once: Once | None = None
+    ) -> Replay | None:
         """The provider and its credentials are gone. Raises ProviderNotFound."""
-        async with self._store.transaction() as transaction:
+
+        async def work(transaction: Transaction) -> Made[None]:
             kept, key = await self._take(transaction, provider_id, projects, channel)
             await transaction.delete_provider(kept.provider)
-            change = await transaction.bump_chain(key)
-        await self._announce(change)
+            return None, await transaction.bump_chain(key)
 
-    async def reorder(self, key: ChainKey, provider_ids: Sequence[str]) -> list[Provider]:
+        return await self._write_once(work, once, Of(provider_id, projects, channel))
+
+    async def reorder(
+        self, key: ChainKey, provider_ids: Sequence[str], once: Once | None = None
+    ) -> list[Provider] | Replay:
         """The chain's providers with priorities 1, 2, 3 …; raises InvalidArgument unless each is named exactly once."""
-        async with self._store.transaction() as transaction:
+
+        async def work(transaction: Transaction) -> Made[list[Provider]]:
             await transaction.lock_chain(key)
             present = {kept.provider.id: kept for kept in await transaction.providers_of(key)}
             if violations := order_violations(list(present), provider_ids, "providerIds"):
@@ -125,28 +176,30 @@ class Editor:
             ordered = [present[found] for text in provider_ids if (found := parse_id(text)) is not None]
             written = [await self._place(transaction, kept, priority) for priority, kept in enumerate(ordered, start=1)]
             if written == [kept.provider for kept in ordered]:
-                return written
-            change = await transaction.bump_chain(key)
-        await self._announce(change)
-        return written
+                return written, None
+            return written, await transaction.bump_chain(key)
 
-    async def create_sender(self, config: ChannelConfig) -> KeptChannelConfig:
+        return await self._write_once(work, once, In(key.project_id))
+
+    async def create_sender(self, config: ChannelConfig, once: Once | None = None) -> KeptChannelConfig | Replay:
         """The new sender; `config` was checked. Raises ChannelConfigAlreadyExists."""
         key = ChainKey(config.project_id, config.channel)
-        async with self._store.transaction() as transaction:
+
+        async def work(transaction: Transaction) -> Made[KeptChannelConfig]:
             await transaction.lock_chain(key)
             made = await transaction.insert_channel_config(config)
             if made is None:
                 raise ChannelConfigAlreadyExists(config.channel)
-            change = await transaction.bump_chain(key)
-        await self._announce(change)
-        return made
+            return made, await transaction.bump_chain(key)
+
+        return await self._write_once(work, once, In(key.project_id))
 
     async def update_sender(
-        self, key: ChainKey, change: SenderChange, problems: Sequence[FieldViolation]
-    ) -> KeptChannelConfig:
+        self, key: ChainKey, change: SenderChange, problems: Sequence[FieldViolation], once: Once | None = None
+    ) -> KeptChannelConfig | Replay:
         """The sender with `change` applied. Raises ChannelConfigNotFound, then InvalidArgument with everything."""
-        async with self._store.transaction() as transaction:
+
+        async def work(transaction: Transaction) -> Made[KeptChannelConfig]:
             await transaction.lock_chain(key)
             kept = await transaction.channel_config(key)
             if kept is None:
@@ -155,11 +208,40 @@ class Editor:
             if violations := [*problems, *channel_config.violations(after, "channelConfig")]:
                 raise InvalidArgument(violations=violations)
             if after == kept.value:
-                return kept
+                return kept, None
             written = await transaction.update_channel_config(after)
-            bumped = await transaction.bump_chain(key)
-        await self._announce(bumped)
-        return written
+            return written, await transaction.bump_chain(key)
+
+        return await self._write_once(work, once, In(key.project_id))
+
+    async def _write_once(
+        self, work: Callable[[Transaction], Awaitable[Made[T]]], once: Once | None, whose: In | Of
+    ) -> T | Replay:
+        """The work in one transaction with its key, unless an earlier one has done it; then every watcher's word."""
+        async with self._store.transaction() as transaction:
+            made, change = await self._made_once(transaction, work, once, whose)
+        if change is not None:
+            await self._announce(change)
+        return made
+
+    async def _made_once(
+        self,
+        transaction: Transaction,
+        work: Callable[[Transaction], Awaitable[Made[T]]],
+        once: Once | None,
+        whose: In | Of,
+    ) -> Made[T | Replay]:
+        if once is None:
+            return await work(transaction)
+        project_id = await whose.project(transaction)
+        replay = await self._keys.claim(transaction, once, project_id, whose.projects)
+        if replay is not None:
+            # Told once more: the first one may not have been answered yet, and this answer promises the same.
+            return replay, replay.change
+        made, change = await work(transaction)
+        if project_id is not None:
+            await self._keys.keep(transaction, once, project_id, made, change)
+        return made, change
 
     async def _take(
         self, transaction: Transaction, provider_id: str, projects: Projects, channel: Channel | None

@@ -7,7 +7,8 @@
     │   ├── ProviderSchemaNotFound      PROVIDER_SCHEMA_NOT_FOUND
     │   └── ChannelConfigNotFound       CHANNEL_CONFIG_NOT_FOUND
     ├── AlreadyExists
-    │   └── ChannelConfigAlreadyExists  CHANNEL_CONFIG_ALREADY_EXISTS
+    │   ├── ChannelConfigAlreadyExists  CHANNEL_CONFIG_ALREADY_EXISTS
+    │   └── IdempotencyKeyReused        IDEMPOTENCY_KEY_REUSED
     ├── ResourceExhausted
     │   └── TooManyProviders            TOO_MANY_PROVIDERS
     ├── PermissionDenied
@@ -70,6 +71,15 @@ class ChannelConfigAlreadyExists(AlreadyExists):
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(f"The project has a sender for {channel} already: update it.", metadata={"channel": channel})
+
+
+class IdempotencyKeyReused(AlreadyExists):
+    """The idempotency key stands for another request of this project; nothing was done."""
+
+    reason = "IDEMPOTENCY_KEY_REUSED"
+
+    def __init__(self) -> None:
+        super().__init__("The idempotency key was used for another request: give each request a key of its own.")
 
 
 class TooManyProviders(ResourceExhausted):

@@ -21,6 +21,7 @@ from services.config.chain import ChainKey
 from services.config.channel_config import ChannelConfig, SenderChange
 from services.config.convert import CHANNELS, object_of, odd_numbers
 from services.config.errors import SendScopeMissing
+from services.config.idempotency import key_violations
 from services.config.kinds import Kinds
 from services.config.provider import (
     MAX_PRIORITY,
@@ -80,7 +81,7 @@ def read_key(
     """The project and channel a request is about; raises InvalidArgument or ProjectNotFound."""
     project, violations = project_of(principal, {"projectId": request.project_id})
     channel, more = channel_in(request.channel, "channel")
-    _refuse([*validate(request), *violations, *more])
+    _refuse([*validate(request), *violations, *more, *key_violations(request)])
     return ChainKey(project, _known(channel))
 
 
@@ -124,7 +125,7 @@ def read_draft(principal: Principal, request: service_pb2.CreateProviderRequest,
     if asked.HasField("priority"):
         violations += priority_violations(asked.priority, "provider.priority")
     config, more = _draft_config(asked, channel, kinds)
-    _refuse([*violations, *more])
+    _refuse([*violations, *more, *key_violations(request)])
     return Draft(
         project_id=project,
         channel=_known(channel),
@@ -162,7 +163,14 @@ def read_change(request: service_pb2.UpdateProviderRequest) -> tuple[Change, lis
         priority=asked.priority if "priority" in chosen else None,
         config=config if "config" in chosen else None,
     )
-    return change, violations + more
+    return change, [*violations, *more, *key_violations(request)]
+
+
+def read_deletion(request: service_pb2.DeleteProviderRequest) -> Channel | None:
+    """The channel that the provider to delete must be on, if any; raises InvalidArgument."""
+    channel, violations = channel_in(request.channel, "channel")
+    _refuse([*validate(request), *violations, *key_violations(request)])
+    return channel
 
 
 def read_wish(
@@ -227,7 +235,7 @@ def _sender_key(
     asked = request.channel_config
     said = {"projectId": request.project_id, "channelConfig.projectId": asked.project_id}
     project, violations = project_of(principal, said)
-    violations += validate(request)
+    violations += [*validate(request), *key_violations(request)]
     channel, more = channel_in(asked.channel, "channelConfig.channel")
     violations += more
     if channel is None:

@@ -5,10 +5,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
 from messagepipe.config.v1 import config_service_pb2 as pb2
 from messagepipe.config.v1 import provider_pb2, provider_schema_pb2
 from messagepipe.config.v1.config_service_pb2_grpc import ConfigServiceServicer
@@ -17,6 +18,7 @@ from services.adapters.base import Channel
 from services.adapters.registry import Kind
 from services.chassis.auth import current_principal
 from services.chassis.errors import FieldViolation, InvalidArgument
+from services.chassis.idempotency import REPLAYED
 from services.chassis.validation import require_valid
 from services.config import requests
 from services.config.chain import Chain, ChainKey, ChangeHub, Link, Watcher
@@ -28,11 +30,14 @@ from services.config.convert import (
     link_message,
     provider_message,
     schema_message,
+    without_secrets,
 )
 from services.config.editor import Editor
 from services.config.errors import ChannelConfigNotFound, ProviderNotFound
+from services.config.idempotency import Replay, once_of
+from services.config.key_book import KeyBook
 from services.config.kinds import Kinds
-from services.config.provider import join, parse_id
+from services.config.provider import Provider, join, parse_id
 from services.config.statements import KeptProvider
 from services.config.store import Store
 from services.config.tester import ProviderTester
@@ -40,14 +45,51 @@ from services.config.trial import make_trial
 from services.config.vault import Vault
 
 Context = grpc.aio.ServicerContext[Any, Any]
+T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 FindKind = Callable[[Channel, str], Kind | None]
+
+
+class Answer(Generic[T, M]):
+    """How one write is answered: with what it made, or once more with what an earlier one was answered.
+
+    A stored answer is shown through `again`: what today's schema calls a secret may not have been one then.
+    """
+
+    def __init__(
+        self, message: type[M], show: Callable[[T], M], context: Context, again: Callable[[M], M] | None = None
+    ) -> None:
+        self._message = message
+        self._show = show
+        self._context = context
+        self._again = again
+
+    def write_down(self, made: T) -> bytes:
+        """The answer as it is kept."""
+        return self._show(made).SerializeToString()
+
+    async def of(self, made: T | Replay) -> M:
+        """The answer, marked when it is an earlier one."""
+        if not isinstance(made, Replay):
+            return self._show(made)
+        await self._context.send_initial_metadata(((REPLAYED, "true"),))
+        message = self._message.FromString(made.answer)
+        return message if self._again is None else self._again(message)
 
 
 class ConfigServicer(ConfigServiceServicer):
     """ConfigService behind the interceptor, which has checked token and scope; errors are raised as ServiceError."""
 
     def __init__(
-        self, store: Store, vault: Vault, kinds: Kinds, hub: ChangeHub, *, tester: ProviderTester, find_kind: FindKind
+        self,
+        store: Store,
+        vault: Vault,
+        kinds: Kinds,
+        hub: ChangeHub,
+        keys: KeyBook,
+        *,
+        tester: ProviderTester,
+        find_kind: FindKind,
     ) -> None:
         self._store = store
         self._tester = tester
@@ -55,7 +97,7 @@ class ConfigServicer(ConfigServiceServicer):
         self._vault = vault
         self._kinds = kinds
         self._hub = hub
-        self._editor = Editor(store, vault, kinds, hub)
+        self._editor = Editor(store, vault, kinds, hub, keys)
 
     async def ListProviderSchemas(
         self, request: pb2.ListProviderSchemasRequest, context: Context
@@ -78,7 +120,8 @@ class ConfigServicer(ConfigServiceServicer):
     async def CreateProvider(self, request: pb2.CreateProviderRequest, context: Context) -> provider_pb2.Provider:
         """The new provider, without its secrets."""
         draft = requests.read_draft(current_principal(), request, self._kinds)
-        return provider_message(await self._editor.create(draft), self._kinds)
+        answer = Answer(provider_pb2.Provider, self._shown, context, self._shown_again)
+        return await answer.of(await self._editor.create(draft, once_of(request, answer.write_down)))
 
     async def GetProvider(self, request: pb2.GetProviderRequest, context: Context) -> provider_pb2.Provider:
         """One provider, without its secrets."""
@@ -104,23 +147,27 @@ class ConfigServicer(ConfigServiceServicer):
         """The provider with its new values, without its secrets."""
         change, problems = requests.read_change(request)
         projects = current_principal().project_filter()
-        updated = await self._editor.update(request.provider.id, change, problems, projects)
-        return provider_message(updated, self._kinds)
+        answer = Answer(provider_pb2.Provider, self._shown, context, self._shown_again)
+        once = once_of(request, answer.write_down)
+        return await answer.of(await self._editor.update(request.provider.id, change, problems, projects, once))
 
     async def DeleteProvider(self, request: pb2.DeleteProviderRequest, context: Context) -> Empty:
         """Nothing, once the provider is gone."""
-        require_valid(request)
-        channel = requests.optional_channel(request.channel)
-        await self._editor.delete(request.id, current_principal().project_filter(), channel)
-        return Empty()
+        channel = requests.read_deletion(request)
+        answer: Answer[None, Empty] = Answer(Empty, lambda _: Empty(), context)
+        once = once_of(request, answer.write_down)
+        return await answer.of(
+            await self._editor.delete(request.id, current_principal().project_filter(), channel, once)
+        )
 
     async def ReorderProviders(
         self, request: pb2.ReorderProvidersRequest, context: Context
     ) -> pb2.ReorderProvidersResponse:
         """The providers in their new order."""
         key = requests.read_key(current_principal(), request)
-        providers = await self._editor.reorder(key, request.provider_ids)
-        return pb2.ReorderProvidersResponse(providers=[provider_message(each, self._kinds) for each in providers])
+        answer = Answer(pb2.ReorderProvidersResponse, self._in_order, context, self._in_order_again)
+        once = once_of(request, answer.write_down)
+        return await answer.of(await self._editor.reorder(key, request.provider_ids, once))
 
     async def TestProvider(self, request: pb2.TestProviderRequest, context: Context) -> pb2.TestProviderResponse:
         """What the provider itself says of the settings, stored or not yet stored; nothing is kept of it."""
@@ -157,14 +204,17 @@ class ConfigServicer(ConfigServiceServicer):
     ) -> provider_pb2.ChannelConfig:
         """The new sender."""
         config = requests.read_sender(current_principal(), request)
-        return channel_config_message(await self._editor.create_sender(config))
+        answer = Answer(provider_pb2.ChannelConfig, channel_config_message, context)
+        return await answer.of(await self._editor.create_sender(config, once_of(request, answer.write_down)))
 
     async def UpdateChannelConfig(
         self, request: pb2.UpdateChannelConfigRequest, context: Context
     ) -> provider_pb2.ChannelConfig:
         """The sender with its new values."""
         key, change, problems = requests.read_sender_change(current_principal(), request)
-        return channel_config_message(await self._editor.update_sender(key, change, problems))
+        answer = Answer(provider_pb2.ChannelConfig, channel_config_message, context)
+        once = once_of(request, answer.write_down)
+        return await answer.of(await self._editor.update_sender(key, change, problems, once))
 
     async def ResolveChain(self, request: pb2.ResolveChainRequest, context: Context) -> provider_pb2.Chain:
         """The chain with opened credentials; the scope `internal` was checked before."""
@@ -199,6 +249,18 @@ class ConfigServicer(ConfigServiceServicer):
             finally:
                 words.cancel()
                 await asyncio.wait([words])
+
+    def _shown(self, provider: Provider) -> provider_pb2.Provider:
+        return provider_message(provider, self._kinds)
+
+    def _in_order(self, providers: list[Provider]) -> pb2.ReorderProvidersResponse:
+        return pb2.ReorderProvidersResponse(providers=[self._shown(each) for each in providers])
+
+    def _shown_again(self, answer: provider_pb2.Provider) -> provider_pb2.Provider:
+        return without_secrets(answer, self._kinds)
+
+    def _in_order_again(self, answer: pb2.ReorderProvidersResponse) -> pb2.ReorderProvidersResponse:
+        return pb2.ReorderProvidersResponse(providers=[self._shown_again(each) for each in answer.providers])
 
     async def _find(self, provider_id: str, channel: Channel | None) -> KeptProvider:
         known = parse_id(provider_id)

@@ -7,6 +7,7 @@ from services.adapters.egress import Egress, parse_networks
 from services.chassis.auth import AuthSettings
 from services.chassis.database import parse_dsn
 from services.chassis.env import SecretText, SettingsError
+from services.chassis.idempotency import DEFAULT_HOURS, LEAST_HOURS, MOST_HOURS
 from services.chassis.log import LEVELS
 from services.config.vault import KeyRing, parse_keys
 
@@ -20,8 +21,9 @@ class ConfigSettings:
     `vault_keys` is `id:base64key,id:base64key`, AES-256 keys, the first of which seals (see vault.py).
     `config_port` 0 takes any free one. `egress_allow` names networks (CIDR) in which TestProvider may reach a
     provider although they are not public; `allow_host_aws_credentials` lets it use this host's own.
-    `allow_unsafe_durability` serves on a database that may forget what it acknowledged. In seconds: `database_wait`
-    for the database at the start, `drain_grace` for open requests at the end.
+    `allow_unsafe_durability` serves on a database that may forget what it acknowledged. `idempotency_hours` is how long
+    a key stands for its write. In seconds: `database_wait` for the database at the start, `drain_grace` for open
+    requests at the end.
     """
 
     database_url: SecretText
@@ -32,6 +34,7 @@ class ConfigSettings:
     egress_allow: tuple[str, ...] = ()
     allow_host_aws_credentials: bool = False
     allow_unsafe_durability: bool = False
+    idempotency_hours: int = DEFAULT_HOURS
     database_wait: float = 30.0
     drain_grace: float = 5.0
     log_level: str = "info"
@@ -67,6 +70,8 @@ class ConfigSettings:
             yield f"MESSAGEPIPE_EGRESS_ALLOW is wrong: {error}"
         if not 0 <= self.config_port <= MAX_PORT:
             yield f"MESSAGEPIPE_CONFIG_PORT={self.config_port} is wrong: a port is 0 to {MAX_PORT}"
+        if not LEAST_HOURS <= self.idempotency_hours <= MOST_HOURS:
+            yield f"MESSAGEPIPE_IDEMPOTENCY_HOURS must be {LEAST_HOURS} to {MOST_HOURS}"
         if self.log_level.lower() not in LEVELS:
             yield f"MESSAGEPIPE_LOG_LEVEL is wrong: use one of {', '.join(LEVELS)}"
         if self.database_wait < 0 or self.drain_grace < 0:

@@ -33,6 +33,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.adapters.base import Channel
 from services.config.chain import ChainKey, ChangedChain
 from services.config.channel_config import ChannelConfig, KeptChannelConfig
+from services.config.key_statements import KeyStatements
 from services.config.provider import Position, Provider
 from services.config.tables import chains, channel_configs, providers
 from services.config.vault import Place, Sealed
@@ -77,6 +78,7 @@ class Transaction:
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
+        self.keys = KeyStatements(connection)
 
     async def ping(self) -> None:
         """One round trip."""

@@ -44,3 +44,16 @@ chains = Table(
     Column("version", BigInteger, nullable=False),
     Column("changed_at", DateTime(timezone=True), nullable=False),
 )
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("project_id", Text, primary_key=True),
+    Column("key_id", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("channel", Text),
+    Column("chain_version", BigInteger),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+)

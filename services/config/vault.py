@@ -11,6 +11,7 @@ refuses to start).
 
 import base64
 import binascii
+import hmac
 import json
 import re
 import secrets
@@ -26,6 +27,7 @@ from services.chassis.env import SecretText
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
+MAC_PURPOSE = b"messagepipe: MACs of requests"
 
 _KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 
@@ -55,6 +57,14 @@ class Sealed:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mac:
+    """Proof of a text that says nothing about it to who does not have the key of this id."""
+
+    key_id: str
+    data: bytes
+
+
 class KeyRing:
     """Named AES-256 keys; the first is the primary, which seals, and all of them open."""
 
@@ -62,6 +72,8 @@ class KeyRing:
         if not keys:
             raise ValueError("the key ring is empty")
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
+        # A key of its own for a purpose of its own: what seals signs nothing.
+        self._mac_keys = {key_id: hmac.digest(key, MAC_PURPOSE, "sha256") for key_id, key in keys.items()}
         self.primary = next(iter(keys))
 
     def __repr__(self) -> str:
@@ -76,6 +88,10 @@ class KeyRing:
             return self._ciphers[key_id]
         except KeyError:
             raise CanNotOpen(f"the key {key_id!r} is not among the vault keys") from None
+
+    def mac_key(self, key_id: str) -> bytes:
+        """What MACs under this key are made with; raises KeyError when the ring does not have it."""
+        return self._mac_keys[key_id]
 
 
 def parse_keys(text: SecretText) -> KeyRing:
@@ -120,6 +136,16 @@ class Vault:
                 f"the credentials of provider {place.provider_id} do not open with the key {sealed.key_id!r}"
             ) from None
         return opened
+
+    def mac(self, text: bytes) -> Mac:
+        """The text's MAC under the primary key (HMAC-SHA-256)."""
+        return Mac(key_id=self.primary, data=hmac.digest(self._keys.mac_key(self.primary), text, "sha256"))
+
+    def is_mac_of(self, mac: Mac, text: bytes) -> bool:
+        """Whether `mac` was made of this very text; never when its key is not in the ring any more."""
+        if mac.key_id not in self._keys:
+            return False
+        return hmac.compare_digest(hmac.digest(self._keys.mac_key(mac.key_id), text, "sha256"), mac.data)
 
 
 def _key(key_id: str, encoded: str) -> bytes:

@@ -32,8 +32,8 @@ _NOUN = {Channel.EMAIL: "Email", Channel.SMS: "SMS"}
 _TAKEN = (message_pb2.Message.STATE_SENT, message_pb2.Message.STATE_DELIVERED)
 
 
-def accepted(message: Message, spec: message_pb2.MessageSpec) -> message_pb2.Message:
-    """A message that was accepted a moment ago."""
+def accepted(message: Message, spec: message_pb2.MessageSpec, *, replayed: bool = False) -> message_pb2.Message:
+    """A message as it was when it was accepted, a moment ago or, `replayed`, by an earlier request."""
     return message_pb2.Message(
         id=str(message.id),
         project_id=message.project_id,
@@ -44,6 +44,7 @@ def accepted(message: Message, spec: message_pb2.MessageSpec) -> message_pb2.Mes
         metadata=spec.metadata,
         created_at=timestamp(message.created_at),
         deadline=timestamp(message.deadline),
+        replayed=replayed,
     )
 
 
@@ -72,7 +73,7 @@ def message(overview: Overview, attempts: Sequence[Attempt]) -> message_pb2.Mess
     )
 
 
-def sent(message: Message, events: Sequence[DeliveryEvent]) -> pb.SendMessageResponse:
+def sent(message: Message, events: Sequence[DeliveryEvent], *, replayed: bool = False) -> pb.SendMessageResponse:
     """The answer of SendMessage; raises the error that the end of the dispatch stands for."""
     end = _end_of(events)
     attempts = attempts_of(events)
@@ -90,6 +91,7 @@ def sent(message: Message, events: Sequence[DeliveryEvent]) -> pb.SendMessageRes
         provider_id=end.provider_id,
         possible_duplicate=end.possible_duplicate,
         attempts=attempts,
+        replayed=replayed,
     )
 
 
@@ -136,7 +138,7 @@ def bulk(
 
 
 def bulk_result(
-    recipient: str, message: Message, events: Sequence[DeliveryEvent]
+    recipient: str, message: Message, events: Sequence[DeliveryEvent], *, replayed: bool = False
 ) -> pb.SendBulkMessagesResponse.Result:
     """What became of one recipient's message."""
     end = _end_of(events)
@@ -149,6 +151,7 @@ def bulk_result(
         delivery_log_id=str(message.id),
         error="" if success else end.detail or end.reason,
         state=end.state,
+        replayed=replayed,
     )
 
 
@@ -159,11 +162,15 @@ def refused(recipient: str, violations: Sequence[FieldViolation]) -> pb.SendBulk
     )
 
 
-def unsent(recipient: str, message: Message, error: ServiceError) -> pb.SendBulkMessagesResponse.Result:
-    """A recipient whose message was not accepted, or is still being sent."""
-    accepted_id = str(message.id) if "messageId" in error.metadata else ""
+def unsent(recipient: str, error: ServiceError, *, replayed: bool = False) -> pb.SendBulkMessagesResponse.Result:
+    """A recipient whose message was not accepted, or is still being sent: then the error names it."""
+    accepted_id = error.metadata.get("messageId", "")
     return pb.SendBulkMessagesResponse.Result(
-        recipient=recipient, message_id=accepted_id, delivery_log_id=accepted_id, error=error.message
+        recipient=recipient,
+        message_id=accepted_id,
+        delivery_log_id=accepted_id,
+        error=error.message,
+        replayed=replayed,
     )
 
 

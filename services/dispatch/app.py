@@ -38,6 +38,7 @@ from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.delivery import Delivery, Tools
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.health_board import HealthBoard
+from services.dispatch.housekeeping import keep_sweeping
 from services.dispatch.intake import Intake
 from services.dispatch.receipts import ReceiptDesk
 from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
@@ -160,6 +161,7 @@ async def open_dispatch(
         for work in (chains.run, health.run, worker.claim_forever, worker.renew_forever, desk.run):
             await stack.enter_async_context(background(work, stop))
         await stack.enter_async_context(background(lambda: keep_pulse(store, server, clock, database_clock), stop))
+        await stack.enter_async_context(background(lambda: keep_sweeping(store, clock), stop))
         running = RunningDispatch(server, worker, hub, adapters, stop=stop, grace=settings.drain_grace)
         stack.push_async_callback(running.drain)
         yield running
@@ -239,6 +241,7 @@ async def _open_store(settings: DispatchSettings) -> AsyncIterator[Store]:
         worker=worker_name(),
         lease_seconds=settings.lease_seconds,
         connections=settings.database_connections,
+        idempotency_hours=settings.idempotency_hours,
     )
     try:
         yield store

@@ -18,6 +18,7 @@ from services.adapters.base import Address, Attachment, Channel, EmailContent, P
 from services.adapters.outcome import Outcome, Result
 from services.adapters.receipts import ReceiptStatus
 from services.chassis.errors import FieldViolation
+from services.chassis.idempotency import key_problem
 from services.dispatch.attempt import Attempt
 from services.dispatch.chain import Chain, Provider
 from services.dispatch.content import Draft, Findings, email_content, sms_content
@@ -64,6 +65,8 @@ def message_from_spec(
     if spec.variables.fields:
         findings.add("variables", "templates are not served by this version; give the content itself")
     content = None if channel is None else _CONTENT[channel](_draft(spec), findings)
+    if spec.idempotency_key and (problem := key_problem(spec.idempotency_key)):
+        findings.add("idempotencyKey", problem)
     policy = _policy(spec, findings)
     options = settings_from_struct(spec.provider_options)
     if channel is not None and kinds is not None:

@@ -6,6 +6,7 @@ Result.reason.
     ├── Unauthenticated     └── ReceiptNotProved
     ├── NotFound            ├── ProjectNotFound
     │                       └── MessageNotFound
+    ├── AlreadyExists       └── IdempotencyKeyReused
     ├── FailedPrecondition  ├── NoProvider
     │                       ├── MessageEnded
     │                       └── WrongState
@@ -18,6 +19,7 @@ Result.reason.
 from uuid import UUID
 
 from services.chassis.errors import (
+    AlreadyExists,
     DeadlineExceeded,
     FailedPrecondition,
     InvalidArgument,
@@ -46,6 +48,15 @@ class MessageNotFound(NotFound):
 
     def __init__(self, message_id: str) -> None:
         super().__init__("Message not found.", metadata={"id": message_id})
+
+
+class IdempotencyKeyReused(AlreadyExists):
+    """The idempotency key stands for another content in this project; nothing was accepted."""
+
+    reason = "IDEMPOTENCY_KEY_REUSED"
+
+    def __init__(self) -> None:
+        super().__init__("The idempotency key was used for another content: give each message a key of its own.")
 
 
 class ReceiptNotProved(Unauthenticated):

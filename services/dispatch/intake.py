@@ -4,24 +4,34 @@ is sent.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from uuid import UUID
 
-from messagepipe.dispatch.v1 import message_pb2
+from messagepipe.dispatch.v1 import dispatch_service_pb2, message_pb2
 
 from services.chassis.auth import PROJECT_ID, Principal
 from services.chassis.clock import Clock
 from services.chassis.errors import FieldViolation, InvalidArgument
 from services.dispatch import history as tell
+from services.dispatch import key_book
 from services.dispatch.convert import Kinds, labels_of, message_from_spec
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.delivery import Lease
 from services.dispatch.errors import ProjectNotFound
+from services.dispatch.idempotency import key_of, key_of_bulk
 from services.dispatch.ledger import Acceptance, Transition
 from services.dispatch.message import Message, new_message_id
 from services.dispatch.store import Store
 from services.dispatch.watch import EventHub
 from services.dispatch.worker import Worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A message that is durable; `replayed`: an earlier request with its idempotency key made it."""
+
+    message: Message
+    replayed: bool = False
 
 
 class Intake:
@@ -73,15 +83,25 @@ class Intake:
             raise InvalidArgument(violations=message)
         return message
 
-    async def accept(self, message: Message, spec: message_pb2.MessageSpec) -> Message:
-        """The message, durable: it will reach a final state whatever dies. ServiceUnavailable: nobody knows, so not
-        accepted.
+    async def accept(self, message: Message, spec: message_pb2.MessageSpec) -> Accepted:
+        """The message, durable: it will reach a final state whatever dies. With a key that was used before with this
+        content it is the message that was made then. Raises IdempotencyKeyReused for another content;
+        ServiceUnavailable: nobody knows, so not accepted.
         """
         # In a task of its own: a caller who goes away in the middle of the commit must not leave a message without
         # anybody working on it until its lease runs out.
         return await asyncio.shield(asyncio.create_task(self._accept(message, spec)))
 
-    async def _accept(self, message: Message, spec: message_pb2.MessageSpec) -> Message:
+    async def bind(self, request: dispatch_service_pb2.SendBulkMessagesRequest, project_id: str) -> None:
+        """The key of a bulk request stands for it, durably, before any of its messages is accepted: so it can not be
+        used for another one, and a repeat goes on where a first one broke off. Raises IdempotencyKeyReused.
+        """
+        if request.message.idempotency_key:
+            key = key_of_bulk(request, project_id)
+            async with self._store.transaction() as connection:
+                await key_book.bind(connection, project_id, key, self._store.idempotency_hours)
+
+    async def _accept(self, message: Message, spec: message_pb2.MessageSpec) -> Accepted:
         place = self._worker.reserve()
         since = self._clock.boottime()
         event = tell.numbered(0, [tell.queued(message.deadline)])
@@ -91,20 +111,26 @@ class Intake:
             labels=labels_of(spec, message).SerializeToString(),
             events=event,
             worker=self._store.worker if place else None,
+            key=key_of(spec, message.project_id),
         )
         try:
-            at = await self._store.accept(acceptance)
+            standing = await self._store.accept(acceptance)
         except BaseException:
             # If it was written all the same, its lease runs out and any worker takes it up.
             if place:
                 self._worker.release_place()
             raise
-        accepted = replace(message, created_at=at)
+        accepted = replace(message, id=standing.message_id, created_at=standing.created_at, deadline=standing.deadline)
+        if standing.replayed:
+            # Somebody works on it already, or it has ended.
+            if place:
+                self._worker.release_place()
+            return Accepted(message=accepted, replayed=True)
         step = Transition(message_id=message.id, project_id=message.project_id, epoch=1, events=event)
-        self._hub.publish(message.id, message.project_id, step, at)
+        self._hub.publish(message.id, message.project_id, step, standing.created_at)
         if place:
             self._worker.start(Lease(message=accepted, epoch=1), since=since)
-        return accepted
+        return Accepted(message=accepted)
 
 
 def project_of(asked: str, principal: Principal, path: str) -> str | FieldViolation:

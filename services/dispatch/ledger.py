@@ -16,6 +16,7 @@ import asyncpg
 from services.dispatch.attempt import Attempt
 from services.dispatch.convert import CHANNEL_CODES, OUTCOME_CODES, state_to_proto
 from services.dispatch.health import Mark
+from services.dispatch.idempotency import Key
 from services.dispatch.message import Message, State
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -70,13 +71,16 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:
-    """A message about to become durable. With `worker` it is born leased by it; without, ready to be claimed."""
+    """A message about to become durable. With `worker` it is born leased by it; without, ready to be claimed. With
+    `key` only if the key is new.
+    """
 
     message: Message
     spec: bytes
     labels: bytes
     events: tuple[Event, ...]
     worker: str | None
+    key: Key | None = None
 
 
 _ACCEPT = """

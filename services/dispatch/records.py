@@ -1,4 +1,6 @@
-"""What the store reads, as values, and how its rows become them. No statements: store.py has those."""
+"""What the store reads, as values, and how its rows become them. Of the statements only the long one of an overview;
+store.py has the others.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -131,3 +133,27 @@ def event_from_row(row: Row) -> StoredEvent:
         payload=row["payload"],
         transaction_id=row["transaction_id"],
     )
+
+
+# What `overview_from_row` reads, of one message or of a page of a project's.
+OVERVIEW = """
+SELECT * FROM (
+    SELECT m.id, m.project_id, m.channel, m.recipient, m.labels, m.deadline, m.created_at, c.state, c.reason,
+    c.provider_id, c.kind, c.possible_duplicate, c.duplicates, c.completed_at, CASE WHEN c.state IS NULL THEN
+               CASE WHEN started.chain_version IS NULL THEN 'QUEUED' ELSE 'SENDING' END
+           END AS live_state,
+           CASE WHEN q.worker IS NULL AND c.state IS NULL
+                THEN greatest(extract(epoch FROM q.due_at - now()), 0)::float8 END AS
+           next_attempt_in, coalesce(started.chain_version, 0) AS chain_version
+    FROM dispatch.messages m
+    LEFT JOIN dispatch.completions c ON c.message_id = m.id
+    LEFT JOIN dispatch.queue q ON q.id = m.id
+    LEFT JOIN dispatch.attempts started ON started.message_id = m.id AND started.number = 1
+) AS overview
+"""
+ONE_OVERVIEW = "WHERE id = $1 AND ($2::text[] IS NULL OR project_id = ANY($2))"
+LISTED_OVERVIEWS = """
+WHERE project_id = $1 AND ($2::smallint IS NULL OR channel = $2) AND ($3::uuid IS NULL OR id < $3)
+  AND ($4::text IS NULL OR live_state = $4 OR state = $5::smallint)
+ORDER BY id DESC LIMIT $6
+"""

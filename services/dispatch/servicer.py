@@ -16,6 +16,7 @@ from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 from services.adapters.receipts import ReceiptRequest
 from services.chassis.auth import current_principal
 from services.chassis.errors import FieldViolation, InvalidArgument, ServiceError
+from services.chassis.idempotency import REPLAYED, key_problem
 from services.chassis.pagination import parse_page
 from services.chassis.status import to_status
 from services.dispatch import answers
@@ -27,7 +28,8 @@ from services.dispatch.errors import MessageNotFound, NotServed, ServiceUnavaila
 from services.dispatch.explain import explain
 from services.dispatch.failover import Finish, possible_duplicate
 from services.dispatch.health_board import HealthBoard
-from services.dispatch.intake import Intake, project_of
+from services.dispatch.idempotency import key_for_recipient
+from services.dispatch.intake import Accepted, Intake, project_of
 from services.dispatch.ledger import Completion
 from services.dispatch.message import EndReason, Message, State
 from services.dispatch.receipts import ReceiptDesk
@@ -39,6 +41,7 @@ from services.dispatch.watch import EventHub, watch_message, watch_project
 MAX_BATCH = 1000
 # One request must not become gigabytes of copies, in memory and in the database.
 MAX_BULK_BYTES = 256 * 1024 * 1024
+_REPLAYED = ((REPLAYED, "true"),)
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -66,9 +69,18 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
 
     async def CreateMessage(self, request: pb.CreateMessageRequest, context: Context) -> message_pb2.Message:
         """Accept durably, answer at once."""
+        accepted = await self._accept(request, context)
+        return answers.accepted(accepted.message, request.message, replayed=accepted.replayed)
+
+    async def _accept(
+        self, request: pb.CreateMessageRequest | pb.DispatchMessageRequest | pb.SendMessageRequest, context: Context
+    ) -> Accepted:
         _require_message(request)
-        message = await self._intake.accept(self._intake.checked(request.message, current_principal()), request.message)
-        return answers.accepted(message, request.message)
+        message = self._intake.checked(request.message, current_principal())
+        accepted = await self._intake.accept(message, request.message)
+        if accepted.replayed:
+            await context.send_initial_metadata(_REPLAYED)
+        return accepted
 
     async def BatchCreateMessages(
         self, request: pb.BatchCreateMessagesRequest, context: Context
@@ -79,6 +91,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         results = await asyncio.gather(
             *(self._one_of_batch(place, spec) for place, spec in enumerate(request.messages))
         )
+        await _tell_if_all_replayed(results, context)
         accepted = sum(result.HasField("message_id") for result in results)
         return pb.BatchCreateMessagesResponse(results=results, accepted=accepted, refused=len(results) - accepted)
 
@@ -87,37 +100,32 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
             message = self._intake.check(spec, current_principal(), f"messages[{place}]")
             if not isinstance(message, Message):
                 raise InvalidArgument(violations=message)
-            await self._intake.accept(message, spec)
+            accepted = await self._intake.accept(message, spec)
         except ServiceError as error:
             return pb.BatchCreateMessagesResponse.Result(error=to_status(error))
-        return pb.BatchCreateMessagesResponse.Result(message_id=str(message.id))
+        return pb.BatchCreateMessagesResponse.Result(message_id=str(accepted.message.id), replayed=accepted.replayed)
 
     async def DispatchMessage(
         self, request: pb.DispatchMessageRequest, context: Context
     ) -> AsyncIterator[DeliveryEvent]:
         """Accept, then stream the dispatch."""
-        _require_message(request)
-        async for event in self._dispatch(self._intake.checked(request.message, current_principal()), request.message):
-            yield event
-
-    async def _dispatch(self, message: Message, spec: message_pb2.MessageSpec) -> AsyncIterator[DeliveryEvent]:
+        message = (await self._accept(request, context)).message
+        # Nothing is missed before the inbox is there: what is told by then, the watch reads from the database.
         with self._hub.of_message(message.id) as inbox:
-            await self._intake.accept(message, spec)
             async for event in watch_message(self._store, inbox, message.id, 0):
                 yield event
 
     async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:
         """Accept, wait for the end, answer it."""
-        _require_message(request)
-        message = self._intake.checked(request.message, current_principal())
-        return answers.sent(message, await self._ending(message, request.message, context))
+        accepted = await self._accept(request, context)
+        events = await self._ending(accepted.message, context)
+        return answers.sent(accepted.message, events, replayed=accepted.replayed)
 
-    async def _ending(self, message: Message, spec: message_pb2.MessageSpec, context: Context) -> list[DeliveryEvent]:
+    async def _ending(self, message: Message, context: Context) -> list[DeliveryEvent]:
         """Every event of a dispatch; StillSending shortly before the caller's own time is over."""
         remaining = context.time_remaining()
         limit = max(remaining - answers.MARGIN, 0.0) if remaining else None
         with self._hub.of_message(message.id) as inbox:
-            await self._intake.accept(message, spec)
             try:
                 async with asyncio.timeout(limit):
                     return [event async for event in watch_message(self._store, inbox, message.id, 0)]
@@ -130,25 +138,46 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         """One content, many recipients, one message and one result each."""
         _require_message(request)
         _require_recipients(request)
-        distinct = list(dict.fromkeys(request.recipients))
-        results = await asyncio.gather(*(self._one_of_bulk(to, request.message, context) for to in distinct))
-        by_recipient = dict(zip(distinct, results, strict=True))
+        checked = {to: self._check_one_of_bulk(to, request.message) for to in dict.fromkeys(request.recipients)}
+        project = next((message.project_id for message, _ in checked.values() if isinstance(message, Message)), None)
+        if project is not None:
+            await self._intake.bind(request, project)
+        results = await asyncio.gather(*(self._one_of_bulk(to, *each, context) for to, each in checked.items()))
+        await _tell_if_all_replayed(results, context)
+        by_recipient = dict(zip(checked, results, strict=True))
         return answers.bulk(request.message.channel, [by_recipient[to] for to in request.recipients])
 
-    async def _one_of_bulk(
-        self, recipient: str, content: message_pb2.MessageSpec, context: Context
-    ) -> pb.SendBulkMessagesResponse.Result:
+    def _check_one_of_bulk(
+        self, recipient: str, content: message_pb2.MessageSpec
+    ) -> tuple[Message | tuple[FieldViolation, ...], message_pb2.MessageSpec]:
         spec = message_pb2.MessageSpec()
         spec.CopyFrom(content)
         spec.to = recipient
+        if content.idempotency_key:
+            spec.idempotency_key = key_for_recipient(content.idempotency_key, recipient)
         message = self._intake.check(spec, current_principal())
         if not isinstance(message, Message):
             _raise_unless_about("message.to", message)
+        return message, spec
+
+    async def _one_of_bulk(
+        self,
+        recipient: str,
+        message: Message | tuple[FieldViolation, ...],
+        spec: message_pb2.MessageSpec,
+        context: Context,
+    ) -> pb.SendBulkMessagesResponse.Result:
+        if not isinstance(message, Message):
             return answers.refused(recipient, message)
         try:
-            return answers.bulk_result(recipient, message, await self._ending(message, spec, context))
+            accepted = await self._intake.accept(message, spec)
         except ServiceError as error:
-            return answers.unsent(recipient, message, error)
+            return answers.unsent(recipient, error)
+        try:
+            events = await self._ending(accepted.message, context)
+            return answers.bulk_result(recipient, accepted.message, events, replayed=accepted.replayed)
+        except ServiceError as error:
+            return answers.unsent(recipient, error, replayed=accepted.replayed)
 
     async def WatchMessage(self, request: pb.WatchMessageRequest, context: Context) -> AsyncIterator[DeliveryEvent]:
         """The history, then what happens, up to the end."""
@@ -269,10 +298,22 @@ def _require_recipients(request: pb.SendBulkMessagesRequest) -> None:
     elif count * size > MAX_BULK_BYTES:
         most = f"must have at most {MAX_BULK_BYTES // size} entries for a content of this size"
         violations.append(FieldViolation("recipients", f"{most}: each gets a message of its own"))
+    key = request.message.idempotency_key
+    if key and (problem := key_problem(key)):
+        violations.append(FieldViolation("message.idempotencyKey", problem))
     if request.message.to:
         violations.append(FieldViolation("message.to", "must be empty: the recipients are in recipients"))
     if violations:
         raise InvalidArgument(violations=violations)
+
+
+async def _tell_if_all_replayed(
+    results: Sequence[pb.BatchCreateMessagesResponse.Result | pb.SendBulkMessagesResponse.Result], context: Context
+) -> None:
+    """The answer as a whole repeats an earlier one when it has messages and none of them is new."""
+    made = [result for result in results if result.message_id]
+    if made and all(result.replayed for result in made):
+        await context.send_initial_metadata(_REPLAYED)
 
 
 def _require_message(request: Any) -> None:

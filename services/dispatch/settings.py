@@ -9,6 +9,7 @@ from services.adapters.egress import Egress, parse_networks
 from services.chassis.auth import AuthSettings
 from services.chassis.database import parse_dsn
 from services.chassis.env import SecretText, SettingsError, is_base_url
+from services.chassis.idempotency import DEFAULT_HOURS, LEAST_HOURS, MOST_HOURS
 from services.chassis.log import LEVELS
 
 MEBIBYTE = 1024 * 1024
@@ -22,9 +23,9 @@ class DispatchSettings:
     `lease_seconds` is how long the messages of a dispatcher that died wait for rescue. `max_in_flight` bounds the
     provider calls at a time. `egress_allow` names networks (CIDR) that a provider may be reached in although they are
     not public; `allow_host_aws_credentials` lets providers use this host's own. `allow_unsafe_durability` serves on
-    a database that may forget what it acknowledged. `public_url` is how the gateway is
-    known outside: where providers that ask send their receipts. `internal_token` goes to ConfigService; without it one
-    is made from the JWT secret.
+    a database that may forget what it acknowledged. `public_url` is how the gateway is known outside: where providers
+    that ask send their receipts. `idempotency_hours` is how long a key stands for its message. `internal_token` goes to
+    ConfigService; without it one is made from the JWT secret.
     """
 
     database_url: SecretText
@@ -40,6 +41,7 @@ class DispatchSettings:
     max_message_bytes: int = 10 * MEBIBYTE
     max_in_flight: int = 1000
     lease_seconds: float = 30.0
+    idempotency_hours: int = DEFAULT_HOURS
     database_connections: int = 8
     database_wait: float = 30.0
     drain_grace: float = 25.0
@@ -70,6 +72,8 @@ class DispatchSettings:
             yield "MESSAGEPIPE_MAX_IN_FLIGHT must be 1 to 100000"
         if not 1 <= self.lease_seconds <= 600:
             yield "MESSAGEPIPE_LEASE_SECONDS must be 1 to 600"
+        if not LEAST_HOURS <= self.idempotency_hours <= MOST_HOURS:
+            yield f"MESSAGEPIPE_IDEMPOTENCY_HOURS must be {LEAST_HOURS} to {MOST_HOURS}"
         if not 2 <= self.database_connections <= 100:
             yield "MESSAGEPIPE_DATABASE_CONNECTIONS must be 2 to 100"
         if self.log_level.lower() not in LEVELS:

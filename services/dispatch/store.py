@@ -15,14 +15,19 @@ import asyncpg
 from services.adapters.base import Channel
 from services.chassis.batcher import MicroBatcher
 from services.chassis.database import Dsn, acquired, create_pool
-from services.dispatch import ledger
+from services.chassis.idempotency import DEFAULT_HOURS
+from services.dispatch import key_book, ledger
 from services.dispatch.attempt import Attempt
 from services.dispatch.convert import CHANNEL_CODES
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.health import Block, Mark
+from services.dispatch.idempotency import Standing
 from services.dispatch.ledger import Acceptance, Settled, Transition
 from services.dispatch.message import State, StateCode
 from services.dispatch.records import (
+    LISTED_OVERVIEWS,
+    ONE_OVERVIEW,
+    OVERVIEW,
     Claim,
     Overview,
     StoredEvent,
@@ -54,19 +59,39 @@ DATABASE_AWAY = (
 class Store:
     """Durable memory of the dispatch. Opened with `Store.open`, closed with `close`; one per process."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, worker: str, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        *,
+        worker: str,
+        lease_seconds: float,
+        idempotency_hours: float = DEFAULT_HOURS,
+    ) -> None:
         self._pool = pool
         self.worker = worker
         self.lease_seconds = lease_seconds
-        self._acceptances: MicroBatcher[Acceptance, datetime | Exception] = MicroBatcher(
+        self.idempotency_hours = idempotency_hours
+        self._acceptances: MicroBatcher[Acceptance, Standing | Exception] = MicroBatcher(
             self._accept, name="accept", max_rows=BATCH, weigh=lambda item: len(item.spec)
+        )
+        # Apart from the others: it may have to wait for another process's commit of the same key, and they need not.
+        self._keyed: MicroBatcher[Acceptance, Standing | Exception] = MicroBatcher(
+            self._accept_keyed, name="accept_keyed", max_rows=BATCH, weigh=lambda item: len(item.spec)
         )
         self._transitions: MicroBatcher[Transition, Settled | Exception] = MicroBatcher(
             self._apply, name="settle", max_rows=BATCH, max_waiting=100_000
         )
 
     @classmethod
-    async def open(cls, dsn: Dsn, *, worker: str, lease_seconds: float, connections: int) -> "Store":
+    async def open(
+        cls,
+        dsn: Dsn,
+        *,
+        worker: str,
+        lease_seconds: float,
+        connections: int,
+        idempotency_hours: float = DEFAULT_HOURS,
+    ) -> "Store":
         """Connect; raises the driver's errors when the database can not be reached."""
         settings = {
             "application_name": f"messagepipe dispatch {worker}",
@@ -76,19 +101,22 @@ class Store:
             # No statement_timeout: it could cut a COMMIT that waits for a standby, which then looks like success.
             "lock_timeout": "5000",
         }
-        return cls(
-            await create_pool(dsn, size=connections, settings=settings), worker=worker, lease_seconds=lease_seconds
-        )
+        pool = await create_pool(dsn, size=connections, settings=settings)
+        return cls(pool, worker=worker, lease_seconds=lease_seconds, idempotency_hours=idempotency_hours)
 
     async def close(self) -> None:
         """Write what waits, then let go of every connection."""
         await self._acceptances.close()
+        await self._keyed.close()
         await self._transitions.close()
         await self._pool.close()
 
-    async def accept(self, acceptance: Acceptance) -> datetime:
-        """The moment the message became durable. Any exception means: not acknowledged, though it may be written."""
-        return _or_raise(await self._acceptances.submit(acceptance))
+    async def accept(self, acceptance: Acceptance) -> Standing:
+        """What is durable now: this message, or the one that an earlier request with its key made. Any exception but
+        IdempotencyKeyReused means: not acknowledged, though it may be written.
+        """
+        batcher = self._acceptances if acceptance.key is None else self._keyed
+        return _or_raise(await batcher.submit(acceptance))
 
     async def apply(self, transition: Transition) -> Settled:
         """Write one step of a message's life, or learn that somebody else holds it. DatabaseUnavailable: nobody
@@ -96,10 +124,18 @@ class Store:
         """
         return _or_raise(await self._transitions.submit(transition))
 
-    async def _accept(self, batch: list[Acceptance]) -> list[datetime | Exception]:
-        async def write(connection: ledger.Connection, items: list[Acceptance]) -> list[datetime]:
+    async def _accept(self, batch: list[Acceptance]) -> list[Standing | Exception]:
+        async def write(connection: ledger.Connection, items: list[Acceptance]) -> list[Standing]:
             at = await ledger.accept(connection, items, self.lease_seconds)
-            return [at] * len(items)
+            return [
+                Standing(message_id=item.message.id, created_at=at, deadline=item.message.deadline) for item in items
+            ]
+
+        return await self._write(write, batch)
+
+    async def _accept_keyed(self, batch: list[Acceptance]) -> list[Standing | Exception]:
+        async def write(connection: ledger.Connection, items: list[Acceptance]) -> list[Standing | Exception]:
+            return await key_book.accept(connection, items, self.lease_seconds, self.idempotency_hours)
 
         return await self._write(write, batch)
 
@@ -228,7 +264,7 @@ class Store:
 
     async def overview(self, message_id: UUID, projects: Sequence[str] | None) -> Overview | None:
         """One message of these projects (None: of any)."""
-        rows = await self._fetch(_OVERVIEW + _ONE, message_id, projects)
+        rows = await self._fetch(OVERVIEW + ONE_OVERVIEW, message_id, projects)
         return overview_from_row(rows[0]) if rows else None
 
     async def attempts(self, message_id: UUID) -> tuple[Attempt, ...]:
@@ -241,7 +277,7 @@ class Store:
         """A project's messages, newest first, older than `before`."""
         code = CHANNEL_CODES[channel] if channel else None
         word, number = (state.value, StateCode[state].value) if state else (None, None)
-        rows = await self._fetch(_OVERVIEW + _LIST, project_id, code, before, word, number, limit)
+        rows = await self._fetch(OVERVIEW + LISTED_OVERVIEWS, project_id, code, before, word, number, limit)
         return [overview_from_row(row) for row in rows]
 
     async def events_after(self, message_id: UUID, sequence: int, limit: int = 500) -> list[StoredEvent]:
@@ -337,27 +373,6 @@ WHERE q.id = $1 AND NOT EXISTS (SELECT FROM dispatch.completions c WHERE c.messa
 _HAS_OPEN = "SELECT EXISTS (SELECT FROM dispatch.attempts WHERE message_id = $1 AND finished_at IS NULL)"
 _LAST_SEQUENCE = "SELECT max(sequence) FROM dispatch.events WHERE message_id = $1"
 _ATTEMPTS = "SELECT * FROM dispatch.attempts WHERE message_id = ANY($1::uuid[]) ORDER BY message_id, number"
-_OVERVIEW = """
-SELECT * FROM (
-    SELECT m.id, m.project_id, m.channel, m.recipient, m.labels, m.deadline, m.created_at, c.state, c.reason,
-    c.provider_id, c.kind, c.possible_duplicate, c.duplicates, c.completed_at, CASE WHEN c.state IS NULL THEN
-               CASE WHEN started.chain_version IS NULL THEN 'QUEUED' ELSE 'SENDING' END
-           END AS live_state,
-           CASE WHEN q.worker IS NULL AND c.state IS NULL
-                THEN greatest(extract(epoch FROM q.due_at - now()), 0)::float8 END AS
-           next_attempt_in, coalesce(started.chain_version, 0) AS chain_version
-    FROM dispatch.messages m
-    LEFT JOIN dispatch.completions c ON c.message_id = m.id
-    LEFT JOIN dispatch.queue q ON q.id = m.id
-    LEFT JOIN dispatch.attempts started ON started.message_id = m.id AND started.number = 1
-) AS overview
-"""
-_ONE = "WHERE id = $1 AND ($2::text[] IS NULL OR project_id = ANY($2))"
-_LIST = """
-WHERE project_id = $1 AND ($2::smallint IS NULL OR channel = $2) AND ($3::uuid IS NULL OR id < $3)
-  AND ($4::text IS NULL OR live_state = $4 OR state = $5::smallint)
-ORDER BY id DESC LIMIT $6
-"""
 _EVENTS = """
 SELECT message_id, sequence, occurred_at, payload, transaction_id FROM dispatch.events
 WHERE message_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3

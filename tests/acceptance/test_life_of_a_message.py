@@ -169,6 +169,34 @@ async def test_an_email_over_rest_answers_like_the_documentation(house: House) -
     assert len(house.mail.mails) == 1
 
 
+async def test_a_call_that_is_made_again_sends_nothing_again(house: House) -> None:
+    """R9 over the whole house: with a key, every way to send again answers as the first did, marked; another content is
+    422; and one mail arrives.
+    """
+    body = {"to": "ada@example.com", "subject": "Hello", "text": "Hello, Ada."}
+    key = {"idempotency-key": "welcome-ada"}
+    first = await house.http.post("/email/send", json=body, headers=key)
+    again = await house.http.post("/email/send", json=body, headers=key)
+    stream = await house.http.post("/v1/messages:dispatch", json={**body, "channel": "EMAIL"}, headers=key)
+    other = await house.http.post("/email/send", json={**body, "text": "Another"}, headers=key)
+    many = {"subject": "Hello", "text": "Hello", "recipients": ["b@example.com", "c@example.com"]}
+    bulk = [await house.http.post("/email/send-bulk", json=many, headers={"idempotency-key": "bulk"}) for _ in range(2)]
+
+    assert (first.status_code, again.status_code, other.status_code) == (200, 200, 422)
+    assert again.json() == {**first.json(), "replayed": True}
+    marks = [each.headers.get("idempotency-replayed") for each in (first, again, stream, other, *bulk)]
+    assert marks == [None, "true", "true", None, None, "true"]
+    assert stream.text.count("event: completed") == 1
+    assert [each["messageId"] for each in bulk[0].json()["results"]] == [
+        each["messageId"] for each in bulk[1].json()["results"]
+    ]
+    assert sorted(mail.recipients for mail in house.mail.mails) == [
+        ("ada@example.com",),
+        ("b@example.com",),
+        ("c@example.com",),
+    ]
+
+
 async def test_every_attempt_is_seen_over_sse(house: House) -> None:
     """Server-sent events tell every attempt with the sequence as id, and Last-Event-ID resumes after it."""
     body = {"channel": "EMAIL", "to": "ada@example.com", "subject": "Hello", "text": "Hello, Ada."}

@@ -19,6 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from services.chassis.auth import TokenVerifier
 from services.chassis.errors import Unimplemented
+from services.chassis.idempotency import REPLAYED
 from services.chassis.interceptors import standard_interceptors
 from services.chassis.scopes import required_scope_from_options
 from services.chassis.server import RunningServer, serve
@@ -46,12 +47,13 @@ class Pause:
 @dataclass(slots=True)
 class Upstream:
     """What one stand-in answers and has been asked. An answer is a message, an error to raise, or a list of these to
-    stream.
+    stream. The RPCs in `replays` say that they answer with what an earlier request was answered.
     """
 
     service: ServiceDescriptor
     answers: dict[str, Any] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
+    replays: set[str] = field(default_factory=set)
     cancelled: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
 
     @property
@@ -75,14 +77,14 @@ class Upstream:
 
     def _answerer(self, rpc: str) -> Any:
         async def answer(request: Any, context: Any) -> Any:
-            self._note(rpc, request, context)
+            await self._note(rpc, request, context)
             return await self._say(rpc, self.answers.get(rpc, Unimplemented(f"{rpc} has no answer here.")))
 
         return answer
 
     def _streamer(self, rpc: str) -> Any:
         async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
-            self._note(rpc, request, context)
+            await self._note(rpc, request, context)
             for each in self.answers.get(rpc, [Unimplemented(f"{rpc} has no answer here.")]):
                 answer = await self._say(rpc, each)
                 if answer is not None:
@@ -102,10 +104,12 @@ class Upstream:
             return None
         return answer
 
-    def _note(self, rpc: str, request: Any, context: Any) -> None:
+    async def _note(self, rpc: str, request: Any, context: Any) -> None:
         metadata = {key: str(value) for key, value in context.invocation_metadata()}
         seconds = context.time_remaining()
         self.asked.append(Asked(rpc=rpc, request=request, metadata=metadata, seconds=seconds))
+        if rpc in self.replays:
+            await context.send_initial_metadata(((REPLAYED, "true"),))
 
 
 @asynccontextmanager

@@ -158,9 +158,9 @@ _CANONICAL_DISPATCH: dict[str, Case] = {
         rpc="BatchCreateMessages",
         request=dispatch.BatchCreateMessagesRequest(messages=[a_spec(CHANNEL_EMAIL)]),
         answer=dispatch.BatchCreateMessagesResponse(
-            results=[dispatch.BatchCreateMessagesResponse.Result(message_id="m-1")], accepted=1
+            results=[dispatch.BatchCreateMessagesResponse.Result(message_id="m-1", replayed=True)], accepted=1
         ),
-        json={"results": [{"messageId": "m-1"}], "accepted": 1, "refused": 0},
+        json={"results": [{"messageId": "m-1", "replayed": True}], "accepted": 1, "refused": 0},
     ),
     "POST /v1/messages:dispatch": Case(
         url="/v1/messages:dispatch",
@@ -185,6 +185,7 @@ _CANONICAL_DISPATCH: dict[str, Case] = {
             "providerId": "",
             "possibleDuplicate": False,
             "attempts": [],
+            "replayed": False,
         },
     ),
     "POST /v1/messages:sendBulk": Case(

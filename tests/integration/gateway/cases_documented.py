@@ -137,7 +137,7 @@ def _configuration(channel: "Channel.ValueType", word: str) -> dict[str, Case]: 
     }
 
 
-def _sending(channel: "Channel.ValueType", word: str, name: str) -> dict[str, Case]:
+def _sending(channel: "Channel.ValueType", word: str, name: str) -> dict[str, Case]:  # size: a table, read as one
     """The documented routes of sending (rest-api §2)."""
     sent = dispatch.SendMessageResponse(
         message=f"{name} sent successfully", message_id="m-1", state=message_pb2.Message.STATE_SENT, kind="ses"
@@ -171,6 +171,7 @@ def _sending(channel: "Channel.ValueType", word: str, name: str) -> dict[str, Ca
                 "providerId": "",
                 "possibleDuplicate": False,
                 "attempts": [],
+                "replayed": False,
             },
         ),
         f"POST /{word}/send-bulk": Case(
@@ -191,6 +192,7 @@ def _sending(channel: "Channel.ValueType", word: str, name: str) -> dict[str, Ca
                         "deliveryLogId": "m-1",
                         "error": "",
                         "state": "SENT",
+                        "replayed": False,
                     }
                 ],
             },

@@ -1,6 +1,7 @@
 """Secrets sealed and opened."""
 
 import base64
+import hmac
 from dataclasses import replace
 
 import pytest
@@ -109,3 +110,25 @@ def test_key_ids_are_unique() -> None:
 def test_keys_are_not_printed() -> None:
     """The ring prints its ids only."""
     assert repr(KeyRing({"a": b"x" * 32})) == "KeyRing(a)"
+
+
+def test_a_mac_proves_its_text_and_no_other() -> None:
+    """The same text under the same key, and nothing else; a rotated ring still knows the older key's MACs."""
+    mac = a_vault("old").mac(b"text")
+
+    assert a_vault("new", "old").is_mac_of(mac, b"text")
+    assert not a_vault("new", "old").is_mac_of(mac, b"texts")
+    assert a_vault("new", "old").mac(b"text") != mac
+    assert a_vault("old").mac(b"text") == mac
+
+
+def test_a_mac_under_a_key_that_is_gone_proves_nothing() -> None:
+    """A removed key's MACs fit no text: nobody can tell any more, so the safe answer is no."""
+    assert not a_vault("new").is_mac_of(a_vault("old").mac(b"text"), b"text")
+
+
+def test_a_mac_is_not_made_with_the_key_that_seals() -> None:
+    """Each purpose has a key of its own."""
+    plain = hmac.digest(b"a".ljust(32, b"\0"), b"text", "sha256")
+
+    assert a_vault("a").mac(b"text").data != plain

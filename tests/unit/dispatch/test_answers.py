@@ -175,13 +175,13 @@ def test_the_results_of_a_bulk() -> None:
     sent = answers.bulk_result("a", a_message(), told(Finish(state=State.SENT, attempt=attempts[0]), *attempts))
     failed = answers.bulk_result("b", a_message(), told(Finish(state=State.FAILED, reason="X", detail="A: busy")))
     refused = answers.refused("c", [FieldViolation("message.to", "is required"), FieldViolation("x", "is wrong")])
-    late = answers.unsent("d", a_message(), StillSending(MESSAGE_ID))
-    unsent = answers.unsent("e", a_message(), ServiceError("no database"))
+    late = answers.unsent("d", StillSending(MESSAGE_ID), replayed=True)
+    unsent = answers.unsent("e", ServiceError("no database"))
 
     assert (sent.success, sent.error, sent.kind, sent.message_id) == (True, "", "a", str(MESSAGE_ID))
     assert (failed.success, failed.error, failed.state) == (False, "A: busy", FAILED)
     assert (refused.success, refused.error, refused.message_id) == (False, "is required; is wrong", "")
-    assert late.message_id == late.delivery_log_id == str(MESSAGE_ID)
+    assert (late.message_id, late.delivery_log_id, late.replayed) == (str(MESSAGE_ID), str(MESSAGE_ID), True)
     assert (unsent.message_id, unsent.error) == ("", "no database")
 
 

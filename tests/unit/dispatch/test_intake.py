@@ -1,8 +1,8 @@
 """The door: what is checked, what is written, and who works on it afterwards."""
 
 import asyncio
-from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -12,7 +12,8 @@ from services.chassis.errors import FieldViolation, InvalidArgument
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.delivery import Lease
 from services.dispatch.errors import DatabaseUnavailable, ProjectNotFound
-from services.dispatch.intake import Intake, project_of
+from services.dispatch.idempotency import Standing
+from services.dispatch.intake import Accepted, Intake, project_of
 from services.dispatch.ledger import Acceptance
 from services.dispatch.message import Message
 from services.dispatch.watch import EventHub
@@ -36,6 +37,7 @@ class Door:
     def __init__(self) -> None:
         self.accepted: list[Acceptance] = []
         self.error: Exception | None = None
+        self.earlier: Standing | None = None
         self.slow = asyncio.Event()
         self.slow.set()
         self.places = 1
@@ -65,12 +67,14 @@ class Door:
         def __init__(self, door: "Door") -> None:
             self._door = door
 
-        async def accept(self, acceptance: Acceptance) -> datetime:
+        async def accept(self, acceptance: Acceptance) -> Standing:
             await self._door.slow.wait()
             if self._door.error is not None:
                 raise self._door.error
             self._door.accepted.append(acceptance)
-            return COMMITTED
+            message = acceptance.message
+            made = Standing(message_id=message.id, created_at=COMMITTED, deadline=message.deadline)
+            return self._door.earlier or made
 
     def reserve(self) -> bool:
         """A place, if one is free, as the worker gives them."""
@@ -88,9 +92,9 @@ class Door:
         """The worker begins."""
         self.started.append((lease, since))
 
-    async def accept(self) -> Message:
+    async def accept(self, **fields: Any) -> Accepted:
         """A good message, accepted."""
-        spec = a_spec(tags=["t"])
+        spec = a_spec(tags=["t"], **fields)
         return await self.intake.accept(self.intake.checked(spec, a_principal(PROJECT)), spec)
 
 
@@ -103,13 +107,13 @@ async def door() -> Door:
 async def test_an_accepted_message_is_durable_told_and_begun(door: Door) -> None:
     """The message has the time of its commit, its watchers know of it, and this process has its lease (epoch 1)."""
     with door.hub.of_message(MESSAGE_ID) as inbox:
-        message = await door.accept()
+        accepted = await door.accept()
         told = inbox.take()
 
-    assert message.created_at == COMMITTED
+    assert (accepted.message.created_at, accepted.replayed) == (COMMITTED, False)
     assert [event.sequence for event in told] == [1]
     (acceptance,) = door.accepted
-    assert (acceptance.worker, acceptance.message.id) == ("me", MESSAGE_ID)
+    assert (acceptance.worker, acceptance.message.id, acceptance.key) == ("me", MESSAGE_ID, None)
     ((lease, since),) = door.started
     assert (lease.epoch, lease.history, lease.last_sequence, since) == (1, (), 1, 0.0)
 
@@ -146,6 +150,31 @@ async def test_a_caller_who_goes_away_takes_nothing_along(door: Door) -> None:
     await asyncio.sleep(0.01)
 
     assert len(door.accepted) == len(door.started) == 1
+
+
+async def test_a_message_that_stands_already_is_not_begun_again(door: Door) -> None:
+    """A key that was used before answers the message that was made then, tells nobody anything, and frees the place."""
+    door.earlier = Standing(
+        message_id=UUID(int=7), created_at=NOON - seconds(60), deadline=NOON + seconds(60), replayed=True
+    )
+
+    with door.hub.of_message(UUID(int=7)) as inbox:
+        accepted = await door.accept(idempotency_key="order-7")
+        told = inbox.take()
+
+    assert accepted.replayed
+    assert (accepted.message.id, accepted.message.created_at) == (UUID(int=7), NOON - seconds(60))
+    assert accepted.message.deadline == NOON + seconds(60)
+    assert (door.started, door.places, told) == ([], 1, [])
+
+
+@pytest.mark.parametrize("key", ["x" * 256, "naïve", "a\nb", "\x7f"])
+async def test_a_key_has_a_form(door: Door, key: str) -> None:
+    """A key is 1 to 255 printable ASCII characters."""
+    with pytest.raises(InvalidArgument) as refused:
+        door.intake.checked(a_spec(idempotency_key=key), a_principal(PROJECT))
+
+    assert [violation.field for violation in refused.value.violations] == ["message.idempotencyKey"]
 
 
 async def test_every_violation_is_told(door: Door) -> None:

@@ -1,9 +1,6 @@
 """The rules of sending that stand in no descriptor."""
 
-from typing import Any
-
 import pytest
-from google.protobuf.message import Message as Proto
 from messagepipe.dispatch.v1 import dispatch_service_pb2 as dispatch
 from messagepipe.dispatch.v1 import message_pb2
 from messagepipe.type.v1.channel_pb2 import CHANNEL_SMS
@@ -39,16 +36,14 @@ def test_waiting_rpcs_get_five_minutes_streams_as_long_as_they_need():
     assert sending.deadline(DISPATCH.methods_by_name["WatchMessage"]) is None
 
 
-async def test_accepting_only_keeps_the_message_as_it_is():
+@pytest.mark.parametrize("replayed", [False, True])
+def test_accepting_only_keeps_the_message_as_it_is(replayed: bool):
     """And promises nothing but its id."""
-    seen: dict[str, Any] = {}
+    spec = message_pb2.MessageSpec(to="a@example.com", channel=CHANNEL_SMS, idempotency_key="k")
+    request = dispatch.SendMessageRequest(message=spec)
+    created = message_pb2.Message(id="m-1", state=STATES.STATE_QUEUED, replayed=replayed)
 
-    async def create(request: Proto, **call: Any) -> message_pb2.Message:
-        seen.update(call, request=request)
-        return message_pb2.Message(id="m-1", state=STATES.STATE_QUEUED)
-
-    spec = message_pb2.MessageSpec(to="a@example.com", channel=CHANNEL_SMS)
-    answer = await sending.accept_only(create, dispatch.SendMessageRequest(message=spec), timeout=5)
-
-    assert seen == {"timeout": 5, "request": dispatch.CreateMessageRequest(message=spec)}
-    assert answer == dispatch.SendMessageResponse(message="SMS accepted", message_id="m-1", state=STATES.STATE_QUEUED)
+    assert sending.create_request(request) == dispatch.CreateMessageRequest(message=spec)
+    assert sending.accepted(request, created) == dispatch.SendMessageResponse(
+        message="SMS accepted", message_id="m-1", state=STATES.STATE_QUEUED, replayed=replayed
+    )

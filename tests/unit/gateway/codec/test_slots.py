@@ -47,8 +47,9 @@ def test_a_query_fills_every_kind_of_field():
 
 
 def test_what_others_fill_is_no_parameter():
-    """The body's field and the path's."""
-    query = Query(type_of(config.CreateProviderRequest()), ("provider",), frozenset({("project_id",)}))
+    """The body's field, the path's, and the header's."""
+    filled = frozenset({("project_id",), ("idempotency_key",)})
+    query = Query(type_of(config.CreateProviderRequest()), ("provider",), filled)
 
     assert query.slots == []
 

@@ -104,9 +104,14 @@ class CreateProviderRequest(_message.Message):
 
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """The project to add it to; may be said in `provider.project_id` instead.
     Default: the token's only project.
+    """
+    idempotency_key: _builtins.str
+    """A name of the caller's own for this one write: 1–255 printable ASCII characters, unique within the project's
+    configuration for MESSAGEPIPE_IDEMPOTENCY_HOURS. See ConfigService. Over HTTP the header `Idempotency-Key`.
     """
     @_builtins.property
     def provider(self) -> _provider_pb2.Provider:
@@ -117,10 +122,11 @@ class CreateProviderRequest(_message.Message):
         *,
         project_id: _builtins.str = ...,
         provider: _provider_pb2.Provider | None = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["project_id", b"project_id", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "project_id", b"project_id", "provider", b"provider"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -222,6 +228,11 @@ class UpdateProviderRequest(_message.Message):
 
     PROVIDER_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    """A name of the caller's own for this one write: 1–255 printable ASCII characters, unique within the project's
+    configuration for MESSAGEPIPE_IDEMPOTENCY_HOURS. See ConfigService. Over HTTP the header `Idempotency-Key`.
+    """
     @_builtins.property
     def provider(self) -> _provider_pb2.Provider:
         """The provider with its `id` and the new values. A `channel` that is set must be the provider's own, otherwise the
@@ -239,10 +250,11 @@ class UpdateProviderRequest(_message.Message):
         *,
         provider: _provider_pb2.Provider | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "provider", b"provider", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -256,19 +268,25 @@ class DeleteProviderRequest(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The provider's id."""
     channel: _channel_pb2.Channel.ValueType
     """When set, a provider of another channel counts as not found."""
+    idempotency_key: _builtins.str
+    """A name of the caller's own for this one write: 1–255 printable ASCII characters, unique within the project's
+    configuration for MESSAGEPIPE_IDEMPOTENCY_HOURS. See ConfigService. Over HTTP the header `Idempotency-Key`.
+    """
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         channel: _channel_pb2.Channel.ValueType = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "id", b"id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "id", b"id", "idempotency_key", b"idempotency_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -283,10 +301,15 @@ class ReorderProvidersRequest(_message.Message):
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
     PROVIDER_IDS_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """The project. Default: the token's only project."""
     channel: _channel_pb2.Channel.ValueType
     """The channel."""
+    idempotency_key: _builtins.str
+    """A name of the caller's own for this one write: 1–255 printable ASCII characters, unique within the project's
+    configuration for MESSAGEPIPE_IDEMPOTENCY_HOURS. See ConfigService. Over HTTP the header `Idempotency-Key`.
+    """
     @_builtins.property
     def provider_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Every provider id of the project and channel, exactly once, first to be tried first."""
@@ -297,10 +320,11 @@ class ReorderProvidersRequest(_message.Message):
         project_id: _builtins.str = ...,
         channel: _channel_pb2.Channel.ValueType = ...,
         provider_ids: _abc.Iterable[_builtins.str] | None = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "project_id", b"project_id", "provider_ids", b"provider_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "idempotency_key", b"idempotency_key", "project_id", b"project_id", "provider_ids", b"provider_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -508,9 +532,14 @@ class CreateChannelConfigRequest(_message.Message):
 
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     CHANNEL_CONFIG_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """The project; may be said in `channel_config.project_id` instead.
     Default: the token's only project.
+    """
+    idempotency_key: _builtins.str
+    """A name of the caller's own for this one write: 1–255 printable ASCII characters, unique within the project's
+    configuration for MESSAGEPIPE_IDEMPOTENCY_HOURS. See ConfigService. Over HTTP the header `Idempotency-Key`.
     """
     @_builtins.property
     def channel_config(self) -> _provider_pb2.ChannelConfig:
@@ -521,10 +550,11 @@ class CreateChannelConfigRequest(_message.Message):
         *,
         project_id: _builtins.str = ...,
         channel_config: _provider_pb2.ChannelConfig | None = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["channel_config", b"channel_config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_config", b"channel_config", "project_id", b"project_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_config", b"channel_config", "idempotency_key", b"idempotency_key", "project_id", b"project_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -539,9 +569,14 @@ class UpdateChannelConfigRequest(_message.Message):
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     CHANNEL_CONFIG_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """The project; may be said in `channel_config.project_id` instead.
     Default: the token's only project.
+    """
+    idempotency_key: _builtins.str
+    """A name of the caller's own for this one write: 1–255 printable ASCII characters, unique within the project's
+    configuration for MESSAGEPIPE_IDEMPOTENCY_HOURS. See ConfigService. Over HTTP the header `Idempotency-Key`.
     """
     @_builtins.property
     def channel_config(self) -> _provider_pb2.ChannelConfig:
@@ -559,10 +594,11 @@ class UpdateChannelConfigRequest(_message.Message):
         project_id: _builtins.str = ...,
         channel_config: _provider_pb2.ChannelConfig | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["channel_config", b"channel_config", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_config", b"channel_config", "project_id", b"project_id", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_config", b"channel_config", "idempotency_key", b"idempotency_key", "project_id", b"project_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

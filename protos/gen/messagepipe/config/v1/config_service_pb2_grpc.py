@@ -34,6 +34,10 @@ class ConfigServiceStub:
     Every method may answer UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED), PERMISSION_DENIED
     (SCOPE_MISSING), INVALID_ARGUMENT with all field violations, and UNAVAILABLE when the database can not be reached.
     A project outside the caller's token answers NOT_FOUND, exactly like an id that does not exist.
+
+    Every write takes an `idempotency_key`. The same key with the same request again changes nothing and is answered as the
+    first was, with `messagepipe-replayed: true` in the initial metadata; with another request it is refused with
+    ALREADY_EXISTS (IDEMPOTENCY_KEY_REUSED), HTTP 422. Requests that were refused are not remembered.
     """
 
     def __init__(self, channel):
@@ -125,6 +129,10 @@ class ConfigServiceServicer:
     Every method may answer UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED), PERMISSION_DENIED
     (SCOPE_MISSING), INVALID_ARGUMENT with all field violations, and UNAVAILABLE when the database can not be reached.
     A project outside the caller's token answers NOT_FOUND, exactly like an id that does not exist.
+
+    Every write takes an `idempotency_key`. The same key with the same request again changes nothing and is answered as the
+    first was, with `messagepipe-replayed: true` in the initial metadata; with another request it is refused with
+    ALREADY_EXISTS (IDEMPOTENCY_KEY_REUSED), HTTP 422. Requests that were refused are not remembered.
     """
 
     def ListProviderSchemas(self, request, context):
@@ -338,6 +346,10 @@ class ConfigService:
     Every method may answer UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED), PERMISSION_DENIED
     (SCOPE_MISSING), INVALID_ARGUMENT with all field violations, and UNAVAILABLE when the database can not be reached.
     A project outside the caller's token answers NOT_FOUND, exactly like an id that does not exist.
+
+    Every write takes an `idempotency_key`. The same key with the same request again changes nothing and is answered as the
+    first was, with `messagepipe-replayed: true` in the initial metadata; with another request it is refused with
+    ALREADY_EXISTS (IDEMPOTENCY_KEY_REUSED), HTTP 422. Requests that were refused are not remembered.
     """
 
     @staticmethod

@@ -35,6 +35,10 @@ class ConfigServiceStub:
     Every method may answer UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED), PERMISSION_DENIED
     (SCOPE_MISSING), INVALID_ARGUMENT with all field violations, and UNAVAILABLE when the database can not be reached.
     A project outside the caller's token answers NOT_FOUND, exactly like an id that does not exist.
+
+    Every write takes an `idempotency_key`. The same key with the same request again changes nothing and is answered as the
+    first was, with `messagepipe-replayed: true` in the initial metadata; with another request it is refused with
+    ALREADY_EXISTS (IDEMPOTENCY_KEY_REUSED), HTTP 422. Requests that were refused are not remembered.
     """
 
     @_typing.overload
@@ -101,6 +105,10 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     Every method may answer UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED), PERMISSION_DENIED
     (SCOPE_MISSING), INVALID_ARGUMENT with all field violations, and UNAVAILABLE when the database can not be reached.
     A project outside the caller's token answers NOT_FOUND, exactly like an id that does not exist.
+
+    Every write takes an `idempotency_key`. The same key with the same request again changes nothing and is answered as the
+    first was, with `messagepipe-replayed: true` in the initial metadata; with another request it is refused with
+    ALREADY_EXISTS (IDEMPOTENCY_KEY_REUSED), HTTP 422. Requests that were refused are not remembered.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -163,6 +171,10 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
     Every method may answer UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED), PERMISSION_DENIED
     (SCOPE_MISSING), INVALID_ARGUMENT with all field violations, and UNAVAILABLE when the database can not be reached.
     A project outside the caller's token answers NOT_FOUND, exactly like an id that does not exist.
+
+    Every write takes an `idempotency_key`. The same key with the same request again changes nothing and is answered as the
+    first was, with `messagepipe-replayed: true` in the initial metadata; with another request it is refused with
+    ALREADY_EXISTS (IDEMPOTENCY_KEY_REUSED), HTTP 422. Requests that were refused are not remembered.
     """
 
     @_abc_1.abstractmethod

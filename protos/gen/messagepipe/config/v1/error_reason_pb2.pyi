@@ -84,6 +84,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """More work waits than the service takes on. RESOURCE_EXHAUSTED with RetryInfo.
     `{"reason": "OVERLOADED", "domain": "messagepipe", "metadata": {}}`
     """
+    ERROR_REASON_IDEMPOTENCY_KEY_REUSED: _ErrorReason.ValueType  # 16
+    """The idempotency key was used for another request of this project; nothing was done. ALREADY_EXISTS (HTTP 422).
+    `{"reason": "IDEMPOTENCY_KEY_REUSED", "domain": "messagepipe", "metadata": {}}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the error manual of ConfigService. On the wire the reason stands in `google.rpc.ErrorInfo.reason`
@@ -151,5 +155,9 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 14
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 15
 """More work waits than the service takes on. RESOURCE_EXHAUSTED with RetryInfo.
 `{"reason": "OVERLOADED", "domain": "messagepipe", "metadata": {}}`
+"""
+ERROR_REASON_IDEMPOTENCY_KEY_REUSED: ErrorReason.ValueType  # 16
+"""The idempotency key was used for another request of this project; nothing was done. ALREADY_EXISTS (HTTP 422).
+`{"reason": "IDEMPOTENCY_KEY_REUSED", "domain": "messagepipe", "metadata": {}}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -87,8 +87,13 @@ class BatchCreateMessagesResponse(_message.Message):
 
         MESSAGE_ID_FIELD_NUMBER: _builtins.int
         ERROR_FIELD_NUMBER: _builtins.int
+        REPLAYED_FIELD_NUMBER: _builtins.int
         message_id: _builtins.str
         """The id of the accepted message."""
+        replayed: _builtins.bool
+        """True when the item's idempotency key was used before with this content: the message is not a new one. Unset for a
+        refused item.
+        """
         @_builtins.property
         def error(self) -> _status_pb2.Status:
             """Why the item was refused, as the error of CreateMessage would be."""
@@ -98,13 +103,19 @@ class BatchCreateMessagesResponse(_message.Message):
             *,
             message_id: _builtins.str = ...,
             error: _status_pb2.Status | None = ...,
+            replayed: _builtins.bool | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "message_id", b"message_id", "result", b"result"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_replayed", b"_replayed", "error", b"error", "message_id", b"message_id", "replayed", b"replayed", "result", b"result"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "message_id", b"message_id", "result", b"result"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_replayed", b"_replayed", "error", b"error", "message_id", b"message_id", "replayed", b"replayed", "result", b"result"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__replayed: _TypeAlias = _typing.Literal["replayed"]  # noqa: Y015
+        _WhichOneofArgType__replayed: _TypeAlias = _typing.Literal["_replayed", b"_replayed"]  # noqa: Y015
         _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["message_id", "error"]  # noqa: Y015
         _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__replayed) -> _WhichOneofReturnType__replayed | None: ...
+        @_typing.overload
         def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
     RESULTS_FIELD_NUMBER: _builtins.int
@@ -194,6 +205,7 @@ class SendMessageResponse(_message.Message):
     PROVIDER_ID_FIELD_NUMBER: _builtins.int
     POSSIBLE_DUPLICATE_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
     message: _builtins.str
     """What happened, in one sentence: `Email sent successfully`, `SMS sent successfully`."""
     message_id: _builtins.str
@@ -206,6 +218,8 @@ class SendMessageResponse(_message.Message):
     """The id of the provider that took it."""
     possible_duplicate: _builtins.bool
     """True when the message may arrive twice."""
+    replayed: _builtins.bool
+    """True when the idempotency key was used before with this content: the message is not a new one."""
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[_attempt_pb2.Attempt]:
         """Every attempt, in order."""
@@ -220,10 +234,11 @@ class SendMessageResponse(_message.Message):
         provider_id: _builtins.str = ...,
         possible_duplicate: _builtins.bool = ...,
         attempts: _abc.Iterable[_attempt_pb2.Attempt] | None = ...,
+        replayed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "kind", b"kind", "message", b"message", "message_id", b"message_id", "possible_duplicate", b"possible_duplicate", "provider_id", b"provider_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "kind", b"kind", "message", b"message", "message_id", b"message_id", "possible_duplicate", b"possible_duplicate", "provider_id", b"provider_id", "replayed", b"replayed", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -239,7 +254,7 @@ class SendBulkMessagesRequest(_message.Message):
     RECIPIENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def message(self) -> _message_pb2.MessageSpec:
-        """The content; its `to` stays empty."""
+        """The content; its `to` stays empty. An `idempotency_key` in it stands for the whole request."""
 
     @_builtins.property
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -280,6 +295,7 @@ class SendBulkMessagesResponse(_message.Message):
         DELIVERY_LOG_ID_FIELD_NUMBER: _builtins.int
         ERROR_FIELD_NUMBER: _builtins.int
         STATE_FIELD_NUMBER: _builtins.int
+        REPLAYED_FIELD_NUMBER: _builtins.int
         recipient: _builtins.str
         """The recipient as the request has it."""
         success: _builtins.bool
@@ -294,6 +310,8 @@ class SendBulkMessagesResponse(_message.Message):
         """Why it was not sent; empty when it was."""
         state: _message_pb2.Message.State.ValueType
         """The final state; unspecified when it was refused."""
+        replayed: _builtins.bool
+        """True when an earlier request with this idempotency key made the message."""
         def __init__(
             self,
             *,
@@ -304,10 +322,11 @@ class SendBulkMessagesResponse(_message.Message):
             delivery_log_id: _builtins.str = ...,
             error: _builtins.str = ...,
             state: _message_pb2.Message.State.ValueType = ...,
+            replayed: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery_log_id", b"delivery_log_id", "error", b"error", "kind", b"kind", "message_id", b"message_id", "recipient", b"recipient", "state", b"state", "success", b"success"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery_log_id", b"delivery_log_id", "error", b"error", "kind", b"kind", "message_id", b"message_id", "recipient", b"recipient", "replayed", b"replayed", "state", b"state", "success", b"success"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -123,7 +123,8 @@ class DispatchServiceServicer:
 
     def CreateMessage(self, request, context):
         """Accepts a message durably and returns at once. When it returns, the message will reach a final state whatever
-        dies. Safe to retry after UNAVAILABLE only where a second copy does no harm.
+        dies. Safe to retry after UNAVAILABLE with an idempotency key; without one only where a second copy does no harm.
+        Errors: ALREADY_EXISTS (IDEMPOTENCY_KEY_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,6 +132,7 @@ class DispatchServiceServicer:
 
     def BatchCreateMessages(self, request, context):
         """Accepts up to 1,000 messages; each item has its own result. 97 good and 3 bad items are 97 accepted and 3 refused.
+        Idempotency keys are per item.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,7 +140,9 @@ class DispatchServiceServicer:
 
     def DispatchMessage(self, request, context):
         """Accepts a message, then streams every event of its dispatch, ending with `completed`. A caller that goes away
-        changes nothing: dispatch goes on, and WatchMessage takes the stream up again.
+        changes nothing: dispatch goes on, and WatchMessage takes the stream up again. With an idempotency key that was used
+        before, the initial metadata has `messagepipe-replayed: true` and the stream tells that message's history from its start.
+        Errors: ALREADY_EXISTS (IDEMPOTENCY_KEY_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,7 +151,10 @@ class DispatchServiceServicer:
     def SendMessage(self, request, context):
         """Accepts a message, waits for the end of its dispatch and answers it. Errors, all with `messageId` in their
         metadata: INTERNAL (ALL_PROVIDERS_FAILED), INVALID_ARGUMENT (MESSAGE_REJECTED), FAILED_PRECONDITION (NO_PROVIDER),
-        FAILED_PRECONDITION (MESSAGE_ENDED), DEADLINE_EXCEEDED (STILL_SENDING) when the caller's time runs out first.
+        FAILED_PRECONDITION (MESSAGE_ENDED), DEADLINE_EXCEEDED (STILL_SENDING) when the caller's time runs out first. With an
+        idempotency key that was used before, it waits for the end of that message and answers as the first call would, errors
+        included, with `messagepipe-replayed: true` in the initial metadata. Without `messageId`: ALREADY_EXISTS
+        (IDEMPOTENCY_KEY_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,7 +162,9 @@ class DispatchServiceServicer:
 
     def SendBulkMessages(self, request, context):
         """Accepts one content for up to 1,000 recipients, one message each, waits for the end of every dispatch and answers
-        them item by item, bad recipients included. Errors: those of the content as a whole.
+        them item by item, bad recipients included. Errors: those of the content as a whole; ALREADY_EXISTS
+        (IDEMPOTENCY_KEY_REUSED). An idempotency key stands for the whole request, recipients included: the same request again
+        sends nothing twice, and goes on where a first one broke off.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,22 +45,32 @@ class DispatchServiceStub:
     def __new__(cls, channel: _aio.Channel) -> DispatchServiceAsyncStub: ...
     CreateMessage: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.CreateMessageRequest, _message_pb2.Message]
     """Accepts a message durably and returns at once. When it returns, the message will reach a final state whatever
-    dies. Safe to retry after UNAVAILABLE only where a second copy does no harm.
+    dies. Safe to retry after UNAVAILABLE with an idempotency key; without one only where a second copy does no harm.
+    Errors: ALREADY_EXISTS (IDEMPOTENCY_KEY_REUSED).
     """
     BatchCreateMessages: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.BatchCreateMessagesRequest, _dispatch_service_pb2.BatchCreateMessagesResponse]
-    """Accepts up to 1,000 messages; each item has its own result. 97 good and 3 bad items are 97 accepted and 3 refused."""
+    """Accepts up to 1,000 messages; each item has its own result. 97 good and 3 bad items are 97 accepted and 3 refused.
+    Idempotency keys are per item.
+    """
     DispatchMessage: _grpc.UnaryStreamMultiCallable[_dispatch_service_pb2.DispatchMessageRequest, _delivery_event_pb2.DeliveryEvent]
     """Accepts a message, then streams every event of its dispatch, ending with `completed`. A caller that goes away
-    changes nothing: dispatch goes on, and WatchMessage takes the stream up again.
+    changes nothing: dispatch goes on, and WatchMessage takes the stream up again. With an idempotency key that was used
+    before, the initial metadata has `messagepipe-replayed: true` and the stream tells that message's history from its start.
+    Errors: ALREADY_EXISTS (IDEMPOTENCY_KEY_REUSED).
     """
     SendMessage: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.SendMessageRequest, _dispatch_service_pb2.SendMessageResponse]
     """Accepts a message, waits for the end of its dispatch and answers it. Errors, all with `messageId` in their
     metadata: INTERNAL (ALL_PROVIDERS_FAILED), INVALID_ARGUMENT (MESSAGE_REJECTED), FAILED_PRECONDITION (NO_PROVIDER),
-    FAILED_PRECONDITION (MESSAGE_ENDED), DEADLINE_EXCEEDED (STILL_SENDING) when the caller's time runs out first.
+    FAILED_PRECONDITION (MESSAGE_ENDED), DEADLINE_EXCEEDED (STILL_SENDING) when the caller's time runs out first. With an
+    idempotency key that was used before, it waits for the end of that message and answers as the first call would, errors
+    included, with `messagepipe-replayed: true` in the initial metadata. Without `messageId`: ALREADY_EXISTS
+    (IDEMPOTENCY_KEY_REUSED).
     """
     SendBulkMessages: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.SendBulkMessagesRequest, _dispatch_service_pb2.SendBulkMessagesResponse]
     """Accepts one content for up to 1,000 recipients, one message each, waits for the end of every dispatch and answers
-    them item by item, bad recipients included. Errors: those of the content as a whole.
+    them item by item, bad recipients included. Errors: those of the content as a whole; ALREADY_EXISTS
+    (IDEMPOTENCY_KEY_REUSED). An idempotency key stands for the whole request, recipients included: the same request again
+    sends nothing twice, and goes on where a first one broke off.
     """
     WatchMessage: _grpc.UnaryStreamMultiCallable[_dispatch_service_pb2.WatchMessageRequest, _delivery_event_pb2.DeliveryEvent]
     """Streams the events of a message from the first, or after `after_sequence`, to `completed`, and to what is recorded
@@ -105,22 +115,32 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateMessage: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.CreateMessageRequest, _message_pb2.Message]  # type: ignore[assignment]
     """Accepts a message durably and returns at once. When it returns, the message will reach a final state whatever
-    dies. Safe to retry after UNAVAILABLE only where a second copy does no harm.
+    dies. Safe to retry after UNAVAILABLE with an idempotency key; without one only where a second copy does no harm.
+    Errors: ALREADY_EXISTS (IDEMPOTENCY_KEY_REUSED).
     """
     BatchCreateMessages: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.BatchCreateMessagesRequest, _dispatch_service_pb2.BatchCreateMessagesResponse]  # type: ignore[assignment]
-    """Accepts up to 1,000 messages; each item has its own result. 97 good and 3 bad items are 97 accepted and 3 refused."""
+    """Accepts up to 1,000 messages; each item has its own result. 97 good and 3 bad items are 97 accepted and 3 refused.
+    Idempotency keys are per item.
+    """
     DispatchMessage: _aio.UnaryStreamMultiCallable[_dispatch_service_pb2.DispatchMessageRequest, _delivery_event_pb2.DeliveryEvent]  # type: ignore[assignment]
     """Accepts a message, then streams every event of its dispatch, ending with `completed`. A caller that goes away
-    changes nothing: dispatch goes on, and WatchMessage takes the stream up again.
+    changes nothing: dispatch goes on, and WatchMessage takes the stream up again. With an idempotency key that was used
+    before, the initial metadata has `messagepipe-replayed: true` and the stream tells that message's history from its start.
+    Errors: ALREADY_EXISTS (IDEMPOTENCY_KEY_REUSED).
     """
     SendMessage: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.SendMessageRequest, _dispatch_service_pb2.SendMessageResponse]  # type: ignore[assignment]
     """Accepts a message, waits for the end of its dispatch and answers it. Errors, all with `messageId` in their
     metadata: INTERNAL (ALL_PROVIDERS_FAILED), INVALID_ARGUMENT (MESSAGE_REJECTED), FAILED_PRECONDITION (NO_PROVIDER),
-    FAILED_PRECONDITION (MESSAGE_ENDED), DEADLINE_EXCEEDED (STILL_SENDING) when the caller's time runs out first.
+    FAILED_PRECONDITION (MESSAGE_ENDED), DEADLINE_EXCEEDED (STILL_SENDING) when the caller's time runs out first. With an
+    idempotency key that was used before, it waits for the end of that message and answers as the first call would, errors
+    included, with `messagepipe-replayed: true` in the initial metadata. Without `messageId`: ALREADY_EXISTS
+    (IDEMPOTENCY_KEY_REUSED).
     """
     SendBulkMessages: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.SendBulkMessagesRequest, _dispatch_service_pb2.SendBulkMessagesResponse]  # type: ignore[assignment]
     """Accepts one content for up to 1,000 recipients, one message each, waits for the end of every dispatch and answers
-    them item by item, bad recipients included. Errors: those of the content as a whole.
+    them item by item, bad recipients included. Errors: those of the content as a whole; ALREADY_EXISTS
+    (IDEMPOTENCY_KEY_REUSED). An idempotency key stands for the whole request, recipients included: the same request again
+    sends nothing twice, and goes on where a first one broke off.
     """
     WatchMessage: _aio.UnaryStreamMultiCallable[_dispatch_service_pb2.WatchMessageRequest, _delivery_event_pb2.DeliveryEvent]  # type: ignore[assignment]
     """Streams the events of a message from the first, or after `after_sequence`, to `completed`, and to what is recorded
@@ -168,7 +188,8 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_message_pb2.Message, _abc.Awaitable[_message_pb2.Message]]:
         """Accepts a message durably and returns at once. When it returns, the message will reach a final state whatever
-        dies. Safe to retry after UNAVAILABLE only where a second copy does no harm.
+        dies. Safe to retry after UNAVAILABLE with an idempotency key; without one only where a second copy does no harm.
+        Errors: ALREADY_EXISTS (IDEMPOTENCY_KEY_REUSED).
         """
 
     @_abc_1.abstractmethod
@@ -177,7 +198,9 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dispatch_service_pb2.BatchCreateMessagesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dispatch_service_pb2.BatchCreateMessagesResponse, _abc.Awaitable[_dispatch_service_pb2.BatchCreateMessagesResponse]]:
-        """Accepts up to 1,000 messages; each item has its own result. 97 good and 3 bad items are 97 accepted and 3 refused."""
+        """Accepts up to 1,000 messages; each item has its own result. 97 good and 3 bad items are 97 accepted and 3 refused.
+        Idempotency keys are per item.
+        """
 
     @_abc_1.abstractmethod
     def DispatchMessage(
@@ -186,7 +209,9 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_delivery_event_pb2.DeliveryEvent], _abc.AsyncIterator[_delivery_event_pb2.DeliveryEvent]]:
         """Accepts a message, then streams every event of its dispatch, ending with `completed`. A caller that goes away
-        changes nothing: dispatch goes on, and WatchMessage takes the stream up again.
+        changes nothing: dispatch goes on, and WatchMessage takes the stream up again. With an idempotency key that was used
+        before, the initial metadata has `messagepipe-replayed: true` and the stream tells that message's history from its start.
+        Errors: ALREADY_EXISTS (IDEMPOTENCY_KEY_REUSED).
         """
 
     @_abc_1.abstractmethod
@@ -197,7 +222,10 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_dispatch_service_pb2.SendMessageResponse, _abc.Awaitable[_dispatch_service_pb2.SendMessageResponse]]:
         """Accepts a message, waits for the end of its dispatch and answers it. Errors, all with `messageId` in their
         metadata: INTERNAL (ALL_PROVIDERS_FAILED), INVALID_ARGUMENT (MESSAGE_REJECTED), FAILED_PRECONDITION (NO_PROVIDER),
-        FAILED_PRECONDITION (MESSAGE_ENDED), DEADLINE_EXCEEDED (STILL_SENDING) when the caller's time runs out first.
+        FAILED_PRECONDITION (MESSAGE_ENDED), DEADLINE_EXCEEDED (STILL_SENDING) when the caller's time runs out first. With an
+        idempotency key that was used before, it waits for the end of that message and answers as the first call would, errors
+        included, with `messagepipe-replayed: true` in the initial metadata. Without `messageId`: ALREADY_EXISTS
+        (IDEMPOTENCY_KEY_REUSED).
         """
 
     @_abc_1.abstractmethod
@@ -207,7 +235,9 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dispatch_service_pb2.SendBulkMessagesResponse, _abc.Awaitable[_dispatch_service_pb2.SendBulkMessagesResponse]]:
         """Accepts one content for up to 1,000 recipients, one message each, waits for the end of every dispatch and answers
-        them item by item, bad recipients included. Errors: those of the content as a whole.
+        them item by item, bad recipients included. Errors: those of the content as a whole; ALREADY_EXISTS
+        (IDEMPOTENCY_KEY_REUSED). An idempotency key stands for the whole request, recipients included: the same request again
+        sends nothing twice, and goes on where a first one broke off.
         """
 
     @_abc_1.abstractmethod

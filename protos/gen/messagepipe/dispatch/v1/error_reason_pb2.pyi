@@ -99,6 +99,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     said. UNAUTHENTICATED.
     `{"reason": "RECEIPT_REFUSED", "domain": "messagepipe", "metadata": {}}`
     """
+    ERROR_REASON_IDEMPOTENCY_KEY_REUSED: _ErrorReason.ValueType  # 19
+    """The idempotency key was used for another content in this project; nothing was accepted. ALREADY_EXISTS (HTTP 422).
+    `{"reason": "IDEMPOTENCY_KEY_REUSED", "domain": "messagepipe", "metadata": {}}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the error manual of DispatchService. On the wire the reason stands in `google.rpc.ErrorInfo.reason`
@@ -182,5 +186,9 @@ ERROR_REASON_RECEIPT_REFUSED: ErrorReason.ValueType  # 18
 """ReceiveReceipt only: the call is not proved to be the provider's, or there is no such provider; which of them is not
 said. UNAUTHENTICATED.
 `{"reason": "RECEIPT_REFUSED", "domain": "messagepipe", "metadata": {}}`
+"""
+ERROR_REASON_IDEMPOTENCY_KEY_REUSED: ErrorReason.ValueType  # 19
+"""The idempotency key was used for another content in this project; nothing was accepted. ALREADY_EXISTS (HTTP 422).
+`{"reason": "IDEMPOTENCY_KEY_REUSED", "domain": "messagepipe", "metadata": {}}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -126,6 +126,7 @@ class MessageSpec(_message.Message):
     RECEIPT_TIMEOUT_FIELD_NUMBER: _builtins.int
     PROVIDER_OPTIONS_FIELD_NUMBER: _builtins.int
     VALIDITY_PERIOD_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """The project it is sent for. Required with a token that allows several projects; otherwise the token's own."""
     channel: _channel_pb2.Channel.ValueType
@@ -159,6 +160,13 @@ class MessageSpec(_message.Message):
     failover_on_receipt: _builtins.bool
     """True: a receipt that says "not delivered", and not through the recipient's fault, makes the dispatch go on with the
     providers that were not tried, until the deadline. False: the message is UNDELIVERED.
+    """
+    idempotency_key: _builtins.str
+    """A name of the caller's own for this one message: 1–255 printable ASCII characters, unique within the project for
+    MESSAGEPIPE_IDEMPOTENCY_HOURS (default 168). The same key with the same content is the same message, whichever method
+    it comes by, and the answer says `replayed`; with other content it is refused: ALREADY_EXISTS
+    (IDEMPOTENCY_KEY_REUSED), HTTP 422. So after UNAVAILABLE, or no answer at all, a call that has a key can be made again
+    as it was. Over HTTP the header `Idempotency-Key` sets it. Default: every call is a message of its own.
     """
     @_builtins.property
     def cc(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -256,10 +264,11 @@ class MessageSpec(_message.Message):
         receipt_timeout: _duration_pb2.Duration | None = ...,
         provider_options: _struct_pb2.Struct | None = ...,
         validity_period: _duration_pb2.Duration | None = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "provider_options", b"provider_options", "receipt_timeout", b"receipt_timeout", "ttl", b"ttl", "validity_period", b"validity_period", "variables", b"variables"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "bcc", b"bcc", "cc", b"cc", "channel", b"channel", "deadline", b"deadline", "failover_on_receipt", b"failover_on_receipt", "headers", b"headers", "html", b"html", "max_rounds", b"max_rounds", "max_tries", b"max_tries", "metadata", b"metadata", "preferred_provider", b"preferred_provider", "preferred_provider_strict", b"preferred_provider_strict", "project_id", b"project_id", "provider_options", b"provider_options", "receipt_timeout", b"receipt_timeout", "reply_to", b"reply_to", "sender", b"sender", "subject", b"subject", "tags", b"tags", "template_id", b"template_id", "text", b"text", "to", b"to", "ttl", b"ttl", "unknown_policy", b"unknown_policy", "validity_period", b"validity_period", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "bcc", b"bcc", "cc", b"cc", "channel", b"channel", "deadline", b"deadline", "failover_on_receipt", b"failover_on_receipt", "headers", b"headers", "html", b"html", "idempotency_key", b"idempotency_key", "max_rounds", b"max_rounds", "max_tries", b"max_tries", "metadata", b"metadata", "preferred_provider", b"preferred_provider", "preferred_provider_strict", b"preferred_provider_strict", "project_id", b"project_id", "provider_options", b"provider_options", "receipt_timeout", b"receipt_timeout", "reply_to", b"reply_to", "sender", b"sender", "subject", b"subject", "tags", b"tags", "template_id", b"template_id", "text", b"text", "to", b"to", "ttl", b"ttl", "unknown_policy", b"unknown_policy", "validity_period", b"validity_period", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -394,6 +403,7 @@ class Message(_message.Message):
     CHAIN_VERSION_FIELD_NUMBER: _builtins.int
     NEXT_ATTEMPT_IN_FIELD_NUMBER: _builtins.int
     DUPLICATES_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """A UUIDv7 in lower-case text. Its last ten bits are the shard."""
     project_id: _builtins.str
@@ -416,6 +426,10 @@ class Message(_message.Message):
     """The version of the chain it started with; 0 before its first attempt."""
     duplicates: _builtins.int
     """How often receipts said that it was delivered once more, through another attempt."""
+    replayed: _builtins.bool
+    """In the answer of CreateMessage only: true when the idempotency key was used before with this content. Nothing was
+    accepted anew: this is the first call's answer again. What became of the message since is for GetMessage to say.
+    """
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[_attempt_pb2.Attempt]:
         """Every attempt, in order."""
@@ -465,11 +479,14 @@ class Message(_message.Message):
         chain_version: _builtins.int = ...,
         next_attempt_in: _duration_pb2.Duration | None = ...,
         duplicates: _builtins.int = ...,
+        replayed: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "created_at", b"created_at", "deadline", b"deadline", "next_attempt_in", b"next_attempt_in"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_replayed", b"_replayed", "completed_at", b"completed_at", "created_at", b"created_at", "deadline", b"deadline", "next_attempt_in", b"next_attempt_in", "replayed", b"replayed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "chain_version", b"chain_version", "channel", b"channel", "completed_at", b"completed_at", "created_at", b"created_at", "deadline", b"deadline", "duplicates", b"duplicates", "id", b"id", "kind", b"kind", "metadata", b"metadata", "next_attempt_in", b"next_attempt_in", "possible_duplicate", b"possible_duplicate", "project_id", b"project_id", "provider_id", b"provider_id", "reason", b"reason", "recipient", b"recipient", "state", b"state", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replayed", b"_replayed", "attempts", b"attempts", "chain_version", b"chain_version", "channel", b"channel", "completed_at", b"completed_at", "created_at", b"created_at", "deadline", b"deadline", "duplicates", b"duplicates", "id", b"id", "kind", b"kind", "metadata", b"metadata", "next_attempt_in", b"next_attempt_in", "possible_duplicate", b"possible_duplicate", "project_id", b"project_id", "provider_id", b"provider_id", "reason", b"reason", "recipient", b"recipient", "replayed", b"replayed", "state", b"state", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__replayed: _TypeAlias = _typing.Literal["replayed"]  # noqa: Y015
+    _WhichOneofArgType__replayed: _TypeAlias = _typing.Literal["_replayed", b"_replayed"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replayed) -> _WhichOneofReturnType__replayed | None: ...
 
 Global___Message: _TypeAlias = Message  # noqa: Y015
