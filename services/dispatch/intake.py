@@ -12,6 +12,7 @@ from messagepipe.dispatch.v1 import message_pb2
 from services.chassis.auth import PROJECT_ID, Principal
 from services.chassis.clock import Clock
 from services.chassis.errors import FieldViolation, InvalidArgument
+from services.chassis.failpoints import failpoint
 from services.dispatch import history as tell
 from services.dispatch.convert import Kinds, labels_of, message_from_spec
 from services.dispatch.database_clock import DatabaseClock
@@ -94,6 +95,7 @@ class Intake:
         )
         try:
             at = await self._store.accept(acceptance)
+            failpoint("accept.before_answer")
         except BaseException:
             # If it was written all the same, its lease runs out and any worker takes it up.
             if place:

@@ -15,6 +15,7 @@ import asyncpg
 from services.adapters.base import Channel
 from services.chassis.batcher import MicroBatcher
 from services.chassis.database import Dsn, create_pool
+from services.chassis.failpoints import failpoint
 from services.dispatch import ledger
 from services.dispatch.attempt import Attempt
 from services.dispatch.convert import CHANNEL_CODES
@@ -97,7 +98,9 @@ class Store:
 
     async def _accept(self, batch: list[Acceptance]) -> list[datetime | Exception]:
         async def write(connection: ledger.Connection, items: list[Acceptance]) -> list[datetime]:
+            failpoint("accept.before_commit")
             at = await ledger.accept(connection, items, self.lease_seconds)
+            failpoint("accept.committed")
             return [at] * len(items)
 
         return await self._write(write, batch)
@@ -162,6 +165,7 @@ class Store:
 
     async def keep_evidence(self, transition: Transition) -> None:
         """Keep what was learned too late to settle."""
+        failpoint("evidence.before_write")
         async with self._connection() as connection:
             await ledger.keep_evidence(connection, transition)
 
@@ -175,6 +179,7 @@ class Store:
         rows = await self._fetch(_CLAIM, limit, self.worker, self.lease_seconds)
         if not rows:
             return []
+        failpoint("claim.committed")
         ids = [row["id"] for row in rows]
         # Read after the rows are ours: until then a receipt may still have written to them.
         attempts = await self._attempts(ids)
@@ -199,6 +204,7 @@ class Store:
     async def renew(self, leases: Mapping[UUID, int]) -> frozenset[UUID]:
         """Extend these leases (message id → epoch) in one statement; answers which are still ours."""
         rows = await self._fetch(_RENEW, list(leases), list(leases.values()), self.lease_seconds)
+        failpoint("renew.committed")
         return frozenset(row["id"] for row in rows)
 
     async def release(self, leases: Mapping[UUID, int]) -> None:
@@ -223,6 +229,8 @@ class Store:
                 events=(event,),
             )
             await ledger.apply(connection, [transition], self.lease_seconds)
+            failpoint("cancel.before_commit")
+        failpoint("cancel.committed")
         return sequence
 
     async def overview(self, message_id: UUID, projects: Sequence[str] | None) -> Overview | None:
