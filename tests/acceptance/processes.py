@@ -44,6 +44,12 @@ class Process:
             )
 
     @property
+    def pid(self) -> int:
+        """The process as it was started last."""
+        assert self._running is not None
+        return self._running.pid
+
+    @property
     def is_running(self) -> bool:
         """Whether it was started and has not ended."""
         return self._running is not None and self._running.returncode is None

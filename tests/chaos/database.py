@@ -16,7 +16,7 @@ import psutil
 from cli.postgres import DATABASE, Cluster, ensure_database, prepare_cluster
 from cli.process import identity
 from cli.serve import MIGRATIONS
-from services.chassis.database import migrate, wait_until_reachable
+from services.chassis.database import DatabaseUnreachable, migrate, wait_until_reachable
 from services.chassis.env import SecretText
 
 SOCKET = ".s.PGSQL.5432"
@@ -107,6 +107,14 @@ class Database:
                 process.kill()
         await asyncio.to_thread(self._server.wait, 30)
         await asyncio.to_thread(psutil.wait_procs, family, timeout=30)
+
+    async def is_running(self) -> bool:
+        """Whether it answers."""
+        try:
+            await wait_until_reachable(self._cluster.address("postgres"), timeout=5)
+        except DatabaseUnreachable:
+            return False
+        return self._server is not None and self._server.poll() is None
 
     async def stop(self) -> None:
         """A proper end; nothing when it has ended already."""

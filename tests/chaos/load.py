@@ -57,6 +57,7 @@ class Load:
     acknowledged: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     ids: list[str] = field(default_factory=list)
+    names: list[tuple[str, bool]] = field(default_factory=list)  # of provider b: what was asked, whether acknowledged
 
     def __post_init__(self) -> None:
         self._dice = random.Random(self.seed)
@@ -64,6 +65,14 @@ class Load:
         self._tasks: set[asyncio.Task[None]] = set()
         self._run = uuid4().hex[:6]
         self._who = metadata()
+
+    @property
+    def possible_names(self) -> set[str]:
+        """What provider b may be called now: the name acknowledged last, and every later one that may have come
+        through.
+        """
+        last = max((place for place, (_, acknowledged) in enumerate(self.names) if acknowledged), default=0)
+        return {name for name, _ in self.names[last:]}
 
     @property
     def log(self) -> Path:
@@ -180,11 +189,12 @@ class Load:
             self.refused[f"{type(request).__name__} {error.code().name}"] += 1
 
     async def _rename(self) -> None:
-        count = 0
         while self.mix.renames_per_second:
             await asyncio.sleep(1 / self.mix.renames_per_second)
-            count += 1
+            name = f"b{len(self.names)}"
+            self.names.append((name, False))
             try:
-                await self.site.rename("b", f"b{count % 2}")
+                await self.site.rename("b", name)
+                self.names[-1] = (name, True)
             except grpc.aio.AioRpcError as error:
                 self.refused[f"UpdateProvider {error.code().name}"] += 1

@@ -31,9 +31,12 @@ class Nemesis:
         """Do harm for so long; what was killed serves again and what was paused goes on when it returns."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + seconds
+        deck: list[Harm] = []
         while loop.time() < ends:
             await asyncio.sleep(self.dice.uniform(0.7, 1.3) * self.every)
-            await self.dice.choice(self.harms)(self)
+            if not deck:  # each in its turn, in an order of the seed's
+                deck = self.dice.sample(list(self.harms), len(self.harms))
+            await deck.pop()(self)
         await asyncio.gather(*self._restarts)
 
     def victim(self, *names: str) -> str | None:
