@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tests.chaos import at_points, outages, scenarios
+from tests.chaos import at_points, controls, outages, scenarios
 from tests.chaos.scenarios import Options, Report
 
 
@@ -35,6 +35,9 @@ SCENARIOS = {
         Scenario(name="both_down", run=outages.both_down, seconds=240, rate=20),
         Scenario(name="watchers", run=outages.watchers, seconds=60, rate=30),
         Scenario(name="full_disk", run=outages.full_disk, seconds=60, rate=100),
+        Scenario(name="control_fence", run=controls.fence, seconds=30, rate=at_points.RATE),
+        Scenario(name="control_lease_check", run=controls.lease_check, seconds=30, rate=at_points.RATE),
+        Scenario(name="control_synchronous_commit", run=controls.synchronous_commit, seconds=10, rate=100),
         Scenario(name="everything", run=scenarios.everything, seconds=180, rate=150),
     )
 }

@@ -112,6 +112,12 @@ class Load:
                     self._go(self._one(stubs, http))
             await asyncio.sleep(0.005)
 
+    async def hand_over(self, count: int, door: str) -> None:
+        """So many messages to one dispatcher, now."""
+        async with grpc.aio.insecure_channel(door, options=CHANNEL_OPTIONS) as channel, httpx.AsyncClient() as http:
+            stub: Any = DispatchServiceStub(channel)
+            await asyncio.gather(*(self._one([stub], http) for _ in range(count)))
+
     def _go(self, work: Any) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)

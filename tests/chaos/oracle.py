@@ -16,10 +16,13 @@ from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 from messagepipe.dispatch.v1.message_pb2 import Message
 
 from services.dispatch.attempt import REFUSALS
-from tests.chaos.site import Site
+from services.dispatch.ledger import Connection
+from tests.chaos.site import LEASE_SECONDS, Site
 
 UNKNOWN = Attempt.OUTCOME_UNKNOWN
 SHOWN = 20
+# A provider keeps a call this long after it came, at the most.
+MOST_LATENCY = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +47,15 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """All that is known from the three sides; acceptances by message, as attempt numbers in the order of time."""
+    """All that is known from the three sides; acceptances by message, as attempt numbers in the order of time.
+    `late` counts the calls that reached a provider after the lease that their attempt began under.
+    """
 
     sent: Mapping[str, bool]  # key → AT_MOST_ONCE
     acknowledged: Mapping[str, str]  # key → message id
     known: Mapping[str, Known]
     accepted: Mapping[str, tuple[int, ...]]
+    late: int = 0
 
 
 @dataclass(kw_only=True)
@@ -169,6 +175,8 @@ def _disorder(known: Known) -> str:
     if words["attempt_started"] != len(known.tries):
         return f"tells {words['attempt_started']} attempts of {len(known.tries)}"
     closed = sum(each.outcome is not None for each in known.tries)
+    if known.state is not None and closed != len(known.tries):
+        return "has ended with an open attempt"
     if words["attempt_finished"] != closed:
         return f"tells {words['attempt_finished']} ends of {closed}"
     return ""
@@ -184,13 +192,19 @@ async def look(site: Site) -> Evidence:
         else:
             acknowledged[line["acknowledged"]] = line["id"]
     accepted: dict[str, list[int]] = defaultdict(list)
+    async with site.snapshot() as connection:
+        known, began = await _known(connection), await _beginnings(connection)
+    late = 0
     for line in _lines(site.ledger):
         accepted[line["message"]].append(line["attempt"])
+        start = began.get((line["message"], line["attempt"]))
+        late += start is not None and line["at"] - start > LEASE_SECONDS + MOST_LATENCY
     return Evidence(
         sent=sent,
         acknowledged=acknowledged,
-        known=await _known(site),
+        known=known,
         accepted={message_id: tuple(numbers) for message_id, numbers in accepted.items()},
+        late=late,
     )
 
 
@@ -201,16 +215,26 @@ def _lines(path: Path) -> Iterable[Any]:
     return [json.loads(line) for line in whole if line.endswith("}")]
 
 
-async def _known(site: Site) -> dict[str, Known]:
+async def _beginnings(connection: Connection) -> dict[tuple[str, int], float]:
+    """When each attempt began, by this machine's clock, which the database shares."""
+    rows = await connection.fetch(
+        "SELECT message_id, number, extract(epoch FROM started_at)::float8 AS at FROM dispatch.attempts"
+    )
+    return {(str(row["message_id"]), row["number"]): row["at"] for row in rows}
+
+
+async def _known(connection: Connection) -> dict[str, Known]:
     tries: dict[str, list[Try]] = defaultdict(list)
-    for row in await site.query("SELECT message_id, number, outcome, receipt FROM dispatch.attempts ORDER BY 1, 2"):
+    for row in await connection.fetch(
+        "SELECT message_id, number, outcome, receipt FROM dispatch.attempts ORDER BY 1, 2"
+    ):
         made = Try(number=row["number"], outcome=row["outcome"], refused=row["receipt"] in set(REFUSALS))
         tries[str(row["message_id"])].append(made)
     told: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for row in await site.query("SELECT message_id, sequence, payload FROM dispatch.events ORDER BY 1, 2"):
+    for row in await connection.fetch("SELECT message_id, sequence, payload FROM dispatch.events ORDER BY 1, 2"):
         word = DeliveryEvent.FromString(row["payload"]).WhichOneof("event")
         told[str(row["message_id"])].append((row["sequence"], str(word)))
-    rows = await site.query(_MESSAGES)
+    rows = await connection.fetch(_MESSAGES)
     return {
         str(row["id"]): Known(
             key=row["recipient"].partition("@")[0],

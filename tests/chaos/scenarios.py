@@ -25,6 +25,7 @@ from tests.chaos.oracle import Verdict, judge, look
 from tests.chaos.site import Site, open_site
 
 REST_SECONDS = 90.0
+QUIET_SECONDS = 1.5
 ROUGH: Mapping[str, object] = {
     "words": {"accept": 80, "refuse": 10, "drop": 4, "throttle": 3, "swallow": 3},
     "latency": 0.05,
@@ -73,27 +74,29 @@ class Report:
 
 
 async def at_rest(site: Site, seconds: float = REST_SECONDS) -> float:
-    """Seconds until no message waits for its end any more; not longer than `seconds`."""
-    began = time.monotonic()
-    while time.monotonic() - began < seconds:
-        (row,) = await site.query(_UNENDED)
-        if not row["unended"]:
-            break
-        await asyncio.sleep(0.2)
-    return time.monotonic() - began
+    """Seconds until nothing is left to do for any message, and stays so for a while; not longer than `seconds`.
+
+    A receipt may bring a message back that had ended, so an empty queue must be seen again and again.
+    """
+    began = quiet_since = time.monotonic()
+    while time.monotonic() - began < seconds and time.monotonic() - quiet_since < QUIET_SECONDS:
+        (row,) = await site.query(_WORK)
+        if row["work"]:
+            quiet_since = time.monotonic()
+        await asyncio.sleep(0.1)
+    return max(quiet_since - began, 0.0)
 
 
-_UNENDED = """
-SELECT count(*) AS unended FROM dispatch.messages m LEFT JOIN dispatch.completions c ON c.message_id = m.id
-WHERE c.message_id IS NULL
+_WORK = """
+SELECT EXISTS (SELECT FROM dispatch.queue) OR EXISTS (
+    SELECT FROM dispatch.messages m LEFT JOIN dispatch.completions c ON c.message_id = m.id WHERE c.message_id IS NULL
+) AS work
 """
 
 
 async def conclude(report: Report, site: Site, load: Load) -> Report:
     """Wait for rest, ask the oracle, and hold what every run promises."""
     report.measured["seconds to rest"] = round(await at_rest(site), 1)
-    # Receipts that came last, and answers that dispatchers learned late, are written within a moment of the end.
-    await asyncio.sleep(1.5)
     report.verdict = judge(await look(site))
     report.refused = dict(load.refused)
     report.check(not report.verdict.wrong, f"{report.verdict.wrong}")

@@ -69,16 +69,28 @@ class Site:
             assert answer.status_code == 204, answer.text
 
     async def restart(self, name: str, **environ: str) -> None:
-        """A process of ours that has ended serves again; `environ` is for this life of it only."""
+        """A process of ours that has ended serves again, or has ended again; `environ` is for this life of it only."""
         await self.services[name].start(**environ)
-        await until_serving(self.targets[name], seconds=60)
+        serving = asyncio.create_task(until_serving(self.targets[name], seconds=60))
+        while not serving.done() and self.services[name].is_running:
+            await asyncio.wait([serving], timeout=0.1)
+        if not serving.done():
+            serving.cancel()
+        await asyncio.gather(serving, return_exceptions=self.services[name].is_running is False)
 
     async def query(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         """Rows straight from the database, past every proxy."""
+        async with self.snapshot() as connection:
+            rows: list[asyncpg.Record] = await connection.fetch(statement, *arguments)
+        return rows
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+        """A connection all of whose statements see the same moment."""
         connection = await asyncpg.connect(self.database.dsn)
         try:
-            rows: list[asyncpg.Record] = await connection.fetch(statement, *arguments)
-            return rows
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                yield connection
         finally:
             await connection.close()
 
