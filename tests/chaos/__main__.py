@@ -34,7 +34,8 @@ def main() -> int:
 
 
 async def _run(scenario: Scenario, seconds: float, arguments: argparse.Namespace) -> Report:
-    folder = Path(tempfile.mkdtemp(prefix="chaos-")) if arguments.folder is None else arguments.folder / scenario.name
+    parent = Path(tempfile.mkdtemp(prefix="chaos-")) if arguments.folder is None else arguments.folder
+    folder = parent / f"{scenario.name}-{arguments.seed}-{time.strftime('%H%M%S')}"
     print(f"  logs in {folder}", flush=True)  # noqa: T201 - the same
     options = Options(folder=folder, seconds=seconds, seed=arguments.seed, rate=arguments.rate or scenario.rate)
     began = time.monotonic()

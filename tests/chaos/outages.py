@@ -177,7 +177,7 @@ async def _watch(port: int, message_id: str, seen: dict[str, list[int]], resumed
 async def full_disk(options: Options) -> Report:
     """PostgreSQL's disk fills up under load and is freed again: what was acknowledged stays."""
     report = Report(scenario="full_disk", seed=options.seed, seconds=options.seconds)
-    async with small_disk(options.folder / "disk", megabytes=256) as disk:
+    async with small_disk(options.folder.with_name(f"{options.folder.name}-disk"), megabytes=256) as disk:
         if disk is None:
             report.measured["skipped"] = "no tmpfs can be mounted here (that takes root)"
             return report

@@ -7,6 +7,8 @@ counted, so that a run can assert that it had any.
 import asyncio
 import contextlib
 import random
+import socket
+import struct
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -50,21 +52,33 @@ class FaultProxy:
         self._upstream = upstream
         self._dice = random.Random(seed)
         self._connections: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
 
     def cut(self) -> int:
         """Reset every open connection now; answers how many there were."""
         open_ones = list(self._connections)
         for writer in open_ones:
-            writer.transport.abort()
+            _reset(writer)
         self.fired[Fault.CUT_AFTER] += len(open_ones)
         return len(open_ones)
 
-    async def serve(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+    async def close(self) -> None:
+        """Reset every connection; nothing of them is left when this returns."""
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    def serve(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
         """One connection, until either side ends it or a fault does."""
+        task = asyncio.create_task(self._serve(client, answer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
         try:
             server, request = await self._connect()
         except OSError:
-            answer.transport.abort()
+            _reset(answer)
             return
         self._connections.add(answer)
         # One end closed ends both: nobody here speaks over a half-open line.
@@ -75,12 +89,16 @@ class FaultProxy:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            # Before anything that may be cancelled: no connection is left open.
+            for writer in (request, answer):
+                _reset(writer)
+            self._connections.discard(answer)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._connections.discard(answer)
-            request.transport.abort()
-            answer.transport.abort()
+            for writer in (request, answer):
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if isinstance(self._upstream, Path):
@@ -119,6 +137,14 @@ class FaultProxy:
             await asyncio.sleep(0.05)
 
 
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """The other side gets RST, not an orderly end."""
+    plug = writer.get_extra_info("socket")
+    if plug is not None and plug.family == socket.AF_INET and not writer.is_closing():
+        plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
 @asynccontextmanager
 async def fault_proxy(upstream: Upstream, *, seed: int) -> AsyncIterator[FaultProxy]:
     """A proxy at a port of its own; everything through it is cut at the end of the block."""
@@ -129,5 +155,4 @@ async def fault_proxy(upstream: Upstream, *, seed: int) -> AsyncIterator[FaultPr
         yield proxy
     finally:
         server.close()
-        proxy.cut()
-        await asyncio.sleep(0)
+        await proxy.close()

@@ -151,7 +151,8 @@ async def open_site(
     `command` is what starts a dispatcher. `proxied`: the lines to the database and the first dispatcher can be spoilt
     too, not only those to the providers, and carry less.
     """
-    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    # A folder of its own for every run: what an earlier one left in its logs would count as lost.
+    await asyncio.to_thread(folder.mkdir, parents=True)
     async with AsyncExitStack() as stack:
         base = await stack.enter_async_context(database()) if on is None else on
         to_database = await stack.enter_async_context(fault_proxy(base.socket, seed=seed))
