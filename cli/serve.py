@@ -7,7 +7,8 @@ from typing import Any
 
 from cli.problem import Problem
 from services.chassis.database import DatabaseUnreachable, migrate, parse_dsn, wait_until_reachable
-from services.chassis.env import SecretText
+from services.chassis.env import SecretText, load
+from services.chassis.failpoints import FailpointSettings, arm
 
 SERVICES = ("config", "dispatch", "gateway")
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,6 +19,7 @@ Main = Callable[[Mapping[str, str]], Coroutine[Any, Any, int]]
 
 def serve(name: str, environ: Mapping[str, str]) -> int:
     """Run one service until SIGTERM or SIGINT; answers its exit code."""
+    arm(load(FailpointSettings, environ))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_main_of(name)(environ))
 

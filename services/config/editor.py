@@ -12,6 +12,7 @@ from uuid import uuid4
 from services.adapters.base import Channel, ProviderSpec
 from services.adapters.schema import normalise
 from services.chassis.errors import FieldViolation, InvalidArgument
+from services.chassis.failpoints import failpoint
 from services.chassis.log import get_logger
 from services.config import channel_config
 from services.config.chain import ChainKey, ChangedChain, ChangeHub
@@ -277,9 +278,11 @@ class Editor:
         return written
 
     async def _announce(self, change: ChangedChain) -> None:
+        failpoint("config.committed")
         self._hub.tell(change)
         if not await self._hub.settle(change.key):
             _log.warning("chain_change_not_acknowledged", project=change.key.project_id, channel=change.key.channel)
+        failpoint("config.acknowledged")
 
 
 def changed_provider(

@@ -31,6 +31,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.adapters.base import Channel
+from services.chassis.failpoints import failpoint
 from services.config.chain import ChainKey, ChangedChain
 from services.config.channel_config import ChannelConfig, KeptChannelConfig
 from services.config.key_statements import KeyStatements
@@ -105,6 +106,7 @@ class Transaction:
         )
         version: int = (await self._connection.execute(statement)).scalar_one()
         await self._connection.execute(select(func.pg_notify(NOTIFY_CHANNEL, "")))
+        failpoint("config.before_commit")
         return ChangedChain(key=key, version=version)
 
     async def find_provider(

@@ -15,6 +15,7 @@ from messagepipe.config.v1.config_service_pb2_grpc import ConfigServiceStub
 
 from services.adapters.base import Channel
 from services.chassis.clock import Clock
+from services.chassis.failpoints import failpoint
 from services.chassis.log import get_logger
 from services.dispatch.chain import Chain, OpenedProvider
 from services.dispatch.convert import CHANNEL_CODES, CHANNELS, chain_from_proto, settings_from_struct
@@ -132,6 +133,7 @@ class ChainCache:
         chain: provider_pb2.Chain = await self._stub.ResolveChain(
             request, metadata=self._metadata(), timeout=RESOLVE_TIMEOUT
         )
+        failpoint("chain.resolved")
         return chain_from_proto(chain, self._idempotent_kinds)
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
@@ -158,6 +160,7 @@ class ChainCache:
             async for response in call:
                 for change in response.changes:
                     self._drop((change.project_id, CHANNELS[change.channel]))
+                    failpoint("chain.dropped")
                 if not self._watching:
                     # What was kept before this moment may have changed while nobody told us.
                     self._forget()

@@ -17,6 +17,7 @@ from services.adapters.outcome import Outcome, Reason, Result
 from services.adapters.redaction import secret_values
 from services.chassis.clock import Clock
 from services.chassis.errors import ResourceExhausted, Unavailable
+from services.chassis.failpoints import failpoint
 from services.chassis.log import get_logger
 from services.dispatch import history as tell
 from services.dispatch.attempt import NOT_SENT, Attempt, begin, interrupted, storable
@@ -141,6 +142,7 @@ class Delivery:
     def _close_interrupted(self) -> None:
         """An attempt that is open although we only just took the lease was cut short: it becomes unknown (R11)."""
         if self._lease.history and self._lease.history[-1].result is None:
+            failpoint("rescue.interrupted")
             self._unsettled = interrupted(self._lease.history[-1])
             self._lease = replace(self._lease, history=(*self._lease.history[:-1], self._unsettled), waited=False)
 
@@ -186,7 +188,9 @@ class Delivery:
         if previous is not None and previous.provider_id != attempt.provider_id:
             events.append(tell.failover(previous, attempt))
         events.append(tell.attempt_started(attempt))
+        failpoint("attempt.before_record")
         started = await self._write(self._transition(opens=attempt, chain_version=chain.version), events)
+        failpoint("attempt.recorded")
         attempt = replace(attempt, started_at=started.at)
         result, latency = await self._send(start, chain, attempt)
         self._unsettled = attempt.finished(result, latency=latency)
@@ -213,7 +217,9 @@ class Delivery:
         call = self._call(start, chain, attempt)
         try:
             async with asyncio.timeout(limit):
+                failpoint("send.before_wire")
                 result = storable(await adapter.send(call))
+                failpoint("send.answered")
         except TimeoutError:
             result = Result(
                 outcome=Outcome.UNKNOWN, reason=Reason.TIMEOUT, provider_text="The call outlived its time limit."
@@ -248,7 +254,9 @@ class Delivery:
             possible_duplicate=possible_duplicate(attempts),
         )
         events = [*self._finished(), *self._skipped(finish.skips), *self._end(finish, completion)]
+        failpoint("finish.before_record")
         await self._write(self._transition(completes=completion, due_in=finish.listen), events)
+        failpoint("finish.recorded")
         self._log.info("dispatch_completed", state=finish.state, reason=finish.reason, attempts=len(attempts))
 
     def _end(self, finish: Finish, completion: Completion) -> list[DeliveryEvent]:
@@ -261,6 +269,7 @@ class Delivery:
     async def _put_off(self, wait: Wait) -> None:
         events = [*self._finished(), *self._skipped(wait.skips), tell.retry_scheduled(wait)]
         await self._write(self._transition(due_in=wait.delay), events)
+        failpoint("put_off.recorded")
 
     def _transition(
         self,

@@ -12,6 +12,7 @@ from messagepipe.dispatch.v1 import dispatch_service_pb2, message_pb2
 from services.chassis.auth import PROJECT_ID, Principal
 from services.chassis.clock import Clock
 from services.chassis.errors import FieldViolation, InvalidArgument
+from services.chassis.failpoints import failpoint
 from services.dispatch import history as tell
 from services.dispatch import key_book
 from services.dispatch.convert import Kinds, labels_of, message_from_spec
@@ -115,6 +116,7 @@ class Intake:
         )
         try:
             standing = await self._store.accept(acceptance)
+            failpoint("accept.before_answer")
         except BaseException:
             # If it was written all the same, its lease runs out and any worker takes it up.
             if place:

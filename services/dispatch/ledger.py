@@ -13,6 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
+from services.chassis.failpoints import failpoint
 from services.dispatch.attempt import Attempt
 from services.dispatch.convert import CHANNEL_CODES, OUTCOME_CODES, state_to_proto
 from services.dispatch.health import Mark
@@ -186,6 +187,7 @@ async def apply(connection: Connection, batch: Sequence[Transition], lease_secon
         )
         # By epoch too: a batch may hold a step of an old lease of this process beside one of its new lease.
         ours = {(row["id"], row["epoch"]) for row in rows}
+        failpoint("settle.held")
         held = [transition for transition in batch if (transition.message_id, transition.epoch) in ours]
         await _write_attempts(connection, held, lease_seconds)
         await _write_queue(connection, held)
@@ -194,6 +196,8 @@ async def apply(connection: Connection, batch: Sequence[Transition], lease_secon
         if marks:
             await connection.executemany(_MARK, [_mark_row(transition, mark) for transition, mark in marks])
         at = rows[0]["at"] if rows else await connection.fetchval("SELECT now()")
+        failpoint("settle.before_commit")
+    failpoint("settle.committed")
     return [Settled(held=(transition.message_id, transition.epoch) in ours, at=at) for transition in batch]
 
 
@@ -233,6 +237,7 @@ async def _write_attempts(connection: Connection, held: list[Transition], lease_
             [attempt.latency for _, attempt, _ in closed],
             [result.retry_after for _, _, result in closed],
         )
+        failpoint("settle.closed")
     opened = [(t, t.opens) for t in held if t.opens is not None]
     if opened:
         await connection.execute(

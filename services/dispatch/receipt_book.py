@@ -16,6 +16,7 @@ import asyncpg
 from messagepipe.dispatch.v1 import message_pb2
 
 from services.adapters.receipts import Receipt, ReceiptStatus
+from services.chassis.failpoints import failpoint
 from services.dispatch import ledger
 from services.dispatch.attempt import Attempt
 from services.dispatch.convert import state_from_code, state_to_proto
@@ -131,6 +132,7 @@ async def settle(connection: ledger.Connection, matter: Matter, effect: Effect, 
     await _write_completion(connection, matter, effect)
     if effect.next is Next.WAKE:
         await connection.execute(_WAKE, matter.message_id)
+        failpoint("receipt.woken")
     elif effect.next is Next.END:
         await connection.execute(_END, matter.message_id)
 

@@ -14,6 +14,7 @@ from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 from services.adapters.base import Channel
 from services.adapters.receipts import Receipt, ReceiptReader, ReceiptRefused, ReceiptRequest
 from services.chassis.clock import Clock
+from services.chassis.failpoints import failpoint
 from services.chassis.log import get_logger
 from services.dispatch import history as tell
 from services.dispatch import receipt_book as book
@@ -69,11 +70,13 @@ class ReceiptDesk:
         receipts = await self._read(reader, provider, request)
         if not receipts:
             return
+        failpoint("receipt.before_keep")
         async with self._store.transaction() as connection:
             new = await book.keep(connection, provider.id, request.body, receipts)
             if not new and any(receipt.counts_once for receipt in receipts):
                 self._log.warning("receipt_refused", kind=kind, provider=provider.id, reason="replayed")
                 raise ReceiptNotProved
+        failpoint("receipt.kept")
         self._log.info("receipts_kept", kind=kind, provider=provider.id, receipts=len(receipts), new=new)
         self._wake.set()
 
@@ -113,6 +116,8 @@ class ReceiptDesk:
     async def _apply_due(self) -> int:
         async with self._store.transaction() as connection:
             ids = await book.due(connection)
+        if ids:
+            failpoint("receipt.due")
         for receipt_id in ids:
             try:
                 await self._apply(receipt_id)
@@ -132,6 +137,8 @@ class ReceiptDesk:
             change = effect(matter.case, matter.receipt)
             events = tell.numbered(matter.last_sequence, [_told(matter, change)] if change.tell else [])
             await book.settle(connection, matter, change, events[0] if events else None)
+            failpoint("receipt.before_commit")
+        failpoint("receipt.applied")
         self._log.info("receipt", message=str(matter.message_id), status=matter.receipt.status, told=change.tell)
         if events:
             step = Transition(message_id=matter.message_id, project_id=matter.project_id, epoch=0, events=events)

@@ -15,6 +15,7 @@ import asyncpg
 from services.adapters.base import Channel
 from services.chassis.batcher import MicroBatcher
 from services.chassis.database import Dsn, acquired, create_pool
+from services.chassis.failpoints import failpoint
 from services.chassis.idempotency import DEFAULT_HOURS
 from services.dispatch import key_book, ledger
 from services.dispatch.attempt import Attempt
@@ -126,7 +127,9 @@ class Store:
 
     async def _accept(self, batch: list[Acceptance]) -> list[Standing | Exception]:
         async def write(connection: ledger.Connection, items: list[Acceptance]) -> list[Standing]:
+            failpoint("accept.before_commit")
             at = await ledger.accept(connection, items, self.lease_seconds)
+            failpoint("accept.committed")
             return [
                 Standing(message_id=item.message.id, created_at=at, deadline=item.message.deadline) for item in items
             ]
@@ -199,6 +202,7 @@ class Store:
 
     async def keep_evidence(self, transition: Transition) -> None:
         """Keep what was learned too late to settle."""
+        failpoint("evidence.before_write")
         async with self._connection() as connection:
             await ledger.keep_evidence(connection, transition)
 
@@ -212,6 +216,7 @@ class Store:
         rows = await self._fetch(_CLAIM, limit, self.worker, self.lease_seconds)
         if not rows:
             return []
+        failpoint("claim.committed")
         ids = [row["id"] for row in rows]
         # Read after the rows are ours: until then a receipt may still have written to them.
         attempts = await self._attempts(ids)
@@ -236,6 +241,7 @@ class Store:
     async def renew(self, leases: Mapping[UUID, int]) -> frozenset[UUID]:
         """Extend these leases (message id → epoch) in one statement; answers which are still ours."""
         rows = await self._fetch(_RENEW, list(leases), list(leases.values()), self.lease_seconds)
+        failpoint("renew.committed")
         return frozenset(row["id"] for row in rows)
 
     async def release(self, leases: Mapping[UUID, int]) -> None:
@@ -260,6 +266,8 @@ class Store:
                 events=(event,),
             )
             await ledger.apply(connection, [transition], self.lease_seconds)
+            failpoint("cancel.before_commit")
+        failpoint("cancel.committed")
         return sequence
 
     async def overview(self, message_id: UUID, projects: Sequence[str] | None) -> Overview | None:

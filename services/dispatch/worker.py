@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from services.chassis.clock import Clock
+from services.chassis.failpoints import failpoint
 from services.chassis.log import get_logger
 from services.dispatch import history as tell
 from services.dispatch.convert import stored_message
@@ -144,6 +145,7 @@ class Worker:
         since = self._clock.boottime()
         claims: list[Claim] = []
         try:
+            failpoint("claim.before")
             claims = await self._store.claim(limit)
         except DatabaseUnavailable as error:
             self._log.warning("claim_failed", cause=type(error.__cause__).__name__)
@@ -169,6 +171,7 @@ class Worker:
                 )
             self.release_place()
             return
+        failpoint("claim.taken")
         settled = bool(claim.attempts) and claim.attempts[-1].result is not None
         lease = Lease(
             message=message,
@@ -204,6 +207,7 @@ class Worker:
         if not leases:
             return
         since = self._clock.boottime()
+        failpoint("renew.before")
         try:
             ours = await self._store.renew(leases)
         except DatabaseUnavailable as error:
@@ -230,8 +234,10 @@ class Worker:
         await asyncio.gather(*(held.task for held in left.values()), return_exceptions=True)
         if left:
             self._log.warning("drain_cut", messages=len(left))
+            failpoint("drain.before_release")
             with contextlib.suppress(DatabaseUnavailable):
                 await self._store.release(_newest(left))
+            failpoint("drain.released")
 
 
 def _newest(held: Iterable[tuple[UUID, int]]) -> dict[UUID, int]:

@@ -1,11 +1,12 @@
 """Services as processes of their own, started, killed and started again by a test."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,26 +19,54 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Process:
-    """One `messagepipe …` process; its output goes to `log`."""
+    """One `messagepipe …` process, or one of another `command`; its output goes to `log`."""
 
-    def __init__(self, *arguments: str, environ: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, *arguments: str, environ: Mapping[str, str], log: Path, command: Sequence[str] = COMMAND
+    ) -> None:
+        self._command = command
         self._arguments = arguments
         self._environ = environ
         self._log = log
         self._running: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> None:
-        """Start it in a process group of its own."""
+    async def start(self, **more: str) -> None:
+        """Start it in a process group of its own, `more` in its environment this time."""
         with self._log.open("ab") as output:
             self._running = await asyncio.create_subprocess_exec(
-                *COMMAND,
+                *self._command,
                 *self._arguments,
-                env={"PATH": os.environ["PATH"], **self._environ},
+                env={"PATH": os.environ["PATH"], **self._environ, **more},
                 cwd=ROOT,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
+
+    @property
+    def pid(self) -> int:
+        """The process as it was started last."""
+        assert self._running is not None
+        return self._running.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._running is not None and self._running.returncode is None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal; nothing when it has ended."""
+        if self._running is not None and self.is_running:
+            with contextlib.suppress(ProcessLookupError):
+                self._running.send_signal(number)
+
+    async def ended(self, seconds: float) -> int | None:
+        """Its return code once it has ended; None when it has not within `seconds`."""
+        assert self._running is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                return await self._running.wait()
+        return None
 
     async def kill(self) -> None:
         """SIGKILL: no time for last words."""
@@ -59,9 +88,11 @@ class Process:
 
 
 @asynccontextmanager
-async def process(*arguments: str, environ: Mapping[str, str], log: Path) -> AsyncIterator[Process]:
+async def process(
+    *arguments: str, environ: Mapping[str, str], log: Path, command: Sequence[str] = COMMAND
+) -> AsyncIterator[Process]:
     """A started process, killed at the end of the block if it is still there."""
-    made = Process(*arguments, environ=environ, log=log)
+    made = Process(*arguments, environ=environ, log=log, command=command)
     await made.start()
     try:
         yield made
