@@ -18,11 +18,12 @@ from services.chassis.clock import Clock
 from services.chassis.errors import ResourceExhausted, Unavailable
 from services.chassis.log import get_logger
 from services.dispatch import history as tell
-from services.dispatch.attempt import NOT_SENT, Attempt, begin, interrupted, storable
+from services.dispatch.attempt import CUT, NOT_SENT, Attempt, begin, interrupted, storable
 from services.dispatch.chain import Chain
 from services.dispatch.config_client import ConfigUnavailable
 from services.dispatch.failover import Decision, Finish, Situation, Skip, Start, Wait, decide, possible_duplicate
 from services.dispatch.health import Mark, Marks, mark_from, scopes_of
+from services.dispatch.lease_bound import LeaseEnding, within_lease
 from services.dispatch.ledger import Completion, Settled, Transition
 from services.dispatch.message import Message
 from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
@@ -211,8 +212,11 @@ class Delivery:
         limit = min(start.timeout + adapter.spec.verdict_seconds, start.time_left) + GRACE
         call = self._call(start, chain, attempt)
         try:
-            async with asyncio.timeout(limit):
+            # Never longer than our lease: when it can not be renewed, another dispatcher must not send meanwhile.
+            async with within_lease(limit, lambda: self._tools.lease_left(self._lease.id, self._lease.epoch)):
                 result = storable(await adapter.send(call))
+        except LeaseEnding:
+            result = CUT
         except TimeoutError:
             result = Result(
                 outcome=Outcome.UNKNOWN, reason=Reason.TIMEOUT, provider_text="The call outlived its time limit."

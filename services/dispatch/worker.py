@@ -28,6 +28,9 @@ from services.dispatch.store import Store
 
 CLAIM_BATCH = 200
 SHORTEST_POLL, LONGEST_POLL = 0.02, 0.5
+# Of a lease: how often it is renewed, how soon again when that failed, and how long before its end nothing may go over
+# the wire any more. So calls are cut only when no renewal came through for five sixths of a lease.
+RENEW_EVERY, RENEW_AGAIN, MARGIN = 1 / 3, 1 / 15, 1 / 6
 
 
 @dataclass(slots=True)
@@ -75,9 +78,11 @@ class Worker:
         return len(self._held)
 
     def lease_left(self, message_id: UUID, epoch: int) -> float:
-        """Seconds until our lease under an epoch ends, as this process knows; 0 or less when it has none."""
+        """Seconds for which a call may still be on the wire under our lease: until a margin before its end, as this
+        process knows it; 0 or less when it has none.
+        """
         held = self._held.get((message_id, epoch))
-        return held.ends - self._clock.boottime() if held else 0.0
+        return held.ends - self._store.lease_seconds * MARGIN - self._clock.boottime() if held else 0.0
 
     def reserve(self) -> bool:
         """Keep a place for a message that is about to be accepted; give it back with `start` or `release_place`."""
@@ -194,25 +199,36 @@ class Worker:
         await self._store.apply(transition)
 
     async def renew_forever(self) -> None:
-        """Extend every lease in work, in one statement, three times per lease."""
+        """Extend every lease in work, in one statement, three times per lease; sooner again when it failed."""
+        every = RENEW_EVERY
         while True:
-            await self._clock.sleep(self._store.lease_seconds / 3)
-            await self._renew()
+            await self._clock.sleep(self._store.lease_seconds * every)
+            every = RENEW_EVERY if await self._renew() else RENEW_AGAIN
 
-    async def _renew(self) -> None:
+    async def _renew(self) -> bool:
         leases = _newest(self._held)
         if not leases:
-            return
+            return True
         since = self._clock.boottime()
+        renewal = asyncio.create_task(self._store.renew(leases), name="renew")
         try:
-            ours = await self._store.renew(leases)
+            await asyncio.wait([renewal], timeout=self._store.lease_seconds * RENEW_EVERY)
+            if not renewal.done():
+                self._log.warning("renewal_failed", leases=len(leases), cause="no answer")
+                return False
+            ours = renewal.result()
         except DatabaseUnavailable as error:
             self._log.warning("renewal_failed", leases=len(leases), cause=type(error.__cause__).__name__)
-            return
+            return False
+        finally:
+            # Not waited for: a connection that hangs is given back as slowly, and the next renewal has another one.
+            renewal.add_done_callback(_forget)
+            renewal.cancel()
         for message_id, epoch in leases.items():
             held = self._held.get((message_id, epoch))
             if held is not None and message_id in ours:
                 held.ends = since + self._store.lease_seconds
+        return True
 
     async def drain(self, grace: float) -> None:
         """Take nothing new, let what is in flight finish for `grace` seconds, then cut it off and give back what never
@@ -232,6 +248,12 @@ class Worker:
             self._log.warning("drain_cut", messages=len(left))
             with contextlib.suppress(DatabaseUnavailable):
                 await self._store.release(_newest(left))
+
+
+def _forget(task: "asyncio.Task[frozenset[UUID]]") -> None:
+    """Nobody waits for it any more; what it ends with is no news."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _newest(held: Iterable[tuple[UUID, int]]) -> dict[UUID, int]:
