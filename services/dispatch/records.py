@@ -10,6 +10,7 @@ from services.adapters.base import Channel
 from services.adapters.receipts import ReceiptStatus
 from services.dispatch.attempt import Attempt
 from services.dispatch.convert import CHANNELS, result_from_columns, state_from_code
+from services.dispatch.generation import FIRST, Generation
 from services.dispatch.ledger import Completion
 from services.dispatch.message import State
 
@@ -19,7 +20,7 @@ Row = Mapping[str, Any]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """A message taken under a fresh epoch, with all that was written about it; `ended` when its dispatch had ended and
-    receipts, or their absence, brought it back.
+    receipts, or their absence, or a retry brought it back.
     """
 
     id: UUID
@@ -33,6 +34,7 @@ class Claim:
     last_sequence: int
     at: datetime
     ended: Completion | None = None
+    generation: Generation = FIRST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,8 @@ class Overview:
     next_attempt_in: float | None
     chain_version: int
     duplicates: int = 0
+    generation: int = 1
+    retrying: bool = False
 
 
 def attempt_from_row(row: Row) -> Attempt:
@@ -100,6 +104,18 @@ def completion_from_row(row: Row) -> Completion | None:
     )
 
 
+def generation_from_row(row: Row) -> Generation:
+    """Which time a message is dispatched, from a row that may have no completion."""
+    if row["generation"] is None:
+        return FIRST
+    return Generation(
+        number=row["generation"],
+        after_attempt=row["after_attempt"],
+        deadline=row["deadline"],
+        retrying=row["retrying"],
+    )
+
+
 def overview_from_row(row: Row) -> Overview:
     """One row of the overview statement."""
     return Overview(
@@ -119,6 +135,8 @@ def overview_from_row(row: Row) -> Overview:
         next_attempt_in=row["next_attempt_in"],
         chain_version=row["chain_version"],
         duplicates=row["duplicates"] or 0,
+        generation=row["generation"] or 1,
+        retrying=bool(row["retrying"]),
     )
 
 

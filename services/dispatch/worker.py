@@ -23,6 +23,7 @@ from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.failover import Finish
 from services.dispatch.ledger import Completion, Transition
 from services.dispatch.message import EndReason, Message, State
+from services.dispatch.peers import Share
 from services.dispatch.records import Claim
 from services.dispatch.store import Store
 
@@ -51,6 +52,7 @@ class Worker:
         database_clock: DatabaseClock,
         *,
         max_in_flight: int,
+        share: Callable[[], Share] = Share,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
@@ -59,10 +61,11 @@ class Worker:
         self._free, self._taken = max_in_flight, 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._jitter = jitter
+        self._share, self._jitter = share, jitter
         # By epoch too: after a pause longer than a lease this process may hold a message anew while what it began
         # under the old epoch still runs.
         self._held: dict[tuple[UUID, int], _Held] = {}
+        self._given_up: dict[UUID, int] = {}
         self._wake = asyncio.Event()
         self._stopping = False
         self._deliver: Callable[[Lease], Awaitable[float | None]] | None = None
@@ -84,6 +87,12 @@ class Worker:
         held = self._held.get((message_id, epoch))
         return held.ends - self._store.lease_seconds * MARGIN - self._clock.boottime() if held else 0.0
 
+    def give_up(self, message_id: UUID, epoch: int) -> None:
+        """The delivery stopped without a result and nobody died of it: the message goes back, without a strike, as soon
+        as the database allows; where somebody else has it, nothing happens.
+        """
+        self._given_up[message_id] = epoch
+
     def reserve(self) -> bool:
         """Keep a place for a message that is about to be accepted; give it back with `start` or `release_place`."""
         if self._free <= 0 or self._stopping:
@@ -93,7 +102,7 @@ class Worker:
 
     def release_place(self) -> None:
         """The message that the place was for was not accepted."""
-        self._give_back(1)
+        self._return_places(1)
         self._wake.set()
 
     def _take_places(self, count: int) -> None:
@@ -101,17 +110,18 @@ class Worker:
         self._taken += count
         self._idle.clear()
 
-    def _give_back(self, count: int) -> None:
+    def _return_places(self, count: int) -> None:
         self._free += count
         self._taken -= count
         if not self._taken:
             self._idle.set()
 
-    def start(self, lease: Lease, *, since: float) -> None:
+    def start(self, lease: Lease, *, since: float) -> "asyncio.Task[None]":
         """Work on a message whose lease began at `since` (seconds since boot); its place was reserved."""
         # In a context of its own: it goes on when the RPC that brought the message has ended.
         task = asyncio.create_task(self._work(lease), name=f"deliver {lease.id}", context=contextvars.Context())
         self._held[lease.id, lease.epoch] = _Held(ends=since + self._store.lease_seconds, task=task)
+        return task
 
     async def _work(self, lease: Lease) -> None:
         if self._deliver is None:
@@ -141,6 +151,15 @@ class Worker:
                 async with asyncio.timeout(pause * (0.5 + self._jitter())):
                     await self._wake.wait()
 
+    async def _give_back(self) -> None:
+        given_up, self._given_up = self._given_up, {}
+        if given_up:
+            try:
+                await self._store.release(dict(sorted(given_up.items())))
+            except BaseException:
+                self._given_up = given_up | self._given_up
+                raise
+
     async def _claim_some(self) -> int:
         limit = min(self._free, CLAIM_BATCH)
         if limit <= 0:
@@ -149,31 +168,39 @@ class Worker:
         since = self._clock.boottime()
         claims: list[Claim] = []
         try:
-            claims = await self._store.claim(limit)
+            await self._give_back()
+            claims = await self._store.claim(limit, self._share())
         except DatabaseUnavailable as error:
             self._log.warning("claim_failed", cause=type(error.__cause__).__name__)
         finally:
-            self._give_back(limit - len(claims))
+            self._return_places(limit - len(claims))
         for claim in claims:
             self._database_clock.learn(claim.at)
-            await self._take_up(claim, since)
+            await self.take_up(claim, since)
         return len(claims)
 
-    async def _take_up(self, claim: Claim, since: float) -> None:
-        message = stored_message(
-            claim.spec,
-            message_id=claim.id,
-            project_id=claim.project_id,
-            deadline=claim.deadline,
-            created_at=claim.created_at,
-        )
+    async def take_up(self, claim: Claim, since: float) -> "asyncio.Task[None] | None":
+        """Work on a claimed message, whose place is taken; None when there is nothing to work on."""
+        try:
+            message = stored_message(
+                claim.spec,
+                message_id=claim.id,
+                project_id=claim.project_id,
+                deadline=claim.deadline,
+                created_at=claim.created_at,
+            )
+        except Exception:  # noqa: BLE001 - whatever it is, it must not stop the other messages
+            # Its lease runs out with a strike; after three of them it is quarantined.
+            self._log.exception("message_unreadable", message=str(claim.id))
+            self.release_place()
+            return None
         if not isinstance(message, Message):
             with contextlib.suppress(DatabaseUnavailable):  # its lease runs out and it comes again
                 await self._refuse(
                     claim, "; ".join(f"{violation.field} {violation.description}" for violation in message)
                 )
             self.release_place()
-            return
+            return None
         settled = bool(claim.attempts) and claim.attempts[-1].result is not None
         lease = Lease(
             message=message,
@@ -182,13 +209,16 @@ class Worker:
             last_sequence=claim.last_sequence,
             waited=settled,
             ended=claim.ended,
+            generation=claim.generation,
         )
-        self.start(lease, since=since)
+        return self.start(lease, since=since)
 
     async def _refuse(self, claim: Claim, why: str) -> None:
         """A stored message that today's rules refuse ends visibly instead of coming back for ever."""
-        finish = Finish(state=State.FAILED, reason=EndReason.REJECTED, detail=why)
-        events = [] if claim.ended else [tell.completed(finish, claim.attempts)]
+        state = claim.ended.state if claim.ended else State.FAILED
+        finish = Finish(state=state, reason=EndReason.REJECTED, detail=why)
+        end = tell.ended_again if claim.ended else tell.completed
+        events = [end(finish, claim.attempts)] if claim.generation.retrying or not claim.ended else []
         transition = Transition(
             message_id=claim.id,
             project_id=claim.project_id,
@@ -246,8 +276,9 @@ class Worker:
         await asyncio.gather(*(held.task for held in left.values()), return_exceptions=True)
         if left:
             self._log.warning("drain_cut", messages=len(left))
-            with contextlib.suppress(DatabaseUnavailable):
-                await self._store.release(_newest(left))
+            self._given_up |= _newest(left)
+        with contextlib.suppress(DatabaseUnavailable):
+            await self._give_back()
 
 
 def _forget(task: "asyncio.Task[frozenset[UUID]]") -> None:
