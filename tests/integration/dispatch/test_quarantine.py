@@ -120,7 +120,7 @@ async def test_only_the_poison_is_quarantined(store: Store, database_url: str, c
             assert suspect.claims == 3
             continue
         mates.append(suspect.id)
-        assert await store.apply(step_of(suspect.id, suspect.epoch))
+        assert (await store.apply(step_of(suspect.id, suspect.epoch))).held
     assert sorted(mates) == sorted(set(ids) - {poison})
     assert await claims_of(connection) == {poison: 3}
     await overdue(connection)
@@ -211,7 +211,7 @@ async def test_a_message_that_can_not_be_read_stops_nobody(database_url: str, co
 async def test_a_database_that_comes_and_goes_makes_no_suspects(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
-    """A dispatcher that could not write until its lease was over, and lives, gives the message back without a strike."""
+    """A dispatcher that could not write until its lease was over, and lives, gives its message back unstruck."""
     async with rig(database_url, lease_seconds=1.0) as pipe:
         await pipe.chain("A")
         async with connection.transaction():
