@@ -29,6 +29,14 @@ examples:
   messagepipe watch 01930000-0000-7000-8000-000000000000     one message, from its first event to its last
   messagepipe watch --project shop --json                    a whole project, from now on, one JSON object a line
 """
+_DEAD_LETTERS = """\
+examples:
+  messagepipe deadletters list --project shop                          what FAILED, the newest first
+  messagepipe deadletters list --project shop --reason QUARANTINED     what no dispatcher survived
+  messagepipe deadletters replay --project shop --rate 10              dispatch them anew, ten a second
+  messagepipe deadletters replay --project shop --state unknown --accept-duplicates
+exit code: 0 done · 1 some were refused · 2 wrong usage
+"""
 _SERVE = "Settings come from MESSAGEPIPE_*; the README lists them. SIGTERM and Ctrl-C drain, then stop."
 
 
@@ -47,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_token(commands)
     _add_send(commands)
     _add_watch(commands)
+    _add_dead_letters(commands)
     _add_doctor(commands)
     return parser
 
@@ -121,6 +130,19 @@ def _add_watch(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("message_id", nargs="?", metavar="MESSAGE_ID", help="the message; or name a --project")
     parser.add_argument("--project", help="watch all messages of this project, from now on")
     parser.add_argument("--after", type=int, default=0, metavar="N", help="only events after this sequence number")
+    _add_call(parser)
+
+
+def _add_dead_letters(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "list or dispatch anew the messages that nobody took"
+    parser = _command(commands, "deadletters", text, _DEAD_LETTERS)
+    parser.add_argument("action", choices=("list", "replay"), help="show them, or dispatch them anew")
+    parser.add_argument("--project", required=True, help="whose they are")
+    parser.add_argument("--state", choices=("failed", "unknown"), default="failed", help="default: failed")
+    parser.add_argument("--reason", default="", help="only those that ended for this reason, such as QUARANTINED")
+    parser.add_argument("--limit", type=int, default=100, metavar="N", help="how many at most (default 100)")
+    parser.add_argument("--rate", type=float, default=10.0, metavar="N", help="replay: how many a second (default 10)")
+    parser.add_argument("--accept-duplicates", action="store_true", help="replay: they may arrive twice")
     _add_call(parser)
 
 

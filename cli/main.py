@@ -41,14 +41,9 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str], terminal: Ter
     """The command that was typed; raises Problem or SettingsError when it can not be done."""
     # Imported by command: `messagepipe token` is no place to wait for gRPC, a service none for what the others need.
     match arguments.command:
-        case "up":
-            return _up(arguments, environ, terminal)
-        case "token":
-            return _token(arguments, environ, terminal)
-        case "send":
-            return _send(arguments, environ, terminal)
-        case "watch":
-            return _watch(arguments, environ, terminal)
+        case "up" | "token" | "send" | "watch" | "deadletters" as word:
+            commands = {"up": _up, "token": _token, "send": _send, "watch": _watch, "deadletters": _dead_letters}
+            return commands[word](arguments, environ, terminal)
         case "doctor":
             from cli.doctor import doctor
 
@@ -135,6 +130,27 @@ def _watch(arguments: argparse.Namespace, environ: Mapping[str, str], terminal: 
         clock=SystemClock(),
     )
     return asyncio.run(watch(options, caller, terminal=terminal))
+
+
+def _dead_letters(arguments: argparse.Namespace, environ: Mapping[str, str], terminal: Terminal) -> int:
+    from cli.client import make_caller
+    from cli.deadletters import Letters, replay, show_dead_letters
+
+    if arguments.limit < 1 or not 0 < arguments.rate <= 1000:
+        raise Problem("--limit must be 1 or more, --rate more than 0 and at most 1000", exit_code=2)
+    letters = Letters(**{name: getattr(arguments, name) for name in ("project", "state", "reason", "limit", "as_json")})
+    caller = make_caller(
+        data=data_dir(arguments.data_dir, environ),
+        project=arguments.project,
+        token=arguments.token,
+        target=arguments.target,
+        environ=environ,
+        clock=SystemClock(),
+    )
+    if arguments.action == "list":
+        return asyncio.run(show_dead_letters(letters, caller, terminal=terminal))
+    duplicates = arguments.accept_duplicates
+    return asyncio.run(replay(letters, caller, rate=arguments.rate, accept_duplicates=duplicates, terminal=terminal))
 
 
 def _migrate(environ: Mapping[str, str], terminal: Terminal) -> int:

@@ -45,10 +45,10 @@ def line_of(event: DeliveryEvent) -> Line | None:
             return _clean(f"  …  {retry.kind} again in {_span(retry.delay)} ({retry.reason})"), Colour.QUIET
         case "receipt":
             return _clean(f"  ✉  the provider says: {event.receipt.provider_status}"), None
-        case "completed":
-            return _completed(event.completed)
-        case "ended_again":
-            return _completed(event.ended_again)
+        case "retried":
+            return f"  ↻  retried: dispatch {event.retried.generation}", Colour.QUIET
+        case "completed" | "ended_again" as end:
+            return _completed(getattr(event, end))
         case _:
             return None
 

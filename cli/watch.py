@@ -87,11 +87,12 @@ async def watch(options: WatchOptions, caller: Caller, *, terminal: Terminal) ->
 
 
 async def follow_message(message_id: str, caller: Caller, *, after: int, show_event: Show) -> Message.State.ValueType:
-    """Show every event after sequence `after` to the last one, none twice; answers the final state.
+    """Show every event after sequence `after` to the last one, none twice; answers the final state. A message that was
+    retried is followed to where it ended again.
 
     Comes back after a break of the line, for as long as it takes. Problem when the service refuses.
     """
-    line = Line()
+    line, end = Line(), Message.STATE_UNSPECIFIED
     async with open_channel(caller.target) as channel:
         stub = DispatchServiceStub(channel)
         while True:
@@ -102,11 +103,25 @@ async def follow_message(message_id: str, caller: Caller, *, after: int, show_ev
                     after = event.sequence
                     line.stands()
                     show_event(event)
-                    if event.HasField("completed"):
-                        return event.completed.state
+                    end = _end_after(event, end)
+                if end:
+                    return end
             except grpc.aio.AioRpcError as error:
                 line.broke(error)
             await line.wait()
+
+
+def _end_after(event: DeliveryEvent, before: Message.State.ValueType) -> Message.State.ValueType:
+    """How the message has ended once this event is told; unspecified while its dispatch goes on."""
+    match event.WhichOneof("event"):
+        case "completed":
+            return event.completed.state
+        case "ended_again":
+            return event.ended_again.state
+        case "retried":
+            return Message.STATE_UNSPECIFIED
+        case _:
+            return before
 
 
 async def follow_project(project: str, caller: Caller, *, show_event: Show, resume_token: str = "") -> None:

@@ -40,6 +40,7 @@ def accepted(message: Message, spec: message_pb2.MessageSpec, *, replayed: bool 
         channel=CHANNEL_CODES[message.channel],
         recipient=message.recipient,
         state=message_pb2.Message.STATE_QUEUED,
+        generation=1,
         tags=spec.tags,
         metadata=spec.metadata,
         created_at=timestamp(message.created_at),
@@ -70,6 +71,8 @@ def message(overview: Overview, attempts: Sequence[Attempt]) -> message_pb2.Mess
         chain_version=overview.chain_version,
         next_attempt_in=duration(overview.next_attempt_in),
         duplicates=overview.duplicates,
+        generation=overview.generation,
+        retrying=overview.retrying,
     )
 
 
@@ -96,8 +99,10 @@ def sent(message: Message, events: Sequence[DeliveryEvent], *, replayed: bool = 
 
 
 def _end_of(events: Sequence[DeliveryEvent]) -> DeliveryEvent.Completed:
-    """The end of a dispatch; a receipt may have been told after it already."""
-    return next(event.completed for event in reversed(events) if event.HasField("completed"))
+    """The last end of a dispatch; a receipt may have been told after it already."""
+    ends = (event for event in reversed(events) if event.WhichOneof("event") in ("completed", "ended_again"))
+    end = next(ends)
+    return end.completed if end.HasField("completed") else end.ended_again
 
 
 def failure(message: Message, end: DeliveryEvent.Completed, attempts: Sequence[attempt_pb2.Attempt]) -> ServiceError:
@@ -106,7 +111,7 @@ def failure(message: Message, end: DeliveryEvent.Completed, attempts: Sequence[a
         return NoProvider(message.id, end.detail)
     if end.reason == EndReason.REJECTED:
         return MessageRejected(message.id, attempts[-1].reason if attempts else "", end.detail)
-    if end.state == message_pb2.Message.STATE_FAILED:
+    if end.state == message_pb2.Message.STATE_FAILED and end.reason != EndReason.QUARANTINED:
         return AllProvidersFailed(message.id, len(attempts), _errors_in_order(attempts))
     return MessageEnded(message.id, message_pb2.Message.State.Name(end.state).removeprefix("STATE_"))
 

@@ -40,11 +40,13 @@ from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.health_board import HealthBoard
 from services.dispatch.housekeeping import keep_sweeping
 from services.dispatch.intake import Intake
+from services.dispatch.peers import Peers
 from services.dispatch.receipts import ReceiptDesk
 from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
 from services.dispatch.servicer import DispatchServicer
 from services.dispatch.settings import MEBIBYTE, DispatchSettings
 from services.dispatch.store import Store
+from services.dispatch.suspects import Suspects
 from services.dispatch.watch import EventHub
 from services.dispatch.worker import Worker
 
@@ -71,6 +73,7 @@ class RunningDispatch:
         worker: Worker,
         hub: EventHub,
         adapters: Adapters,
+        peers: Peers,
         *,
         stop: asyncio.Event,
         grace: float,
@@ -80,6 +83,7 @@ class RunningDispatch:
         self.worker = worker
         self._server = server
         self._hub = hub
+        self._peers = peers
         self._grace = grace
         self._drained = False
 
@@ -101,6 +105,7 @@ class RunningDispatch:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._server.drain(min(self._grace, 5.0)))
                 group.create_task(self.worker.drain(self._grace))
+                group.create_task(self._peers.leave())
 
 
 @asynccontextmanager
@@ -125,11 +130,12 @@ async def open_dispatch(
         store = await stack.enter_async_context(_open_store(settings))
         database_clock.learn(await store.now())
         health = HealthBoard(store, clock)
-        await _first_look(health)
+        peers = Peers(store.transaction, clock, name=store.worker)
+        await _first_look(health, peers)
         idempotent = frozenset(key for key, adapter in adapters.items() if adapter.spec.capabilities.idempotency_key)
         chains = ChainCache(settings.config_target, _token_of(settings, clock), clock, idempotent_kinds=idempotent)
         stack.push_async_callback(chains.close)
-        worker = Worker(store, clock, database_clock, max_in_flight=settings.max_in_flight)
+        worker = Worker(store, clock, database_clock, max_in_flight=settings.max_in_flight, share=lambda: peers.share)
         tools = Tools(
             chains=chains,
             ledger=store,
@@ -140,29 +146,24 @@ async def open_dispatch(
             fraction=fraction,
             publish=hub.publish,
             lease_left=worker.lease_left,
+            give_up=worker.give_up,
             public_url=settings.public_url.rstrip("/"),
             backoff=backoff or DEFAULT_BACKOFF,
         )
         worker.deliver_with(lambda lease: Delivery(tools, lease).run())
-        intake = Intake(
-            store,
-            worker,
-            hub,
-            clock,
-            database_clock,
-            max_message_bytes=settings.max_message_bytes,
-            kinds=_kinds_of(adapters),
-        )
-        if readers is None:
-            readers = build_receipt_readers(settings.egress, clock)
+        largest, kinds = settings.max_message_bytes, _kinds_of(adapters)
+        intake = Intake(store, worker, hub, clock, database_clock, max_message_bytes=largest, kinds=kinds)
+        readers = build_receipt_readers(settings.egress, clock) if readers is None else readers
+        suspects = Suspects(store, worker, clock, hub.publish)
         desk = ReceiptDesk(store, chains, readers, clock, hub.publish)
         servicer = DispatchServicer(store, intake, hub, chains, health, database_clock, receipts=desk)
         server = await stack.enter_async_context(_serve(settings, servicer, clock))
-        for work in (chains.run, health.run, worker.claim_forever, worker.renew_forever, desk.run):
+        works = (chains.run, health.run, peers.run, worker.claim_forever, worker.renew_forever, suspects.run, desk.run)
+        for work in works:
             await stack.enter_async_context(background(work, stop))
         await stack.enter_async_context(background(lambda: keep_pulse(store, server, clock, database_clock), stop))
         await stack.enter_async_context(background(lambda: keep_sweeping(store, clock), stop))
-        running = RunningDispatch(server, worker, hub, adapters, stop=stop, grace=settings.drain_grace)
+        running = RunningDispatch(server, worker, hub, adapters, peers, stop=stop, grace=settings.drain_grace)
         stack.push_async_callback(running.drain)
         yield running
 
@@ -249,9 +250,10 @@ async def _open_store(settings: DispatchSettings) -> AsyncIterator[Store]:
         await store.close()
 
 
-async def _first_look(health: HealthBoard) -> None:
+async def _first_look(health: HealthBoard, peers: Peers) -> None:
     try:
         await health.refresh()
+        await peers.beat()
     except asyncpg.UndefinedTableError as error:
         raise SchemaMissing("the database lacks DispatchService's tables: run `messagepipe migrate` first") from error
 

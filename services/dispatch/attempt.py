@@ -13,6 +13,12 @@ LEASE_LOST = "LEASE_LOST"
 """
 NOT_SENT = Result(outcome=Outcome.DEFERRED, reason=LEASE_LOST, provider_text="Nothing was sent.")
 """The result of an attempt whose own dispatcher saw before the first byte that its lease was over."""
+CUT = Result(
+    outcome=Outcome.UNKNOWN,
+    reason=LEASE_LOST,
+    provider_text="The call was cut off: its dispatcher could not renew its lease.",
+)
+"""The result of a call that was cut because its lease came to an end: nobody knows how far it got."""
 LONGEST_RETRY_AFTER = 24 * 3600.0
 REFUSALS = frozenset(
     {ReceiptStatus.BOUNCED_HARD, ReceiptStatus.BOUNCED_SOFT, ReceiptStatus.FAILED, ReceiptStatus.SUPPRESSED}

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
@@ -20,14 +20,19 @@ from services.chassis.errors import ResourceExhausted, Unavailable
 from services.chassis.failpoints import failpoint
 from services.chassis.log import get_logger
 from services.dispatch import history as tell
-from services.dispatch.attempt import NOT_SENT, Attempt, begin, interrupted, storable
+from services.dispatch.attempt import CUT, NOT_SENT, Attempt, begin, interrupted, storable
 from services.dispatch.chain import Chain
 from services.dispatch.config_client import ConfigUnavailable
-from services.dispatch.failover import Decision, Finish, Situation, Skip, Start, Wait, decide, possible_duplicate
+from services.dispatch.failover import Decision, Finish, Situation, Skip, Start, Wait, possible_duplicate
+from services.dispatch.generation import FIRST, Generation, decide_in
 from services.dispatch.health import Mark, Marks, mark_from, scopes_of
+from services.dispatch.late_truth import as_known_by_now, is_lost
+from services.dispatch.lease_bound import LeaseEnding, within_lease
 from services.dispatch.ledger import Completion, Settled, Transition
 from services.dispatch.message import Message
 from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
+
+T = TypeVar("T")
 
 CONFIG_PAUSE, LONGEST_CONFIG_PAUSE = 1.0, 10.0
 SETTLE_PAUSE, LONGEST_SETTLE_PAUSE = 0.1, 5.0
@@ -54,6 +59,9 @@ class Ledger(Protocol):
     async def keep_evidence(self, transition: Transition) -> None:
         """Keep what was learned too late to settle."""
 
+    async def late_results(self, message_id: UUID) -> Mapping[int, Result]:
+        """What was learned too late of a message's attempts, by number."""
+
 
 class Health(Protocol):
     """What is known about providers."""
@@ -68,7 +76,7 @@ class Health(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """The right to work on one message under one epoch; `waited` says that a wait after its last attempt is over,
-    `ended` how its dispatch had ended before a receipt, or the want of one, brought it back.
+    `ended` how its dispatch had ended before a receipt, or the want of one, or a retry brought it back.
     """
 
     message: Message
@@ -77,6 +85,7 @@ class Lease:
     last_sequence: int = 1
     waited: bool = False
     ended: Completion | None = None
+    generation: Generation = FIRST
 
     @property
     def id(self) -> UUID:
@@ -97,6 +106,7 @@ class Tools:
     fraction: Callable[[], float]
     publish: Callable[[UUID, str, Transition, datetime], None]
     lease_left: Callable[[UUID, int], float]
+    give_up: Callable[[UUID, int], None] = lambda _id, _epoch: None
     public_url: str = ""
     backoff: Backoff = DEFAULT_BACKOFF
 
@@ -116,6 +126,7 @@ class Delivery:
         self._tools = tools
         self._lease = lease
         self._unsettled: Attempt | None = None
+        self._amended: tuple[Attempt, ...] = ()
         self._mark: Mark | None = None
         self._skips_told: set[tuple[str, str]] = set()
         self._log = get_logger(message=str(lease.id), epoch=lease.epoch)
@@ -137,6 +148,7 @@ class Delivery:
                         await self._attempt(decision, chain)
         except Fenced:
             self._log.warning("lease_lost")
+            self._tools.give_up(self._lease.id, self._lease.epoch)
             return None
 
     def _close_interrupted(self) -> None:
@@ -146,14 +158,31 @@ class Delivery:
             self._unsettled = interrupted(self._lease.history[-1])
             self._lease = replace(self._lease, history=(*self._lease.history[:-1], self._unsettled), waited=False)
 
+    async def _learn_late_truth(self) -> None:
+        """What the dispatchers of lost attempts learned after all counts before anything is decided."""
+        before = self._lease.history
+        if not any(map(is_lost, before)):
+            return
+        evidence = await self._until_answered(
+            lambda: self._tools.ledger.late_results(self._lease.id), for_ever=self._unsettled is not None
+        )
+        now = as_known_by_now(before, evidence)
+        self._lease = replace(self._lease, history=now)
+        for attempt in (new for old, new in zip(before, now, strict=True) if new is not old):
+            if self._unsettled is not None and self._unsettled.number == attempt.number:
+                self._unsettled = attempt
+            else:
+                self._amended = (*self._amended, attempt)
+
     async def _decide(self) -> tuple[Decision, Chain]:
         message = self._lease.message
+        await self._learn_late_truth()
         try:
             chain = await self._tools.chains.get(message.project_id, message.channel)
         except ConfigUnavailable:
             nothing = Chain(project_id=message.project_id, channel=message.channel)
             return self._without_configuration(), nothing
-        return decide(self._situation(chain)), chain
+        return decide_in(self._lease.generation, self._situation(chain)), chain
 
     def _without_configuration(self) -> Decision:
         """Wait for ConfigService, but not past the deadline, and not with an end that is already certain."""
@@ -162,7 +191,7 @@ class Delivery:
         settled = {Outcome.ACCEPTED, Outcome.INVALID}
         last = self._lease.history[-1].outcome if self._lease.history else None
         if (last in settled and self._lease.ended is None) or situation.time_left <= 0:
-            return decide(situation)
+            return decide_in(self._lease.generation, situation)
         # Half of its age each time: a long outage writes few events, and the end of it is noticed soon all the same.
         age = (situation.now - self._lease.message.created_at).total_seconds()
         pause = min(max(age / 2, CONFIG_PAUSE), LONGEST_CONFIG_PAUSE) * (0.5 + self._tools.fraction())
@@ -183,7 +212,7 @@ class Delivery:
     async def _attempt(self, start: Start, chain: Chain) -> None:
         """One attempt: recorded, sent, understood. It is settled together with what comes next."""
         attempt = begin(start.provider, self._lease.history, round_number=start.round, epoch=self._lease.epoch)
-        previous = self._lease.history[-1] if self._lease.history else None
+        previous = next(reversed(self._lease.generation.of(self._lease.history)), None)
         events = [*self._finished(), *self._skipped(start.skips)]
         if previous is not None and previous.provider_id != attempt.provider_id:
             events.append(tell.failover(previous, attempt))
@@ -216,10 +245,13 @@ class Delivery:
         limit = min(start.timeout + adapter.spec.verdict_seconds, start.time_left) + GRACE
         call = self._call(start, chain, attempt)
         try:
-            async with asyncio.timeout(limit):
+            # Never longer than our lease: when it can not be renewed, another dispatcher must not send meanwhile.
+            async with within_lease(limit, lambda: self._tools.lease_left(self._lease.id, self._lease.epoch)):
                 failpoint("send.before_wire")
                 result = storable(await adapter.send(call))
                 failpoint("send.answered")
+        except LeaseEnding:
+            result = CUT
         except TimeoutError:
             result = Result(
                 outcome=Outcome.UNKNOWN, reason=Reason.TIMEOUT, provider_text="The call outlived its time limit."
@@ -263,7 +295,7 @@ class Delivery:
         """`completed` is told once; later ends are told when there is something new about them."""
         if self._lease.ended is None:
             return [tell.completed(finish, self._lease.history)]
-        news = self._unsettled is not None or completion != self._lease.ended
+        news = self._unsettled or self._amended or self._lease.generation.retrying or completion != self._lease.ended
         return [tell.ended_again(finish, self._lease.history)] if news else []
 
     async def _put_off(self, wait: Wait) -> None:
@@ -284,6 +316,7 @@ class Delivery:
             project_id=self._lease.message.project_id,
             epoch=self._lease.epoch,
             closes=self._unsettled,
+            amends=self._amended,
             opens=opens,
             completes=completes,
             due_in=due_in,
@@ -292,7 +325,8 @@ class Delivery:
         )
 
     def _finished(self) -> list[DeliveryEvent]:
-        return [tell.attempt_finished(self._unsettled)] if self._unsettled is not None else []
+        own = () if self._unsettled is None else (self._unsettled,)
+        return [tell.attempt_finished(attempt) for attempt in (*own, *self._amended)]
 
     def _skipped(self, skips: tuple[Skip, ...]) -> list[DeliveryEvent]:
         """Each provider that is passed by is told once per reason, however often it is looked at."""
@@ -312,39 +346,50 @@ class Delivery:
         settled = await _outlives_cancellation(self._persist(transition))
         if not settled.held and transition.closes is not None and transition.opens is not None:
             # The lease ended while the provider answered. If nobody took the message yet, the answer still counts.
-            given_up = replace(transition, opens=None, due_in=0.0, events=transition.events[:1])
+            given_up = replace(transition, opens=None, amends=(), due_in=0.0, events=transition.events[:1])
             settled = await _outlives_cancellation(self._persist(given_up))
             if settled.held:
                 self._tools.publish(self._lease.id, transition.project_id, given_up, settled.at)
             else:
-                await self._tools.ledger.keep_evidence(transition)
+                await self._keep_evidence(transition)
             raise Fenced
         if not settled.held:
             if transition.closes is not None:
-                await self._tools.ledger.keep_evidence(transition)
+                await self._keep_evidence(transition)
             raise Fenced
-        self._unsettled, self._mark = None, None
+        self._unsettled, self._amended, self._mark = None, (), None
         self._lease = replace(self._lease, last_sequence=self._lease.last_sequence + len(events))
         self._tools.publish(self._lease.id, transition.project_id, transition, settled.at)
         return settled
+
+    async def _keep_evidence(self, transition: Transition) -> None:
+        keeping = self._until_answered(lambda: self._tools.ledger.keep_evidence(transition), for_ever=True)
+        await _outlives_cancellation(keeping)
 
     async def _persist(self, transition: Transition) -> Settled:
         """Write until it is known what became of it; a start that brings no result only for as long as the lease
         lives.
         """
+        for_ever = transition.closes is not None
+        return await self._until_answered(lambda: self._tools.ledger.apply(transition), for_ever=for_ever)
+
+    async def _until_answered(self, ask: Callable[[], Awaitable[T]], *, for_ever: bool) -> T:
+        """What the database answers, asked again while it is away: for as long as that takes, or Fenced when the lease
+        ends.
+        """
         pause = SETTLE_PAUSE
         while True:
             try:
-                return await self._tools.ledger.apply(transition)
+                return await ask()
             except (Unavailable, ResourceExhausted) as error:
                 self._log.warning("settle_failed", cause=type(error.__cause__).__name__)
-                if transition.closes is None and self._tools.lease_left(self._lease.id, self._lease.epoch) <= 0:
+                if not for_ever and self._tools.lease_left(self._lease.id, self._lease.epoch) <= 0:
                     raise Fenced from error
             await self._tools.clock.sleep(pause)
             pause = min(pause * 2, LONGEST_SETTLE_PAUSE)
 
 
-async def _outlives_cancellation(writing: Awaitable[Settled]) -> Settled:
+async def _outlives_cancellation(writing: Awaitable[T]) -> T:
     """What a provider answered is written even when this task is told to stop meanwhile; then the stop goes on."""
     task = asyncio.ensure_future(writing)
     try:

@@ -9,7 +9,8 @@ Result.reason.
     ├── AlreadyExists       └── IdempotencyKeyReused
     ├── FailedPrecondition  ├── NoProvider
     │                       ├── MessageEnded
-    │                       └── WrongState
+    │                       ├── WrongState
+    │                       └── DuplicatePossible
     ├── Internal            └── AllProvidersFailed
     ├── DeadlineExceeded    └── StillSending
     ├── Unavailable         └── ServiceUnavailable ── DatabaseUnavailable
@@ -75,6 +76,16 @@ class WrongState(FailedPrecondition):
 
     def __init__(self, message_id: UUID, state: str, why: str) -> None:
         super().__init__(why, metadata={"id": str(message_id), "state": state})
+
+
+class DuplicatePossible(FailedPrecondition):
+    """RetryMessage: somebody may have taken the message, and the caller did not say that a second copy is all right."""
+
+    reason = "DUPLICATE_POSSIBLE"
+
+    def __init__(self, message_id: UUID) -> None:
+        why = "A provider may have taken the message: set acceptDuplicate if it may arrive twice."
+        super().__init__(why, metadata={"id": str(message_id)})
 
 
 class NotServed(Unimplemented):

@@ -148,6 +148,12 @@ def _ended_by_last_attempt(situation: Situation) -> Finish | None:
     for attempt in situation.history:
         if attempt.delivered:
             return Finish(state=State.DELIVERED, attempt=attempt)
+    # By late truth: while nobody knew it, others were asked.
+    for attempt in reversed(situation.history[:-1]):
+        taken = attempt.outcome is Outcome.ACCEPTED and not attempt.refused and last.outcome is not Outcome.ACCEPTED
+        ended = _ended_by_acceptance(situation, attempt) if taken else None
+        if ended:
+            return ended
     if last.refused:
         return None if _leads_on(situation, last) else Finish(state=State.UNDELIVERED, reason=last.receipt or "")
     if last.outcome is Outcome.ACCEPTED:

@@ -127,6 +127,11 @@ def ended_again(finish: Finish, attempts: tuple[Attempt, ...]) -> DeliveryEvent:
     return DeliveryEvent(ended_again=_end(finish, attempts))
 
 
+def retried(generation: int, deadline: datetime) -> DeliveryEvent:
+    """The message is dispatched anew."""
+    return DeliveryEvent(retried=DeliveryEvent.Retried(generation=generation, deadline=timestamp(deadline)))
+
+
 def _end(finish: Finish, attempts: tuple[Attempt, ...]) -> DeliveryEvent.Completed:
     told = DeliveryEvent.Completed(
         state=state_to_proto(finish.state),

@@ -45,13 +45,15 @@ class Completion:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
     """One step of one message's life. At most one of `opens`, `completes` and `due_in` (seconds) is given; `due_in`
-    beside `completes` keeps the message in the queue, to be looked at again when no receipt has come by then.
+    beside `completes` keeps the message in the queue, to be looked at again when no receipt has come by then. `amends`
+    are attempts that were closed as lost and of which more is known by now.
     """
 
     message_id: UUID
     project_id: str
     epoch: int
     closes: Attempt | None = None
+    amends: tuple[Attempt, ...] = ()
     opens: Attempt | None = None
     chain_version: int = 0
     completes: Completion | None = None
@@ -118,14 +120,20 @@ SET finished_at = now(), outcome = c.outcome, reason = c.reason, provider_code =
 FROM unnest($1::uuid[], $2::int[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::text[],
             $8::float8[], $9::float8[])
      AS c (id, number, outcome, reason, code, words, reference, latency, retry_after)
-WHERE a.message_id = c.id AND a.number = c.number AND a.finished_at IS NULL
+WHERE a.message_id = c.id AND a.number = c.number
+  AND (a.finished_at IS NULL OR (a.outcome = 6 AND a.reason = 'LEASE_LOST'))
 """
 _OPEN = """
 INSERT INTO dispatch.attempts (message_id, number, round, epoch, provider_id, kind, provider_name, chain_version)
 SELECT * FROM unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[], $8::bigint[])
 ON CONFLICT (message_id, number) DO NOTHING
 """
-_RENEW_OPENED = "UPDATE dispatch.queue SET due_at = now() + $2 * interval '1 second' WHERE id = ANY($1::uuid[])"
+# An attempt that its own dispatcher lived to close shows that the message kills nobody: its strikes are forgotten.
+_RENEW_OPENED = """
+UPDATE dispatch.queue q
+SET due_at = now() + $2 * interval '1 second', claims = CASE WHEN t.survived THEN 1 ELSE q.claims END
+FROM unnest($1::uuid[], $3::bool[]) AS t (id, survived) WHERE q.id = t.id
+"""
 _PUT_OFF = """
 UPDATE dispatch.queue q SET due_at = now() + t.delay * interval '1 second', worker = NULL, claims = 0
 FROM unnest($1::uuid[], $2::float8[]) AS t (id, delay) WHERE q.id = t.id
@@ -135,7 +143,7 @@ INSERT INTO dispatch.completions (message_id, state, reason, provider_id, kind, 
 SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::text[], $6::bool[], $7::int[])
 ON CONFLICT (message_id) DO UPDATE
 SET state = excluded.state, reason = excluded.reason, provider_id = excluded.provider_id, kind = excluded.kind,
-    possible_duplicate = excluded.possible_duplicate, epoch = excluded.epoch
+    possible_duplicate = excluded.possible_duplicate, epoch = excluded.epoch, retrying = false
 """
 _LEAVE = "DELETE FROM dispatch.queue WHERE id = ANY($1::uuid[])"
 _TELL = """
@@ -150,10 +158,16 @@ ON CONFLICT (provider_id, scope) DO UPDATE
 SET config_version = excluded.config_version, block = excluded.block, reason = excluded.reason,
     detail = excluded.detail, until = excluded.until, marked_at = now()
 """
-_EVIDENCE = """
-INSERT INTO dispatch.evidence (message_id, number, epoch, outcome, reason, provider_code, provider_text,
-                               provider_message_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+# Messages that ended UNKNOWN although by now it is known what became of a lost attempt. What nobody survived comes back
+# only to be called sent.
+_RECALL = """
+INSERT INTO dispatch.queue (id, due_at, epoch)
+SELECT c.message_id, now(), c.epoch FROM dispatch.completions c
+WHERE c.message_id = ANY($1::uuid[]) AND c.state = 9 AND NOT c.retrying AND EXISTS (
+    SELECT FROM dispatch.evidence e JOIN dispatch.attempts a USING (message_id, number)
+    WHERE e.message_id = c.message_id AND a.outcome = 6 AND a.reason = 'LEASE_LOST'
+      AND e.outcome <> 6 AND (e.outcome = 1 OR c.reason <> 'QUARANTINED'))
+ON CONFLICT (id) DO NOTHING
 """
 
 
@@ -201,28 +215,17 @@ async def apply(connection: Connection, batch: Sequence[Transition], lease_secon
     return [Settled(held=(transition.message_id, transition.epoch) in ours, at=at) for transition in batch]
 
 
-async def keep_evidence(connection: Connection, transition: Transition) -> None:
-    """Keep what an attempt taught after its lease was lost; changes nothing else."""
-    attempt = transition.closes
-    if attempt is None or attempt.result is None:
-        return
-    result = attempt.result
-    await connection.execute(
-        _EVIDENCE,
-        transition.message_id,
-        attempt.number,
-        transition.epoch,
-        OUTCOME_CODES[result.outcome],
-        result.reason,
-        result.provider_code,
-        result.provider_text,
-        result.provider_message_id,
-    )
+async def recall(connection: Connection, ended: Sequence[UUID]) -> None:
+    """Those of these messages that ended UNKNOWN for want of what is known by now are in the queue again."""
+    await connection.execute(_RECALL, ended)
 
 
 async def _write_attempts(connection: Connection, held: list[Transition], lease_seconds: float) -> None:
     closed = [
-        (t.message_id, t.closes, t.closes.result) for t in held if t.closes is not None and t.closes.result is not None
+        (t.message_id, attempt, attempt.result)
+        for t in held
+        for attempt in (t.closes, *t.amends)
+        if attempt is not None and attempt.result is not None
     ]
     if closed:
         await connection.execute(
@@ -251,7 +254,8 @@ async def _write_attempts(connection: Connection, held: list[Transition], lease_
             [attempt.provider_name for _, attempt in opened],
             [t.chain_version for t, _ in opened],
         )
-        await connection.execute(_RENEW_OPENED, [t.message_id for t, _ in opened], lease_seconds)
+        survived = [t.closes is not None and t.closes.epoch == t.epoch for t, _ in opened]
+        await connection.execute(_RENEW_OPENED, [t.message_id for t, _ in opened], lease_seconds, survived)
 
 
 async def _write_queue(connection: Connection, held: list[Transition]) -> None:
@@ -271,6 +275,9 @@ async def _write_queue(connection: Connection, held: list[Transition]) -> None:
             [t.epoch for t, _ in ended],
         )
         await connection.execute(_LEAVE, [t.message_id for t, _ in ended if t.due_in is None])
+        in_doubt = [t.message_id for t, completion in ended if completion.state is State.UNKNOWN]
+        if in_doubt:
+            await recall(connection, in_doubt)
 
 
 async def _write_events(connection: Connection, held: list[Transition]) -> None:

@@ -214,7 +214,7 @@ _LATER = """
 UPDATE dispatch.receipts SET look_at = now() + greatest((now() - received_at) / 2, interval '0.2 seconds') WHERE id = $1
 """
 _NOW = """
-SELECT now() AS at, (SELECT state FROM dispatch.completions WHERE message_id = $1) AS state,
+SELECT now() AS at, (SELECT state FROM dispatch.completions WHERE message_id = $1 AND NOT retrying) AS state,
        (SELECT max(sequence) FROM dispatch.events WHERE message_id = $1) AS last_sequence
 """
 _ATTEMPTS = "SELECT * FROM dispatch.attempts WHERE message_id = $1 ORDER BY number"

@@ -12,6 +12,7 @@ from services.adapters.base import Channel
 from services.adapters.receipts import ReceiptStatus
 from services.dispatch.attempt import Attempt
 from services.dispatch.convert import CHANNELS, result_from_columns, state_from_code
+from services.dispatch.generation import FIRST, Generation
 from services.dispatch.ledger import Completion
 from services.dispatch.message import State
 
@@ -21,7 +22,7 @@ Row = Mapping[str, Any]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """A message taken under a fresh epoch, with all that was written about it; `ended` when its dispatch had ended and
-    receipts, or their absence, brought it back.
+    receipts, or their absence, or a retry brought it back.
     """
 
     id: UUID
@@ -35,6 +36,7 @@ class Claim:
     last_sequence: int
     at: datetime
     ended: Completion | None = None
+    generation: Generation = FIRST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,8 @@ class Overview:
     next_attempt_in: float | None
     chain_version: int
     duplicates: int = 0
+    generation: int = 1
+    retrying: bool = False
 
 
 def attempt_from_row(row: Row) -> Attempt:
@@ -102,6 +106,18 @@ def completion_from_row(row: Row) -> Completion | None:
     )
 
 
+def generation_from_row(row: Row) -> Generation:
+    """Which time a message is dispatched, from a row that may have no completion."""
+    if row["generation"] is None:
+        return FIRST
+    return Generation(
+        number=row["generation"],
+        after_attempt=row["after_attempt"],
+        deadline=row["deadline"],
+        retrying=row["retrying"],
+    )
+
+
 def overview_from_row(row: Row) -> Overview:
     """One row of the overview statement."""
     return Overview(
@@ -121,6 +137,8 @@ def overview_from_row(row: Row) -> Overview:
         next_attempt_in=row["next_attempt_in"],
         chain_version=row["chain_version"],
         duplicates=row["duplicates"] or 0,
+        generation=row["generation"] or 1,
+        retrying=bool(row["retrying"]),
     )
 
 
@@ -133,27 +151,3 @@ def event_from_row(row: Row) -> StoredEvent:
         payload=row["payload"],
         transaction_id=row["transaction_id"],
     )
-
-
-# What `overview_from_row` reads, of one message or of a page of a project's.
-OVERVIEW = """
-SELECT * FROM (
-    SELECT m.id, m.project_id, m.channel, m.recipient, m.labels, m.deadline, m.created_at, c.state, c.reason,
-    c.provider_id, c.kind, c.possible_duplicate, c.duplicates, c.completed_at, CASE WHEN c.state IS NULL THEN
-               CASE WHEN started.chain_version IS NULL THEN 'QUEUED' ELSE 'SENDING' END
-           END AS live_state,
-           CASE WHEN q.worker IS NULL AND c.state IS NULL
-                THEN greatest(extract(epoch FROM q.due_at - now()), 0)::float8 END AS
-           next_attempt_in, coalesce(started.chain_version, 0) AS chain_version
-    FROM dispatch.messages m
-    LEFT JOIN dispatch.completions c ON c.message_id = m.id
-    LEFT JOIN dispatch.queue q ON q.id = m.id
-    LEFT JOIN dispatch.attempts started ON started.message_id = m.id AND started.number = 1
-) AS overview
-"""
-ONE_OVERVIEW = "WHERE id = $1 AND ($2::text[] IS NULL OR project_id = ANY($2))"
-LISTED_OVERVIEWS = """
-WHERE project_id = $1 AND ($2::smallint IS NULL OR channel = $2) AND ($3::uuid IS NULL OR id < $3)
-  AND ($4::text IS NULL OR live_state = $4 OR state = $5::smallint)
-ORDER BY id DESC LIMIT $6
-"""

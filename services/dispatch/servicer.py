@@ -24,14 +24,16 @@ from services.dispatch import history as tell
 from services.dispatch.config_client import ChainCache, ConfigUnavailable
 from services.dispatch.convert import CHANNELS, state_from_code
 from services.dispatch.database_clock import DatabaseClock
-from services.dispatch.errors import MessageNotFound, NotServed, ServiceUnavailable, StillSending, WrongState
+from services.dispatch.errors import MessageNotFound, ServiceUnavailable, StillSending, WrongState
 from services.dispatch.explain import explain
 from services.dispatch.failover import Finish, possible_duplicate
+from services.dispatch.generation_book import Wish, retry
 from services.dispatch.health_board import HealthBoard
 from services.dispatch.idempotency import key_for_recipient
 from services.dispatch.intake import Accepted, Intake, project_of
 from services.dispatch.ledger import Completion
 from services.dispatch.message import EndReason, Message, State
+from services.dispatch.overviews import Wanted
 from services.dispatch.receipts import ReceiptDesk
 from services.dispatch.records import Overview
 from services.dispatch.resume import position_from_token, token_from_position
@@ -210,12 +212,15 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         """A project's messages, newest first."""
         project = _project(request.project_id)
         _require_known_words(request)
-        key = (str(request.channel), str(request.state))
+        key = (str(request.channel), str(request.state), request.reason)
         page = parse_page(request.page_size, request.page_token, "ListMessages", project, *key, key_types=(str,))
         found = await self._store.list_messages(
-            project,
-            channel=CHANNELS.get(request.channel),
-            state=state_from_code(request.state) if request.state else None,
+            Wanted(
+                project_id=project,
+                channel=CHANNELS.get(request.channel),
+                state=state_from_code(request.state) if request.state else None,
+                reason=request.reason,
+            ),
             before=UUID(str(page.cursor[0])) if page.cursor else None,
             limit=page.size + 1,
         )
@@ -243,8 +248,14 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         return await self.GetMessage(pb.GetMessageRequest(id=request.id), context)
 
     async def RetryMessage(self, request: pb.RetryMessageRequest, context: Context) -> message_pb2.Message:
-        """Not served yet."""
-        raise NotServed("RetryMessage")
+        """Dispatch a dead letter anew."""
+        overview = await self._find(request.id)
+        wish = Wish(accept_duplicate=request.accept_duplicate, generation=request.generation)
+        async with self._store.transaction() as connection:
+            retried = await retry(connection, overview.id, wish)
+        if retried is not None:
+            self._hub.publish(overview.id, overview.project_id, retried.step, retried.at)
+        return await self.GetMessage(pb.GetMessageRequest(id=request.id), context)
 
     async def ExplainRoute(self, request: pb.ExplainRouteRequest, context: Context) -> pb.ExplainRouteResponse:
         """Which provider would be tried, which passed by."""
@@ -286,6 +297,8 @@ def _require_known_words(request: pb.ListMessagesRequest) -> None:
         violations.append(FieldViolation("channel", "must be EMAIL or SMS"))
     if request.state and request.state not in message_pb2.Message.State.values():
         violations.append(FieldViolation("state", "is no state of a message"))
+    if len(request.reason) > 64:
+        violations.append(FieldViolation("reason", "is no reason of a message: they have at most 64 characters"))
     if violations:
         raise InvalidArgument(violations=violations)
 

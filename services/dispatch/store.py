@@ -12,30 +12,27 @@ from uuid import UUID
 
 import asyncpg
 
-from services.adapters.base import Channel
+from services.adapters.outcome import Result
 from services.chassis.batcher import MicroBatcher
 from services.chassis.database import Dsn, acquired, create_pool
 from services.chassis.failpoints import failpoint
 from services.chassis.idempotency import DEFAULT_HOURS
-from services.dispatch import key_book, ledger
+from services.dispatch import evidence_book, key_book, ledger, overviews
 from services.dispatch.attempt import Attempt
-from services.dispatch.convert import CHANNEL_CODES
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.health import Block, Mark
 from services.dispatch.idempotency import Standing
 from services.dispatch.ledger import Acceptance, Settled, Transition
-from services.dispatch.message import State, StateCode
+from services.dispatch.peers import ALL, Share
+from services.dispatch.quarantine_book import CLAIM_SUSPECT
 from services.dispatch.records import (
-    LISTED_OVERVIEWS,
-    ONE_OVERVIEW,
-    OVERVIEW,
     Claim,
     Overview,
     StoredEvent,
     attempt_from_row,
     completion_from_row,
     event_from_row,
-    overview_from_row,
+    generation_from_row,
 )
 
 T = TypeVar("T")
@@ -204,16 +201,32 @@ class Store:
         """Keep what was learned too late to settle."""
         failpoint("evidence.before_write")
         async with self._connection() as connection:
-            await ledger.keep_evidence(connection, transition)
+            await evidence_book.keep(connection, transition)
+
+    async def late_results(self, message_id: UUID) -> Mapping[int, Result]:
+        """What was learned too late of a message's attempts, by number."""
+        async with self._connection() as connection:
+            return await evidence_book.of(connection, message_id)
 
     async def now(self) -> datetime:
         """The database's clock."""
         at: datetime = await self._fetchval("SELECT clock_timestamp()")
         return at
 
-    async def claim(self, limit: int) -> list[Claim]:
-        """Take up to `limit` messages that are due, those of expired leases among them, each under a fresh epoch."""
-        rows = await self._fetch(_CLAIM, limit, self.worker, self.lease_seconds)
+    async def claim(self, limit: int, share: Share = ALL) -> list[Claim]:
+        """Take up to `limit` messages that are due, those of expired leases among them, each under a fresh epoch; those
+        of other dispatchers' shares only when nobody took them for a second. Suspects are left alone.
+        """
+        rows = await self._fetch(_CLAIM, limit, self.worker, self.lease_seconds, share.rank, share.count)
+        return await self._claims(rows)
+
+    async def claim_suspect(self) -> Claim | None:
+        """Take one message that is due and whose dispatchers died twice in a row, whosever share it is."""
+        claims = await self._claims(await self._fetch(CLAIM_SUSPECT, self.worker, self.lease_seconds))
+        return claims[0] if claims else None
+
+    async def _claims(self, rows: list[asyncpg.Record]) -> list[Claim]:
+        """What was taken, with all that was written about it."""
         if not rows:
             return []
         failpoint("claim.committed")
@@ -221,22 +234,7 @@ class Store:
         # Read after the rows are ours: until then a receipt may still have written to them.
         attempts = await self._attempts(ids)
         standing = {row["message_id"]: row for row in await self._fetch(_STANDING, ids)}
-        return [
-            Claim(
-                id=row["id"],
-                epoch=row["epoch"],
-                claims=row["claims"],
-                project_id=row["project_id"],
-                spec=row["spec"],
-                deadline=row["deadline"],
-                created_at=row["created_at"],
-                attempts=tuple(attempts.get(row["id"], ())),
-                last_sequence=standing[row["id"]]["last_sequence"],
-                at=row["at"],
-                ended=completion_from_row(standing[row["id"]]),
-            )
-            for row in rows
-        ]
+        return [_claim_from(row, standing[row["id"]], attempts.get(row["id"], ())) for row in rows]
 
     async def renew(self, leases: Mapping[UUID, int]) -> frozenset[UUID]:
         """Extend these leases (message id → epoch) in one statement; answers which are still ours."""
@@ -245,7 +243,9 @@ class Store:
         return frozenset(row["id"] for row in rows)
 
     async def release(self, leases: Mapping[UUID, int]) -> None:
-        """Give back leases whose message has no open attempt, due at once; the others run out and become unknown."""
+        """Give back leases whose message has no open attempt, due at once and without a strike; the others run out and
+        become unknown.
+        """
         await self._fetch(_RELEASE, list(leases), list(leases.values()))
 
     async def cancel(self, message_id: UUID, completion: ledger.Completion, payload: bytes) -> int | None:
@@ -272,21 +272,17 @@ class Store:
 
     async def overview(self, message_id: UUID, projects: Sequence[str] | None) -> Overview | None:
         """One message of these projects (None: of any)."""
-        rows = await self._fetch(OVERVIEW + ONE_OVERVIEW, message_id, projects)
-        return overview_from_row(rows[0]) if rows else None
+        async with self._connection() as connection:
+            return await overviews.one(connection, message_id, projects)
 
     async def attempts(self, message_id: UUID) -> tuple[Attempt, ...]:
         """Every attempt of a message, in order. The caller has checked whose it is."""
         return tuple((await self._attempts([message_id])).get(message_id, ()))
 
-    async def list_messages(
-        self, project_id: str, *, channel: Channel | None, state: State | None, before: UUID | None, limit: int
-    ) -> list[Overview]:
+    async def list_messages(self, wanted: overviews.Wanted, *, before: UUID | None, limit: int) -> list[Overview]:
         """A project's messages, newest first, older than `before`."""
-        code = CHANNEL_CODES[channel] if channel else None
-        word, number = (state.value, StateCode[state].value) if state else (None, None)
-        rows = await self._fetch(OVERVIEW + LISTED_OVERVIEWS, project_id, code, before, word, number, limit)
-        return [overview_from_row(row) for row in rows]
+        async with self._connection() as connection:
+            return await overviews.page(connection, wanted, before=before, limit=limit)
 
     async def events_after(self, message_id: UUID, sequence: int, limit: int = 500) -> list[StoredEvent]:
         """The events of a message after `sequence`, in order. The caller has checked whose it is."""
@@ -328,15 +324,39 @@ class Store:
         return found
 
 
+def _claim_from(row: asyncpg.Record, standing: asyncpg.Record, attempts: Sequence[Attempt]) -> Claim:
+    generation = generation_from_row(standing)
+    return Claim(
+        id=row["id"],
+        epoch=row["epoch"],
+        claims=row["claims"],
+        project_id=row["project_id"],
+        spec=row["spec"],
+        deadline=generation.deadline or row["deadline"],
+        created_at=row["created_at"],
+        attempts=tuple(attempts),
+        last_sequence=standing["last_sequence"],
+        at=row["at"],
+        ended=completion_from_row(standing),
+        generation=generation,
+    )
+
+
 def _or_raise(answer: R | Exception) -> R:
     if isinstance(answer, Exception):
         raise answer
     return answer
 
 
+# A share is a range of shards, and the shard is in the last ten bits of the id (message.py). What nobody took for a
+# second is everybody's. Those whose dispatchers died twice in a row are taken one by one (quarantine_book.py).
 _CLAIM = """
 WITH due AS (
-    SELECT id FROM dispatch.queue WHERE due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+    SELECT id FROM dispatch.queue
+    WHERE due_at <= now() AND claims < 2
+      AND (((get_byte(uuid_send(id), 14) & 3) * 256 + get_byte(uuid_send(id), 15)) * $5::int / 1024 = $4
+           OR due_at <= now() - interval '1 second')
+    ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE dispatch.queue q
     SET worker = $2, epoch = q.epoch + 1, claims = q.claims + 1, due_at = now() + $3 * interval '1 second'
@@ -348,6 +368,7 @@ FROM taken t JOIN dispatch.messages m ON m.id = t.id
 """
 _STANDING = """
 SELECT t.id AS message_id, c.state, c.reason, c.provider_id, c.kind, c.possible_duplicate,
+       c.generation, c.after_attempt, c.deadline, c.retrying,
        (SELECT max(e.sequence) FROM dispatch.events e WHERE e.message_id = t.id) AS last_sequence
 FROM unnest($1::uuid[]) AS t (id) LEFT JOIN dispatch.completions c ON c.message_id = t.id
 """
@@ -370,7 +391,8 @@ RETURNING q.id
 _RELEASE = (
     _OURS
     + """
-UPDATE dispatch.queue q SET due_at = now(), worker = NULL FROM ours WHERE q.id = ours.id
+UPDATE dispatch.queue q SET due_at = now(), worker = NULL, claims = greatest(q.claims - 1, 0)
+FROM ours WHERE q.id = ours.id
 AND NOT EXISTS (SELECT FROM dispatch.attempts a WHERE a.message_id = q.id AND a.finished_at IS NULL)
 """
 )
@@ -385,7 +407,7 @@ _EVENTS = """
 SELECT message_id, sequence, occurred_at, payload, transaction_id FROM dispatch.events
 WHERE message_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3
 """
-_IS_COMPLETED = "SELECT EXISTS (SELECT FROM dispatch.completions WHERE message_id = $1)"
+_IS_COMPLETED = "SELECT EXISTS (SELECT FROM dispatch.completions WHERE message_id = $1 AND NOT retrying)"
 _PROJECT_EVENTS = """
 SELECT message_id, sequence, occurred_at, payload, transaction_id FROM dispatch.events
 WHERE project_id = $1 AND (transaction_id, message_id, sequence) > ($2, $3, $4)

@@ -128,7 +128,8 @@ async def watch_message(
     reader: EventReader, inbox: Inbox, message_id: UUID, after: int
 ) -> AsyncIterator[DeliveryEvent]:
     """Every event of a message after `after`, in order and none twice, up to `completed` and what came with it: what
-    was recorded after it by then, such as receipts, is told too, and not waited for.
+    was recorded after it by then, such as receipts, is told too, and not waited for. One that was retried is followed
+    to where it ended again.
 
     Ends at once when `after` is at or past `completed`. The caller has checked that the message exists and whose it is.
     """
@@ -141,7 +142,7 @@ async def watch_message(
             last, pause = event.sequence, SHORTEST_POLL
             told = tell.shown(event)
             yield told
-            ended = ended or told.HasField("completed")
+            ended = _is_over(told, ended)
         if ended:
             return
         if not fresh and pause > SHORTEST_POLL and await _nothing_follows(reader, message_id, last):
@@ -150,6 +151,13 @@ async def watch_message(
         if not fresh or fresh[0].sequence > last + 1:
             pause = min(pause * 2, LONGEST_POLL)
             fresh = await reader.events_after(message_id, last)
+
+
+def _is_over(event: DeliveryEvent, before: bool) -> bool:
+    """Whether the dispatch is over after this event: a retry opens it again, until it has ended again."""
+    if event.HasField("retried"):
+        return False
+    return before or event.HasField("completed") or event.HasField("ended_again")
 
 
 async def _nothing_follows(reader: EventReader, message_id: UUID, last: int) -> bool:

@@ -24,11 +24,15 @@ from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.failover import Finish
 from services.dispatch.ledger import Completion, Transition
 from services.dispatch.message import EndReason, Message, State
+from services.dispatch.peers import Share
 from services.dispatch.records import Claim
 from services.dispatch.store import Store
 
 CLAIM_BATCH = 200
 SHORTEST_POLL, LONGEST_POLL = 0.02, 0.5
+# Of a lease: how often it is renewed, how soon again when that failed, and how long before its end nothing may go over
+# the wire any more. So calls are cut only when no renewal came through for five sixths of a lease.
+RENEW_EVERY, RENEW_AGAIN, MARGIN = 1 / 3, 1 / 15, 1 / 6
 
 
 @dataclass(slots=True)
@@ -49,6 +53,7 @@ class Worker:
         database_clock: DatabaseClock,
         *,
         max_in_flight: int,
+        share: Callable[[], Share] = Share,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
@@ -57,10 +62,11 @@ class Worker:
         self._free, self._taken = max_in_flight, 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._jitter = jitter
+        self._share, self._jitter = share, jitter
         # By epoch too: after a pause longer than a lease this process may hold a message anew while what it began
         # under the old epoch still runs.
         self._held: dict[tuple[UUID, int], _Held] = {}
+        self._given_up: dict[UUID, int] = {}
         self._wake = asyncio.Event()
         self._stopping = False
         self._deliver: Callable[[Lease], Awaitable[float | None]] | None = None
@@ -76,9 +82,17 @@ class Worker:
         return len(self._held)
 
     def lease_left(self, message_id: UUID, epoch: int) -> float:
-        """Seconds until our lease under an epoch ends, as this process knows; 0 or less when it has none."""
+        """Seconds for which a call may still be on the wire under our lease: until a margin before its end, as this
+        process knows it; 0 or less when it has none.
+        """
         held = self._held.get((message_id, epoch))
-        return held.ends - self._clock.boottime() if held else 0.0
+        return held.ends - self._store.lease_seconds * MARGIN - self._clock.boottime() if held else 0.0
+
+    def give_up(self, message_id: UUID, epoch: int) -> None:
+        """The delivery stopped without a result and nobody died of it: the message goes back, without a strike, as soon
+        as the database allows; where somebody else has it, nothing happens.
+        """
+        self._given_up[message_id] = epoch
 
     def reserve(self) -> bool:
         """Keep a place for a message that is about to be accepted; give it back with `start` or `release_place`."""
@@ -89,7 +103,7 @@ class Worker:
 
     def release_place(self) -> None:
         """The message that the place was for was not accepted."""
-        self._give_back(1)
+        self._return_places(1)
         self._wake.set()
 
     def _take_places(self, count: int) -> None:
@@ -97,17 +111,18 @@ class Worker:
         self._taken += count
         self._idle.clear()
 
-    def _give_back(self, count: int) -> None:
+    def _return_places(self, count: int) -> None:
         self._free += count
         self._taken -= count
         if not self._taken:
             self._idle.set()
 
-    def start(self, lease: Lease, *, since: float) -> None:
+    def start(self, lease: Lease, *, since: float) -> "asyncio.Task[None]":
         """Work on a message whose lease began at `since` (seconds since boot); its place was reserved."""
         # In a context of its own: it goes on when the RPC that brought the message has ended.
         task = asyncio.create_task(self._work(lease), name=f"deliver {lease.id}", context=contextvars.Context())
         self._held[lease.id, lease.epoch] = _Held(ends=since + self._store.lease_seconds, task=task)
+        return task
 
     async def _work(self, lease: Lease) -> None:
         if self._deliver is None:
@@ -137,6 +152,15 @@ class Worker:
                 async with asyncio.timeout(pause * (0.5 + self._jitter())):
                     await self._wake.wait()
 
+    async def _give_back(self) -> None:
+        given_up, self._given_up = self._given_up, {}
+        if given_up:
+            try:
+                await self._store.release(dict(sorted(given_up.items())))
+            except BaseException:
+                self._given_up = given_up | self._given_up
+                raise
+
     async def _claim_some(self) -> int:
         limit = min(self._free, CLAIM_BATCH)
         if limit <= 0:
@@ -146,31 +170,39 @@ class Worker:
         claims: list[Claim] = []
         try:
             failpoint("claim.before")
-            claims = await self._store.claim(limit)
+            await self._give_back()
+            claims = await self._store.claim(limit, self._share())
         except DatabaseUnavailable as error:
             self._log.warning("claim_failed", cause=type(error.__cause__).__name__)
         finally:
-            self._give_back(limit - len(claims))
+            self._return_places(limit - len(claims))
         for claim in claims:
             self._database_clock.learn(claim.at)
-            await self._take_up(claim, since)
+            await self.take_up(claim, since)
         return len(claims)
 
-    async def _take_up(self, claim: Claim, since: float) -> None:
-        message = stored_message(
-            claim.spec,
-            message_id=claim.id,
-            project_id=claim.project_id,
-            deadline=claim.deadline,
-            created_at=claim.created_at,
-        )
+    async def take_up(self, claim: Claim, since: float) -> "asyncio.Task[None] | None":
+        """Work on a claimed message, whose place is taken; None when there is nothing to work on."""
+        try:
+            message = stored_message(
+                claim.spec,
+                message_id=claim.id,
+                project_id=claim.project_id,
+                deadline=claim.deadline,
+                created_at=claim.created_at,
+            )
+        except Exception:  # noqa: BLE001 - whatever it is, it must not stop the other messages
+            # Its lease runs out with a strike; after three of them it is quarantined.
+            self._log.exception("message_unreadable", message=str(claim.id))
+            self.release_place()
+            return None
         if not isinstance(message, Message):
             with contextlib.suppress(DatabaseUnavailable):  # its lease runs out and it comes again
                 await self._refuse(
                     claim, "; ".join(f"{violation.field} {violation.description}" for violation in message)
                 )
             self.release_place()
-            return
+            return None
         failpoint("claim.taken")
         settled = bool(claim.attempts) and claim.attempts[-1].result is not None
         lease = Lease(
@@ -180,13 +212,16 @@ class Worker:
             last_sequence=claim.last_sequence,
             waited=settled,
             ended=claim.ended,
+            generation=claim.generation,
         )
-        self.start(lease, since=since)
+        return self.start(lease, since=since)
 
     async def _refuse(self, claim: Claim, why: str) -> None:
         """A stored message that today's rules refuse ends visibly instead of coming back for ever."""
-        finish = Finish(state=State.FAILED, reason=EndReason.REJECTED, detail=why)
-        events = [] if claim.ended else [tell.completed(finish, claim.attempts)]
+        state = claim.ended.state if claim.ended else State.FAILED
+        finish = Finish(state=state, reason=EndReason.REJECTED, detail=why)
+        end = tell.ended_again if claim.ended else tell.completed
+        events = [end(finish, claim.attempts)] if claim.generation.retrying or not claim.ended else []
         transition = Transition(
             message_id=claim.id,
             project_id=claim.project_id,
@@ -197,26 +232,37 @@ class Worker:
         await self._store.apply(transition)
 
     async def renew_forever(self) -> None:
-        """Extend every lease in work, in one statement, three times per lease."""
+        """Extend every lease in work, in one statement, three times per lease; sooner again when it failed."""
+        every = RENEW_EVERY
         while True:
-            await self._clock.sleep(self._store.lease_seconds / 3)
-            await self._renew()
+            await self._clock.sleep(self._store.lease_seconds * every)
+            every = RENEW_EVERY if await self._renew() else RENEW_AGAIN
 
-    async def _renew(self) -> None:
+    async def _renew(self) -> bool:
         leases = _newest(self._held)
         if not leases:
-            return
+            return True
         since = self._clock.boottime()
         failpoint("renew.before")
+        renewal = asyncio.create_task(self._store.renew(leases), name="renew")
         try:
-            ours = await self._store.renew(leases)
+            await asyncio.wait([renewal], timeout=self._store.lease_seconds * RENEW_EVERY)
+            if not renewal.done():
+                self._log.warning("renewal_failed", leases=len(leases), cause="no answer")
+                return False
+            ours = renewal.result()
         except DatabaseUnavailable as error:
             self._log.warning("renewal_failed", leases=len(leases), cause=type(error.__cause__).__name__)
-            return
+            return False
+        finally:
+            # Not waited for: a connection that hangs is given back as slowly, and the next renewal has another one.
+            renewal.add_done_callback(_forget)
+            renewal.cancel()
         for message_id, epoch in leases.items():
             held = self._held.get((message_id, epoch))
             if held is not None and message_id in ours:
                 held.ends = since + self._store.lease_seconds
+        return True
 
     async def drain(self, grace: float) -> None:
         """Take nothing new, let what is in flight finish for `grace` seconds, then cut it off and give back what never
@@ -234,10 +280,17 @@ class Worker:
         await asyncio.gather(*(held.task for held in left.values()), return_exceptions=True)
         if left:
             self._log.warning("drain_cut", messages=len(left))
-            failpoint("drain.before_release")
-            with contextlib.suppress(DatabaseUnavailable):
-                await self._store.release(_newest(left))
-            failpoint("drain.released")
+            self._given_up |= _newest(left)
+        failpoint("drain.before_release")
+        with contextlib.suppress(DatabaseUnavailable):
+            await self._give_back()
+        failpoint("drain.released")
+
+
+def _forget(task: "asyncio.Task[frozenset[UUID]]") -> None:
+    """Nobody waits for it any more; what it ends with is no news."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _newest(held: Iterable[tuple[UUID, int]]) -> dict[UUID, int]:

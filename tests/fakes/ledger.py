@@ -1,9 +1,10 @@
 """A ledger in memory that keeps a message's transitions as the real one does: only under the epoch that holds it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from uuid import UUID
 
+from services.adapters.outcome import Result
 from services.dispatch.ledger import Settled, Transition
 
 
@@ -16,6 +17,7 @@ class MemoryLedger:
         self.expired: set[UUID] = set()
         self.written: list[Transition] = []
         self.evidence: list[Transition] = []
+        self.late: dict[int, Result] = {}
         self.failures: list[Exception] = []
         self.before: Callable[[Transition], None] = lambda _: None
 
@@ -34,3 +36,9 @@ class MemoryLedger:
     async def keep_evidence(self, transition: Transition) -> None:
         """Keep what came too late."""
         self.evidence.append(transition)
+
+    async def late_results(self, message_id: UUID) -> Mapping[int, Result]:
+        """What came too late, by attempt; or raise the next of `failures`."""
+        if self.failures:
+            raise self.failures.pop(0)
+        return self.late

@@ -27,7 +27,7 @@ BY_MESSAGE_ID: dict[tuple[str, str], tuple[Callable[[str], Message], str]] = {
     ("WatchMessage", "message_id"): (lambda it: pb.WatchMessageRequest(message_id=it), "MESSAGE_NOT_FOUND"),
     ("GetMessage", "id"): (lambda it: pb.GetMessageRequest(id=it), "MESSAGE_NOT_FOUND"),
     ("CancelMessage", "id"): (lambda it: pb.CancelMessageRequest(id=it), "MESSAGE_NOT_FOUND"),
-    ("RetryMessage", "id"): (lambda it: pb.RetryMessageRequest(id=it), "NOT_IMPLEMENTED"),
+    ("RetryMessage", "id"): (lambda it: pb.RetryMessageRequest(id=it), "MESSAGE_NOT_FOUND"),
 }
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from cli.arguments import build_parser
 
-COMMANDS = ("up", "config", "dispatch", "gateway", "healthcheck", "migrate", "token", "send", "watch", "doctor")
+COMMANDS = ("up", "config", "dispatch", "gateway", "healthcheck", "migrate", "token", "send", "watch", "deadletters")
+COMMANDS += ("doctor",)
 
 
 def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -25,7 +26,7 @@ def test_every_command_explains_itself() -> None:
         assert not [action.dest for action in parser._actions if not action.help], name
 
 
-@pytest.mark.parametrize("name", ["up", "token", "send", "watch"])
+@pytest.mark.parametrize("name", ["up", "token", "send", "watch", "deadletters"])
 def test_the_help_has_examples(name: str) -> None:
     """What people type most is shown by example."""
     assert "examples:" in commands_of(build_parser())[name].format_help()

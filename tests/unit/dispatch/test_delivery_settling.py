@@ -183,6 +183,23 @@ async def test_a_result_outlives_the_stop(bench: Bench) -> None:
     assert bench.end.completes.state is State.SENT
 
 
+async def test_a_call_is_cut_when_its_lease_can_not_be_renewed(bench: Bench) -> None:
+    """I4: a call never outlives what its lease covers; the cut attempt is unknown, and the policy decides."""
+    bench.script("A", asyncio.Event())
+    task = asyncio.create_task(bench.run(at_most_once()))
+    await settle()
+    assert len(bench.first.calls) == 1
+    bench.left = 0.0
+    async with asyncio.timeout(5):
+        await task
+
+    lost = closed(bench.end).result
+    assert lost is not None
+    assert (lost.outcome, lost.reason) == (Outcome.UNKNOWN, "LEASE_LOST")
+    assert bench.end.completes is not None
+    assert bench.end.completes.state is State.UNKNOWN
+
+
 async def test_a_lease_is_told_by_its_message() -> None:
     """A lease has the id of its message."""
     message = replace(a_message(), id=UUID(int=5))

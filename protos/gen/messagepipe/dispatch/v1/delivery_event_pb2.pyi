@@ -23,8 +23,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class DeliveryEvent(_message.Message):
     """DeliveryEvent is one thing that happened to a message. Its events are the history: gRPC streams, SSE and GetMessage
-    show the same list in the same order. Exactly one `completed`, the last of the dispatch; only receipts, and what they
-    make the dispatch do again (`failover_on_receipt`, `receipt_timeout`), come after it.
+    show the same list in the same order. Exactly one `completed`, the last of the dispatch; only receipts, what they
+    make the dispatch do again (`failover_on_receipt`, `receipt_timeout`), what became known late, and retries come after it.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -280,6 +280,32 @@ class DeliveryEvent(_message.Message):
         def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
 
     @_typing.final
+    class Retried(_message.Message):
+        """Retried: somebody asked for a new generation of the message. What follows, up to `ended_again`, belongs to it."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        GENERATION_FIELD_NUMBER: _builtins.int
+        DEADLINE_FIELD_NUMBER: _builtins.int
+        generation: _builtins.int
+        """Which time it is dispatched, from 2."""
+        @_builtins.property
+        def deadline(self) -> _timestamp_pb2.Timestamp:
+            """No call of this generation starts after this moment."""
+
+        def __init__(
+            self,
+            *,
+            generation: _builtins.int = ...,
+            deadline: _timestamp_pb2.Timestamp | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "generation", b"generation"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
     class Completed(_message.Message):
         """Completed: the final state of the dispatch."""
 
@@ -295,7 +321,7 @@ class DeliveryEvent(_message.Message):
         state: _message_pb2.Message.State.ValueType
         """SENT, FAILED, EXPIRED, CANCELED or UNKNOWN; DELIVERED or UNDELIVERED when a receipt came first."""
         reason: _builtins.str
-        """Why, when there is something to say, such as `ALL_PROVIDERS_FAILED`, `NO_PROVIDER`, `REJECTED`."""
+        """Why, when there is something to say, such as `ALL_PROVIDERS_FAILED`, `NO_PROVIDER`, `REJECTED`, `QUARANTINED`."""
         detail: _builtins.str
         """In words: for ALL_PROVIDERS_FAILED every attempt's error in order."""
         provider_id: _builtins.str
@@ -335,6 +361,7 @@ class DeliveryEvent(_message.Message):
     COMPLETED_FIELD_NUMBER: _builtins.int
     RETRY_SCHEDULED_FIELD_NUMBER: _builtins.int
     ENDED_AGAIN_FIELD_NUMBER: _builtins.int
+    RETRIED_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     """The message."""
     sequence: _builtins.int
@@ -353,7 +380,7 @@ class DeliveryEvent(_message.Message):
 
     @_builtins.property
     def attempt_finished(self) -> Global___DeliveryEvent.AttemptFinished:
-        """An attempt has its outcome."""
+        """An attempt has its outcome. Told again for an attempt whose dispatcher was thought dead and knew more after all."""
 
     @_builtins.property
     def provider_skipped(self) -> Global___DeliveryEvent.ProviderSkipped:
@@ -377,7 +404,13 @@ class DeliveryEvent(_message.Message):
 
     @_builtins.property
     def ended_again(self) -> Global___DeliveryEvent.Completed:
-        """The dispatch had gone on after `completed`, because of a receipt or for want of one, and ended again."""
+        """The dispatch had gone on after `completed`, because of a receipt or for want of one, because more became known, or
+        because it was retried, and ended again.
+        """
+
+    @_builtins.property
+    def retried(self) -> Global___DeliveryEvent.Retried:
+        """The message is dispatched anew (RetryMessage)."""
 
     def __init__(
         self,
@@ -394,12 +427,13 @@ class DeliveryEvent(_message.Message):
         completed: Global___DeliveryEvent.Completed | None = ...,
         retry_scheduled: Global___DeliveryEvent.RetryScheduled | None = ...,
         ended_again: Global___DeliveryEvent.Completed | None = ...,
+        retried: Global___DeliveryEvent.Retried | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_finished", b"attempt_finished", "attempt_started", b"attempt_started", "completed", b"completed", "ended_again", b"ended_again", "event", b"event", "failover", b"failover", "provider_skipped", b"provider_skipped", "queued", b"queued", "receipt", b"receipt", "retry_scheduled", b"retry_scheduled", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_finished", b"attempt_finished", "attempt_started", b"attempt_started", "completed", b"completed", "ended_again", b"ended_again", "event", b"event", "failover", b"failover", "provider_skipped", b"provider_skipped", "queued", b"queued", "receipt", b"receipt", "retried", b"retried", "retry_scheduled", b"retry_scheduled", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_finished", b"attempt_finished", "attempt_started", b"attempt_started", "completed", b"completed", "ended_again", b"ended_again", "event", b"event", "failover", b"failover", "message_id", b"message_id", "provider_skipped", b"provider_skipped", "queued", b"queued", "receipt", b"receipt", "retry_scheduled", b"retry_scheduled", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_finished", b"attempt_finished", "attempt_started", b"attempt_started", "completed", b"completed", "ended_again", b"ended_again", "event", b"event", "failover", b"failover", "message_id", b"message_id", "provider_skipped", b"provider_skipped", "queued", b"queued", "receipt", b"receipt", "retried", b"retried", "retry_scheduled", b"retry_scheduled", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["queued", "attempt_started", "attempt_finished", "provider_skipped", "failover", "receipt", "completed", "retry_scheduled", "ended_again"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["queued", "attempt_started", "attempt_finished", "provider_skipped", "failover", "receipt", "completed", "retry_scheduled", "ended_again", "retried"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

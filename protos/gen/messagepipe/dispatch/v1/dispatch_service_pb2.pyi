@@ -469,6 +469,7 @@ class ListMessagesRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """The project. Default: the token's only project."""
     channel: _channel_pb2.Channel.ValueType
@@ -479,6 +480,8 @@ class ListMessagesRequest(_message.Message):
     """How many at most. 0 means 50; more than 100 is taken as 100; negative is refused."""
     page_token: _builtins.str
     """`next_page_token` of the page before, with the same other fields."""
+    reason: _builtins.str
+    """Only messages with this `Message.reason`, such as `QUARANTINED`; empty: all."""
     def __init__(
         self,
         *,
@@ -487,10 +490,11 @@ class ListMessagesRequest(_message.Message):
         state: _message_pb2.Message.State.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "page_size", b"page_size", "page_token", b"page_token", "project_id", b"project_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "page_size", b"page_size", "page_token", b"page_token", "project_id", b"project_id", "reason", b"reason", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -553,16 +557,26 @@ class RetryMessageRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
+    ACCEPT_DUPLICATE_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The message's id."""
+    accept_duplicate: _builtins.bool
+    """Required for an UNKNOWN message: a provider may have taken it, and it may arrive twice."""
+    generation: _builtins.int
+    """The `Message.generation` that is to be followed by a new one; when it was followed already, nothing happens. So a call
+    that was not answered can be made again. 0 means whichever there is.
+    """
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
+        accept_duplicate: _builtins.bool = ...,
+        generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_duplicate", b"accept_duplicate", "generation", b"generation", "id", b"id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -195,7 +195,7 @@ class DispatchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMessages(self, request, context):
-        """Lists a project's messages without their attempts, newest first.
+        """Lists a project's messages without their attempts, newest first. The dead letters are those that are FAILED or UNKNOWN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -211,7 +211,11 @@ class DispatchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetryMessage(self, request, context):
-        """Dispatches a FAILED or UNKNOWN message anew. Not served yet: answers UNIMPLEMENTED (NOT_IMPLEMENTED).
+        """Dispatches a FAILED or UNKNOWN message anew: the same message as a new generation, with as much time as it had at
+        first, through the project's providers as they are now; no earlier attempt keeps a provider from being asked. It stays
+        in its state, `retrying`, until it ends again. One that is being retried already is answered as it is. Errors: NOT_FOUND
+        (MESSAGE_NOT_FOUND); FAILED_PRECONDITION (WRONG_STATE) in any other state; FAILED_PRECONDITION (DUPLICATE_POSSIBLE) for
+        an UNKNOWN message without `accept_duplicate`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -84,14 +84,19 @@ class DispatchServiceStub:
     GetMessage: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.GetMessageRequest, _message_pb2.Message]
     """Answers a message with its attempts. Errors: NOT_FOUND (MESSAGE_NOT_FOUND)."""
     ListMessages: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.ListMessagesRequest, _dispatch_service_pb2.ListMessagesResponse]
-    """Lists a project's messages without their attempts, newest first."""
+    """Lists a project's messages without their attempts, newest first. The dead letters are those that are FAILED or UNKNOWN."""
     CancelMessage: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.CancelMessageRequest, _message_pb2.Message]
     """Ends a message that no provider has taken: no attempt is started any more and it becomes CANCELED. Errors:
     NOT_FOUND (MESSAGE_NOT_FOUND), FAILED_PRECONDITION (WRONG_STATE) when its dispatch has ended or an attempt is
     in flight.
     """
     RetryMessage: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.RetryMessageRequest, _message_pb2.Message]
-    """Dispatches a FAILED or UNKNOWN message anew. Not served yet: answers UNIMPLEMENTED (NOT_IMPLEMENTED)."""
+    """Dispatches a FAILED or UNKNOWN message anew: the same message as a new generation, with as much time as it had at
+    first, through the project's providers as they are now; no earlier attempt keeps a provider from being asked. It stays
+    in its state, `retrying`, until it ends again. One that is being retried already is answered as it is. Errors: NOT_FOUND
+    (MESSAGE_NOT_FOUND); FAILED_PRECONDITION (WRONG_STATE) in any other state; FAILED_PRECONDITION (DUPLICATE_POSSIBLE) for
+    an UNKNOWN message without `accept_duplicate`.
+    """
     ExplainRoute: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.ExplainRouteRequest, _dispatch_service_pb2.ExplainRouteResponse]
     """Says which provider a message would be sent through now, which would be skipped and why. Sends and stores nothing."""
     ReceiveReceipt: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.ReceiveReceiptRequest, _empty_pb2.Empty]
@@ -154,14 +159,19 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
     GetMessage: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.GetMessageRequest, _message_pb2.Message]  # type: ignore[assignment]
     """Answers a message with its attempts. Errors: NOT_FOUND (MESSAGE_NOT_FOUND)."""
     ListMessages: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.ListMessagesRequest, _dispatch_service_pb2.ListMessagesResponse]  # type: ignore[assignment]
-    """Lists a project's messages without their attempts, newest first."""
+    """Lists a project's messages without their attempts, newest first. The dead letters are those that are FAILED or UNKNOWN."""
     CancelMessage: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.CancelMessageRequest, _message_pb2.Message]  # type: ignore[assignment]
     """Ends a message that no provider has taken: no attempt is started any more and it becomes CANCELED. Errors:
     NOT_FOUND (MESSAGE_NOT_FOUND), FAILED_PRECONDITION (WRONG_STATE) when its dispatch has ended or an attempt is
     in flight.
     """
     RetryMessage: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.RetryMessageRequest, _message_pb2.Message]  # type: ignore[assignment]
-    """Dispatches a FAILED or UNKNOWN message anew. Not served yet: answers UNIMPLEMENTED (NOT_IMPLEMENTED)."""
+    """Dispatches a FAILED or UNKNOWN message anew: the same message as a new generation, with as much time as it had at
+    first, through the project's providers as they are now; no earlier attempt keeps a provider from being asked. It stays
+    in its state, `retrying`, until it ends again. One that is being retried already is answered as it is. Errors: NOT_FOUND
+    (MESSAGE_NOT_FOUND); FAILED_PRECONDITION (WRONG_STATE) in any other state; FAILED_PRECONDITION (DUPLICATE_POSSIBLE) for
+    an UNKNOWN message without `accept_duplicate`.
+    """
     ExplainRoute: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.ExplainRouteRequest, _dispatch_service_pb2.ExplainRouteResponse]  # type: ignore[assignment]
     """Says which provider a message would be sent through now, which would be skipped and why. Sends and stores nothing."""
     ReceiveReceipt: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.ReceiveReceiptRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -275,7 +285,7 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dispatch_service_pb2.ListMessagesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dispatch_service_pb2.ListMessagesResponse, _abc.Awaitable[_dispatch_service_pb2.ListMessagesResponse]]:
-        """Lists a project's messages without their attempts, newest first."""
+        """Lists a project's messages without their attempts, newest first. The dead letters are those that are FAILED or UNKNOWN."""
 
     @_abc_1.abstractmethod
     def CancelMessage(
@@ -294,7 +304,12 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dispatch_service_pb2.RetryMessageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_message_pb2.Message, _abc.Awaitable[_message_pb2.Message]]:
-        """Dispatches a FAILED or UNKNOWN message anew. Not served yet: answers UNIMPLEMENTED (NOT_IMPLEMENTED)."""
+        """Dispatches a FAILED or UNKNOWN message anew: the same message as a new generation, with as much time as it had at
+        first, through the project's providers as they are now; no earlier attempt keeps a provider from being asked. It stays
+        in its state, `retrying`, until it ends again. One that is being retried already is answered as it is. Errors: NOT_FOUND
+        (MESSAGE_NOT_FOUND); FAILED_PRECONDITION (WRONG_STATE) in any other state; FAILED_PRECONDITION (DUPLICATE_POSSIBLE) for
+        an UNKNOWN message without `accept_duplicate`.
+        """
 
     @_abc_1.abstractmethod
     def ExplainRoute(

@@ -66,7 +66,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     `{"reason": "NO_PROVIDER", "domain": "messagepipe", "metadata": {"messageId": "…"}}`
     """
     ERROR_REASON_MESSAGE_ENDED: _ErrorReason.ValueType  # 11
-    """SendMessage only: the deadline of the message passed, or it was cancelled, before a provider took it.
+    """SendMessage only: the deadline of the message passed, or it was cancelled or quarantined, before a provider took it.
     FAILED_PRECONDITION.
     `{"reason": "MESSAGE_ENDED", "domain": "messagepipe", "metadata": {"messageId": "…", "state": "EXPIRED"}}`
     """
@@ -76,7 +76,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_NOT_IMPLEMENTED: _ErrorReason.ValueType  # 13
     """The method or field is part of the contract and not served yet. UNIMPLEMENTED.
-    `{"reason": "NOT_IMPLEMENTED", "domain": "messagepipe", "metadata": {"method": "RetryMessage"}}`
+    `{"reason": "NOT_IMPLEMENTED", "domain": "messagepipe", "metadata": {"method": "…"}}`
     """
     ERROR_REASON_UNAVAILABLE: _ErrorReason.ValueType  # 14
     """The database or another part can not be reached, or the service is stopping; try again. UNAVAILABLE with RetryInfo.
@@ -102,6 +102,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_IDEMPOTENCY_KEY_REUSED: _ErrorReason.ValueType  # 19
     """The idempotency key was used for another content in this project; nothing was accepted. ALREADY_EXISTS (HTTP 422).
     `{"reason": "IDEMPOTENCY_KEY_REUSED", "domain": "messagepipe", "metadata": {}}`
+    """
+    ERROR_REASON_DUPLICATE_POSSIBLE: _ErrorReason.ValueType  # 20
+    """RetryMessage only: the message is UNKNOWN, so a provider may have taken it, and `accept_duplicate` is not set.
+    FAILED_PRECONDITION.
+    `{"reason": "DUPLICATE_POSSIBLE", "domain": "messagepipe", "metadata": {"id": "…"}}`
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -154,7 +159,7 @@ preferred provider is not there. FAILED_PRECONDITION.
 `{"reason": "NO_PROVIDER", "domain": "messagepipe", "metadata": {"messageId": "…"}}`
 """
 ERROR_REASON_MESSAGE_ENDED: ErrorReason.ValueType  # 11
-"""SendMessage only: the deadline of the message passed, or it was cancelled, before a provider took it.
+"""SendMessage only: the deadline of the message passed, or it was cancelled or quarantined, before a provider took it.
 FAILED_PRECONDITION.
 `{"reason": "MESSAGE_ENDED", "domain": "messagepipe", "metadata": {"messageId": "…", "state": "EXPIRED"}}`
 """
@@ -164,7 +169,7 @@ ERROR_REASON_WRONG_STATE: ErrorReason.ValueType  # 12
 """
 ERROR_REASON_NOT_IMPLEMENTED: ErrorReason.ValueType  # 13
 """The method or field is part of the contract and not served yet. UNIMPLEMENTED.
-`{"reason": "NOT_IMPLEMENTED", "domain": "messagepipe", "metadata": {"method": "RetryMessage"}}`
+`{"reason": "NOT_IMPLEMENTED", "domain": "messagepipe", "metadata": {"method": "…"}}`
 """
 ERROR_REASON_UNAVAILABLE: ErrorReason.ValueType  # 14
 """The database or another part can not be reached, or the service is stopping; try again. UNAVAILABLE with RetryInfo.
@@ -190,5 +195,10 @@ said. UNAUTHENTICATED.
 ERROR_REASON_IDEMPOTENCY_KEY_REUSED: ErrorReason.ValueType  # 19
 """The idempotency key was used for another content in this project; nothing was accepted. ALREADY_EXISTS (HTTP 422).
 `{"reason": "IDEMPOTENCY_KEY_REUSED", "domain": "messagepipe", "metadata": {}}`
+"""
+ERROR_REASON_DUPLICATE_POSSIBLE: ErrorReason.ValueType  # 20
+"""RetryMessage only: the message is UNKNOWN, so a provider may have taken it, and `accept_duplicate` is not set.
+FAILED_PRECONDITION.
+`{"reason": "DUPLICATE_POSSIBLE", "domain": "messagepipe", "metadata": {"id": "…"}}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -404,6 +404,8 @@ class Message(_message.Message):
     NEXT_ATTEMPT_IN_FIELD_NUMBER: _builtins.int
     DUPLICATES_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    RETRYING_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """A UUIDv7 in lower-case text. Its last ten bits are the shard."""
     project_id: _builtins.str
@@ -415,7 +417,9 @@ class Message(_message.Message):
     state: Global___Message.State.ValueType
     """Where it is in its life."""
     reason: _builtins.str
-    """Why it is in that state, when there is something to say, such as `ALL_PROVIDERS_FAILED`."""
+    """Why it is in that state, when there is something to say, such as `ALL_PROVIDERS_FAILED`, or `QUARANTINED`: three
+    dispatchers in a row died while they worked on it.
+    """
     kind: _builtins.str
     """The kind of the provider that took it; empty before. JSON name: `provider`."""
     provider_id: _builtins.str
@@ -430,6 +434,10 @@ class Message(_message.Message):
     """In the answer of CreateMessage only: true when the idempotency key was used before with this content. Nothing was
     accepted anew: this is the first call's answer again. What became of the message since is for GetMessage to say.
     """
+    generation: _builtins.int
+    """Which time it is dispatched: 1, and 1 more with each RetryMessage."""
+    retrying: _builtins.bool
+    """True from RetryMessage until it has ended again; meanwhile `state` is how it ended before."""
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[_attempt_pb2.Attempt]:
         """Every attempt, in order."""
@@ -448,7 +456,7 @@ class Message(_message.Message):
 
     @_builtins.property
     def deadline(self) -> _timestamp_pb2.Timestamp:
-        """No call starts after this moment."""
+        """No call starts after this moment; each generation has its own."""
 
     @_builtins.property
     def completed_at(self) -> _timestamp_pb2.Timestamp:
@@ -480,10 +488,12 @@ class Message(_message.Message):
         next_attempt_in: _duration_pb2.Duration | None = ...,
         duplicates: _builtins.int = ...,
         replayed: _builtins.bool | None = ...,
+        generation: _builtins.int = ...,
+        retrying: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_replayed", b"_replayed", "completed_at", b"completed_at", "created_at", b"created_at", "deadline", b"deadline", "next_attempt_in", b"next_attempt_in", "replayed", b"replayed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replayed", b"_replayed", "attempts", b"attempts", "chain_version", b"chain_version", "channel", b"channel", "completed_at", b"completed_at", "created_at", b"created_at", "deadline", b"deadline", "duplicates", b"duplicates", "id", b"id", "kind", b"kind", "metadata", b"metadata", "next_attempt_in", b"next_attempt_in", "possible_duplicate", b"possible_duplicate", "project_id", b"project_id", "provider_id", b"provider_id", "reason", b"reason", "recipient", b"recipient", "replayed", b"replayed", "state", b"state", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replayed", b"_replayed", "attempts", b"attempts", "chain_version", b"chain_version", "channel", b"channel", "completed_at", b"completed_at", "created_at", b"created_at", "deadline", b"deadline", "duplicates", b"duplicates", "generation", b"generation", "id", b"id", "kind", b"kind", "metadata", b"metadata", "next_attempt_in", b"next_attempt_in", "possible_duplicate", b"possible_duplicate", "project_id", b"project_id", "provider_id", b"provider_id", "reason", b"reason", "recipient", b"recipient", "replayed", b"replayed", "retrying", b"retrying", "state", b"state", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__replayed: _TypeAlias = _typing.Literal["replayed"]  # noqa: Y015
     _WhichOneofArgType__replayed: _TypeAlias = _typing.Literal["_replayed", b"_replayed"]  # noqa: Y015
