@@ -45,12 +45,27 @@ def line_of(event: DeliveryEvent) -> Line | None:
             return _clean(f"  …  {retry.kind} again in {_span(retry.delay)} ({retry.reason})"), Colour.QUIET
         case "receipt":
             return _clean(f"  ✉  the provider says: {event.receipt.provider_status}"), None
-        case "completed":
-            return _completed(event.completed)
-        case "ended_again":
-            return _completed(event.ended_again)
+        case "completed" | "ended_again":
+            return _completed(event.completed if event.HasField("completed") else event.ended_again)
+        case "provider_degraded" | "provider_recovered" | "failover_engaged":
+            return _about_provider(event)
         case _:
             return None
+
+
+def _about_provider(event: DeliveryEvent) -> Line:
+    if event.HasField("provider_degraded"):
+        down = event.provider_degraded
+        scope = f" for {down.scope}" if down.scope else ""
+        who = _who(down.provider_name, down.kind)
+        return _clean(f"  !  {who} is passed by{scope}: {_words(down.reason, down.detail)}"), Colour.BAD
+    if event.HasField("provider_recovered"):
+        up = event.provider_recovered
+        text = f"  !  {_who(up.provider_name, up.kind)} is back after {_span(up.after)} ({up.reason})"
+        return _clean(text), Colour.GOOD
+    moved = event.failover_engaged
+    instead = _who(moved.from_provider_name, moved.from_provider)
+    return _clean(f"  !  {_who(moved.provider_name, moved.kind)} carries the messages of {instead}"), Colour.DOUBTFUL
 
 
 def pending_line(event: DeliveryEvent) -> str | None:

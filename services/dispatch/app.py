@@ -31,6 +31,7 @@ from services.chassis.interceptors import standard_interceptors
 from services.chassis.scopes import required_scope_from_options
 from services.chassis.server import PortBusy, RunningServer, run_until_signal, serve
 from services.chassis.service_token import service_token
+from services.dispatch.breaker_book import BreakerBook
 from services.dispatch.config_client import ChainCache
 from services.dispatch.convert import Kinds
 from services.dispatch.database_clock import DatabaseClock
@@ -121,7 +122,8 @@ async def open_dispatch(
         adapters = await stack.enter_async_context(_open_adapters(settings, clock, adapters))
         store = await stack.enter_async_context(_open_store(settings))
         database_clock.learn(await store.now())
-        health = HealthBoard(store, clock)
+        book = BreakerBook(store.connection, store.transaction, worker=store.worker)
+        health = HealthBoard(book, clock, database_clock.now)
         await _first_look(health)
         idempotent = frozenset(key for key, adapter in adapters.items() if adapter.spec.capabilities.idempotency_key)
         chains = ChainCache(settings.config_target, _token_of(settings, clock), clock, idempotent_kinds=idempotent)
@@ -244,7 +246,7 @@ async def _open_store(settings: DispatchSettings) -> AsyncIterator[Store]:
 async def _first_look(health: HealthBoard) -> None:
     try:
         await health.refresh()
-    except asyncpg.UndefinedTableError as error:
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
         raise SchemaMissing("the database lacks DispatchService's tables: run `messagepipe migrate` first") from error
 
 

@@ -5,7 +5,8 @@ Times that are compared are the database's.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -15,11 +16,10 @@ import asyncpg
 from services.adapters.base import Channel
 from services.chassis.batcher import MicroBatcher
 from services.chassis.database import Dsn, create_pool
-from services.dispatch import ledger
+from services.dispatch import breaker_book, ledger
 from services.dispatch.attempt import Attempt
 from services.dispatch.convert import CHANNEL_CODES
 from services.dispatch.errors import DatabaseUnavailable
-from services.dispatch.health import Block, Mark
 from services.dispatch.ledger import Acceptance, Settled, Transition
 from services.dispatch.message import State, StateCode
 from services.dispatch.records import (
@@ -104,9 +104,24 @@ class Store:
 
     async def _apply(self, batch: list[Transition]) -> list[Settled | Exception]:
         async def write(connection: ledger.Connection, items: list[Transition]) -> list[Settled]:
-            return await ledger.apply(connection, items, self.lease_seconds)
+            if not any(item.lesson or item.engagement for item in items):
+                return await ledger.apply(connection, items, self.lease_seconds)
+            # In the same transaction: what opens a breaker, the opening, and the event that tells it.
+            async with connection.transaction():
+                settled = await ledger.apply(connection, items, self.lease_seconds)
+                return await self._teach(connection, items, settled)
 
         return await self._write(write, batch)
+
+    async def _teach(
+        self, connection: ledger.Connection, items: list[Transition], settled: list[Settled]
+    ) -> list[Settled]:
+        steps = [item for item, one in zip(items, settled, strict=True) if one.held]
+        taught = await breaker_book.teach(connection, self.worker, steps)
+        return [
+            replace(one, breakers=breaker_book.concerned(item, taught)) if one.held else one
+            for item, one in zip(items, settled, strict=True)
+        ]
 
     async def _write(
         self, write: Callable[[ledger.Connection, list[T]], Awaitable[list[R]]], batch: list[T]
@@ -141,6 +156,10 @@ class Store:
         """A connection in a transaction of its own, for statements that stand elsewhere."""
         async with self._connection() as connection, connection.transaction():
             yield connection
+
+    def connection(self) -> AbstractAsyncContextManager[ledger.Connection]:
+        """A connection on which each statement is a transaction of its own, for statements that stand elsewhere."""
+        return self._connection()
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[ledger.Connection]:
@@ -267,15 +286,6 @@ class Store:
         transaction: int = await self._fetchval("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1")
         return (transaction, UUID(int=(1 << 128) - 1), 0)
 
-    async def marks(self) -> dict[str, list[Mark]]:
-        """What is known about providers, by provider id; marks whose time is over are left out."""
-        found: dict[str, list[Mark]] = {}
-        for row in await self._fetch(_MARKS):
-            fields: dict[str, Any] = dict(row)
-            mark = Mark(**{**fields, "block": Block(fields["block"])})
-            found.setdefault(mark.provider_id, []).append(mark)
-        return found
-
     async def _attempts(self, ids: list[UUID]) -> dict[UUID, list[Attempt]]:
         found: dict[UUID, list[Attempt]] = {}
         for row in await self._fetch(_ATTEMPTS, ids):
@@ -367,8 +377,4 @@ SELECT message_id, sequence, occurred_at, payload, transaction_id FROM dispatch.
 WHERE project_id = $1 AND (transaction_id, message_id, sequence) > ($2, $3, $4)
   AND transaction_id < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 ORDER BY transaction_id, message_id, sequence LIMIT $5
-"""
-_MARKS = """
-SELECT provider_id, scope, config_version, block, reason, detail, until FROM dispatch.provider_health
-WHERE until IS NULL OR until > now()
 """

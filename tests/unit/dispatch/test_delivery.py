@@ -10,6 +10,7 @@ from services.adapters.base import Address
 from services.adapters.email.sender import sender_of
 from services.adapters.outcome import Outcome
 from services.chassis import log
+from services.dispatch.breaker import Signal
 from services.dispatch.message import State
 from tests.builders import (
     MESSAGE_ID,
@@ -224,15 +225,17 @@ async def test_nothing_is_sent_when_the_lease_ran_out(bench: Bench) -> None:
     assert {closed(step).outcome for step in bench.ledger.written if step.closes} == {Outcome.DEFERRED}
 
 
-async def test_a_denial_is_learned_at_once_and_written_with_its_attempt(bench: Bench) -> None:
-    """R7: this process knows a denial at once, the others by the step that closes the attempt; no other step has it."""
+async def test_a_lesson_is_written_with_its_attempt(bench: Bench) -> None:
+    """R7: what an attempt taught goes with the step that closes it, and with no other."""
     bench.script("A", a_result("denied", provider_text="401\x00"))
 
     await bench.run()
 
-    (mark,) = bench.lessons
-    assert mark == a_mark("A", detail="401\N{REPLACEMENT CHARACTER}")
-    assert [step.mark for step in bench.ledger.written] == [None, mark, None]
+    (lesson,) = bench.lessons
+    assert (lesson.provider.name, lesson.signal) == ("A", Signal.DENIED)
+    assert lesson.result.provider_text == "401\N{REPLACEMENT CHARACTER}"
+    assert (lesson.accepted, lesson.started_at, lesson.probe) == (7, NOON, "")
+    assert [step.lesson for step in bench.ledger.written] == [None, lesson, None]
 
 
 async def test_a_retry_after_without_end_is_bounded(bench: Bench) -> None:
@@ -241,7 +244,7 @@ async def test_a_retry_after_without_end_is_bounded(bench: Bench) -> None:
 
     await bench.run()
 
-    assert bench.lessons[0].until == NOON + seconds(24 * 3600)
+    assert bench.lessons[0].result.retry_after == 24 * 3600
 
 
 async def test_invalid_teaches_nothing(bench: Bench) -> None:
