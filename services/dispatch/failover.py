@@ -302,7 +302,11 @@ def _same_again(situation: Situation, order: tuple[Provider, ...], number: int, 
     if mark is not None and _closed_to_repeats(situation, mark, others=others):
         return None
     if mark is not None and mark.block is Block.BREAKER_OPEN:
-        return _again_while_open(situation, provider, mark, number)
+        # Only this provider is left: the message waits for its probe with all the others, if it has the time.
+        if mark.probe_due(situation.now):
+            return _begin(situation, provider, number, probe=True)
+        if patience := _until_news(situation, provider, mark):
+            return patience
     asked = last.result.retry_after
     if situation.waited and not _rest(situation, last):
         return _begin(situation, provider, number)
@@ -323,13 +327,6 @@ def _closed_to_repeats(situation: Situation, mark: Mark, *, others: bool) -> boo
     if mark.block is Block.BREAKER_OPEN:
         return others
     return mark.block is Block.HELD or (situation.waited and mark.block is Block.DENIED)
-
-
-def _again_while_open(situation: Situation, provider: Provider, mark: Mark, number: int) -> Start | Wait:
-    """Only this provider is left and it is open: the message waits for its probe with all the others."""
-    if mark.probe_due(situation.now):
-        return _begin(situation, provider, number, probe=True)
-    return _until_news(situation, provider, mark) or _begin(situation, provider, number)
 
 
 def _rest(situation: Situation, last: Attempt) -> float:

@@ -217,18 +217,18 @@ async def test_r7_all_open_tries_the_one_closest_to_recovery(pipe: Pipe, databas
 async def test_r7_a_busy_provider_with_few_failures_is_not_opened(pipe: Pipe, database_url) -> None:
     """ADR 0016: failures that are fewer than what was accepted, here or in another process, leave it closed."""
     async with another_dispatcher(pipe, database_url) as other:
-        pipe.script("A", *["accepted"] * 20, *["deferred"] * 8, "accepted")
-        await calls(pipe, 10)
-        await calls(other, 10)
-        here = await calls(pipe, 4)
+        pipe.script("A", *["accepted"] * 20, *["deferred"] * 10, "accepted")
+        await calls(pipe, 2)
+        await calls(other, 18)
+        first = await calls(pipe, 4)
         await asyncio.sleep(2.0)  # the other one sees that A is not clean, and tells what it saw
-        elsewhere = await calls(pipe, 4)
+        then = await calls(pipe, 6)
         last = await pipe.send()
 
-    assert here + elsewhere == ["A:deferred B:accepted"] * 8
+    assert first + then == ["A:deferred B:accepted"] * 10
     assert last.calls == "A:accepted"
     told = await rows(database_url, "SELECT accepted FROM dispatch.provider_answers ORDER BY accepted")
-    assert [row["accepted"] for row in told][-1] == 10
+    assert [row["accepted"] for row in told][-1] == 18
 
 
 async def test_r7_a_flood_returns_step_by_step(pipe: Pipe, database_url) -> None:
@@ -249,6 +249,26 @@ async def test_r7_a_flood_returns_step_by_step(pipe: Pipe, database_url) -> None
     assert during in (1, 2)  # the probe itself is the first success
     passed_by = [story for story in stories if story.calls == "B:accepted"]
     assert {tuple(story.skips()) for story in passed_by} == {(("A", "RETURNING"),)}
+
+
+async def test_r7_many_failures_at_once_are_told_once(pipe: Pipe, database_url) -> None:
+    """R7: however many messages of two dispatchers fail at once, each breaker opens once, the events of a provider have
+    no gap, and every message has its end.
+    """
+    pipe.script("A", "deferred")
+    pipe.script("B", "unknown")
+    async with another_dispatcher(pipe, database_url) as other, watching(pipe) as stream:
+        stories = await asyncio.gather(*(each.send() for each in (pipe, other) * 60))
+        await eventually(lambda: sum(each.event.HasField("completed") for each in stream.answers) == 120)
+
+    assert {story.state for story in stories} == {"UNKNOWN"}
+    for name in "AB":
+        about = [event for event in stream.about_providers if pipe.ids[name] in str(event)]
+        assert [event.WhichOneof("event") for event in about].count("provider_degraded") == 1
+    found = await rows(database_url, "SELECT message_id, sequence FROM dispatch.events ORDER BY message_id, sequence")
+    for name in "AB":
+        numbers = [row["sequence"] for row in found if str(row["message_id"]) == pipe.ids[name]]
+        assert numbers == list(range(1, len(numbers) + 1))
 
 
 async def test_r7_a_held_out_provider_is_never_tried(pipe: Pipe) -> None:

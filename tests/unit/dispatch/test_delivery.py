@@ -268,3 +268,53 @@ async def test_a_skip_is_told_once(bench: Bench) -> None:
 
     assert bench.kinds.count("provider_skipped") == 1
     assert bench.kinds[0] == "provider_skipped"
+
+
+async def test_a_probe_is_asked_for_first(bench: Bench) -> None:
+    """R7: who may probe calls the provider and says so with what it learned; the right covers the whole call."""
+    bench.known = marks_of(a_mark("A", until=NOON))
+
+    await bench.run()
+
+    name = f"{MESSAGE_ID} 1 1"
+    assert bench.told[0] == f"probe a {name} 17"
+    assert [lesson.probe for lesson in bench.lessons] == [name]
+    assert len(bench.first.calls) == 1
+
+
+async def test_who_may_not_probe_goes_on(bench: Bench) -> None:
+    """R7: another message has the probe: this one passes A by and is sent through B, nothing is recorded of A."""
+    bench.known = marks_of(a_mark("A", until=NOON))
+    bench.may_probe = False
+
+    await bench.run()
+
+    assert not bench.first.calls
+    assert bench.kinds == ["provider_skipped", "attempt_started", "attempt_finished", "completed"]
+    assert [each for each in bench.told if each.startswith("begins")] == ["begins b"]
+
+
+@pytest.mark.parametrize("end", ["accepted", "deferred", "a lost lease"])
+async def test_every_call_that_begins_ends(bench: Bench, end: str) -> None:
+    """Whatever happens, the board is told that the call is over: nothing stays counted."""
+    bench.chain = a_chain("A")
+    if end == "a lost lease":
+        bench.ledger.epochs[MESSAGE_ID] = 9
+    else:
+        bench.script("A", end)
+
+    await bench.run()
+
+    assert [each for each in bench.told if "learned" not in each] == ["begins a", f"ended a {end == 'accepted'}"]
+
+
+async def test_what_takes_the_place_of_an_open_provider_says_so(bench: Bench) -> None:
+    """The step that opens the first attempt through B carries the engagement; with one that is told already, none."""
+    bench.known = marks_of(a_mark("A"))
+    await bench.run()
+    first = [step.engagement for step in bench.ledger.written]
+    bench.known = marks_of(a_mark("A", engaged=True))
+    await bench.run()
+
+    assert [bool(each) for each in first] == [True, False]
+    assert not any(step.engagement for step in bench.ledger.written[2:])
