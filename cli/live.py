@@ -18,10 +18,10 @@ def show(event: DeliveryEvent, *, terminal: Terminal, as_json: bool) -> None:
 
 
 def show_among_others(event: DeliveryEvent, *, terminal: Terminal, as_json: bool) -> None:
-    """One event of any message of a project, with the message's id before it."""
+    """One event of a project, with the message's id before it, or the word "provider" where it is about one."""
     if as_json:
         terminal.say(json_of(event))
         return
     line = ("  accepted", Colour.QUIET) if event.HasField("queued") else line_of(event)
     if line is not None:
-        terminal.say(f"{event.message_id}{terminal.paint(*line)}")
+        terminal.say(f"{event.message_id or 'provider'}{terminal.paint(*line)}")

@@ -45,12 +45,30 @@ def line_of(event: DeliveryEvent) -> Line | None:
             return _clean(f"  …  {retry.kind} again in {_span(retry.delay)} ({retry.reason})"), Colour.QUIET
         case "receipt":
             return _clean(f"  ✉  the provider says: {event.receipt.provider_status}"), None
-        case "retried":
-            return f"  ↻  retried: dispatch {event.retried.generation}", Colour.QUIET
         case "completed" | "ended_again" as end:
             return _completed(getattr(event, end))
+        case "retried" | "provider_degraded" | "provider_recovered" | "failover_engaged":
+            return _seldom(event)
         case _:
             return None
+
+
+def _seldom(event: DeliveryEvent) -> Line:
+    """What is not part of one walk down the chain: a retry by hand, and what is told of providers."""
+    if event.HasField("retried"):
+        return f"  ↻  retried: dispatch {event.retried.generation}", Colour.QUIET
+    if event.HasField("provider_degraded"):
+        down = event.provider_degraded
+        scope = f" for {down.scope}" if down.scope else ""
+        who = _who(down.provider_name, down.kind)
+        return _clean(f"  !  {who} is passed by{scope}: {_words(down.reason, down.detail)}"), Colour.BAD
+    if event.HasField("provider_recovered"):
+        up = event.provider_recovered
+        text = f"  !  {_who(up.provider_name, up.kind)} is back after {_span(up.after)} ({up.reason})"
+        return _clean(text), Colour.GOOD
+    moved = event.failover_engaged
+    instead = _who(moved.from_provider_name, moved.from_provider)
+    return _clean(f"  !  {_who(moved.provider_name, moved.kind)} carries the messages of {instead}"), Colour.DOUBTFUL
 
 
 def pending_line(event: DeliveryEvent) -> str | None:

@@ -16,10 +16,13 @@ from services.adapters.base import Channel, ProviderSpec
 from services.config.chain import Announcement, Chain, Link
 from services.config.channel_config import KeptChannelConfig
 from services.config.kinds import Kinds
-from services.config.provider import Provider, split
+from services.config.provider import Hold, Provider, split
 from services.config.trial import Finding
 
 CHANNELS: Mapping[int, Channel] = {channel_pb2.CHANNEL_EMAIL: Channel.EMAIL, channel_pb2.CHANNEL_SMS: Channel.SMS}
+
+HOLD_CODES = {hold: provider_pb2.Provider.Hold.Value(f"HOLD_{hold}") for hold in Hold}
+HOLDS = {code: hold for hold, code in HOLD_CODES.items()}
 
 
 def channel_number(channel: Channel) -> "channel_pb2.Channel.ValueType":
@@ -166,6 +169,7 @@ def _bare_provider(provider: Provider) -> provider_pb2.Provider:
         version=provider.version,
         created_at=timestamp_of(provider.created_at),
         updated_at=timestamp_of(provider.updated_at),
+        hold=HOLD_CODES[provider.hold],
     )
 
 

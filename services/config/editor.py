@@ -118,6 +118,7 @@ class Editor:
                 "enabled": draft.enabled,
                 "priority": next_priority(highest) if draft.priority is None else draft.priority,
                 "settings": shown,
+                "hold": draft.hold.value,
                 "version": place.version,
             }
             made = await transaction.insert_provider(values, self._vault.seal(secrets, place))
@@ -308,6 +309,7 @@ def changed_provider(
         name=provider.name if change.name is None else change.name,
         enabled=provider.enabled if change.enabled is None else change.enabled,
         priority=provider.priority if change.priority is None else change.priority,
+        hold=provider.hold if change.hold is None else change.hold,
         settings=shown,
     )
     return after, secrets, violations

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -24,6 +25,14 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 Settings = Mapping[str, Any]
 
 
+class Hold(StrEnum):
+    """What an operator wants of a provider, whatever its health is; the words of the contract."""
+
+    AUTOMATIC = "AUTOMATIC"
+    OUT = "OUT"
+    IN = "IN"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
     """One configured account. `settings` never holds a secret; `version` starts at 1 and grows with every change."""
@@ -39,6 +48,7 @@ class Provider:
     version: int
     created_at: datetime
     updated_at: datetime
+    hold: Hold = Hold.AUTOMATIC
 
 
 class Position(NamedTuple):
@@ -60,6 +70,7 @@ class Draft:
     name: str
     enabled: bool = True
     priority: int | None = None
+    hold: Hold = Hold.AUTOMATIC
     config: Settings
 
     def __repr__(self) -> str:
@@ -79,6 +90,7 @@ class Change:
     name: str | None = None
     enabled: bool | None = None
     priority: int | None = None
+    hold: Hold | None = None
     config: Settings | None = None
 
     def __repr__(self) -> str:

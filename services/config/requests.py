@@ -19,7 +19,7 @@ from services.config import channel_config
 from services.config.access import project_of
 from services.config.chain import ChainKey
 from services.config.channel_config import ChannelConfig, SenderChange
-from services.config.convert import CHANNELS, object_of, odd_numbers
+from services.config.convert import CHANNELS, HOLDS, object_of, odd_numbers
 from services.config.errors import SendScopeMissing
 from services.config.idempotency import key_violations
 from services.config.kinds import Kinds
@@ -27,6 +27,7 @@ from services.config.provider import (
     MAX_PRIORITY,
     Change,
     Draft,
+    Hold,
     Position,
     config_violations,
     merge_patch,
@@ -40,7 +41,7 @@ from services.config.trial import Wish
 SEND_SCOPE = "messages:send"
 PAGE_DEFAULT = 100
 PAGE_MAX = 200
-_UPDATABLE = ("name", "enabled", "priority", "config")
+_UPDATABLE = ("name", "enabled", "priority", "hold", "config")
 # Nobody can change these, and a body that was read before may well hold them: AIP-203 says to ignore such a field.
 _OUTPUT_ONLY = ("id", "version", "created_at", "updated_at")
 _FIXED = ("project_id", "channel", "kind")
@@ -124,6 +125,8 @@ def read_draft(principal: Principal, request: service_pb2.CreateProviderRequest,
         violations += name_violations(asked.name, "provider.name")
     if asked.HasField("priority"):
         violations += priority_violations(asked.priority, "provider.priority")
+    hold, more = _hold_of(asked)
+    violations += more
     config, more = _draft_config(asked, channel, kinds)
     _refuse([*violations, *more, *key_violations(request)])
     return Draft(
@@ -133,6 +136,7 @@ def read_draft(principal: Principal, request: service_pb2.CreateProviderRequest,
         name=asked.name,
         enabled=asked.enabled if asked.HasField("enabled") else True,
         priority=asked.priority if asked.HasField("priority") else None,
+        hold=hold or Hold.AUTOMATIC,
         config=config,
     )
 
@@ -151,8 +155,10 @@ def read_change(request: service_pb2.UpdateProviderRequest) -> tuple[Change, lis
     violations += [
         FieldViolation(f"provider.{name}", "is named in updateMask and has no value")
         for name in sorted(chosen - {"name"})
-        if not asked.HasField(name)  # type: ignore[arg-type]  # enabled, priority, config: all have presence
+        if not asked.HasField(name)  # type: ignore[arg-type]  # enabled, priority, hold, config: all have presence
     ]
+    hold, unknown = _hold_of(asked)
+    violations += unknown
     config, more = _config_of(asked.config)
     change = Change(
         project_id=asked.project_id or None,
@@ -161,6 +167,7 @@ def read_change(request: service_pb2.UpdateProviderRequest) -> tuple[Change, lis
         name=asked.name if "name" in chosen else None,
         enabled=asked.enabled if "enabled" in chosen else None,
         priority=asked.priority if "priority" in chosen else None,
+        hold=hold if "hold" in chosen else None,
         config=config if "config" in chosen else None,
     )
     return change, [*violations, *more, *key_violations(request)]
@@ -258,6 +265,14 @@ def _draft_config(
         return {}, violations
     config = normalise(spec, merge_patch({}, without_blank_secrets(spec, patch)))
     return config, config_violations(spec, config, "provider.config")
+
+
+def _hold_of(asked: provider_pb2.Provider) -> tuple[Hold | None, list[FieldViolation]]:
+    """What the operator wants, None when nothing was said; a number that the contract does not have is a violation."""
+    hold = HOLDS.get(asked.hold)
+    if asked.HasField("hold") and hold is None:
+        return None, [FieldViolation("provider.hold", "must be HOLD_AUTOMATIC, HOLD_OUT or HOLD_IN")]
+    return hold, []
 
 
 def _config_of(struct: Struct, path: str = "provider.config") -> tuple[dict[str, Any], list[FieldViolation]]:

@@ -35,7 +35,7 @@ from services.chassis.failpoints import failpoint
 from services.config.chain import ChainKey, ChangedChain
 from services.config.channel_config import ChannelConfig, KeptChannelConfig
 from services.config.key_statements import KeyStatements
-from services.config.provider import Position, Provider
+from services.config.provider import Hold, Position, Provider
 from services.config.tables import chains, channel_configs, providers
 from services.config.vault import Place, Sealed
 
@@ -161,6 +161,7 @@ class Transaction:
                 name=provider.name,
                 enabled=provider.enabled,
                 priority=provider.priority,
+                hold=provider.hold.value,
                 settings=dict(provider.settings),
                 version=provider.version,
                 updated_at=func.clock_timestamp(),
@@ -289,7 +290,11 @@ def _sender_values(config: ChannelConfig) -> dict[str, Any]:
 def _provider(row: RowMapping) -> KeptProvider:
     value = {column.name: row[column] for column in providers.c}
     sealed = Sealed(key_id=value.pop("key_id"), data=value.pop("sealed"))
-    return KeptProvider(provider=Provider(**{**value, "channel": Channel(value["channel"])}), sealed=sealed)
+    return KeptProvider(provider=Provider(**_worded(value)), sealed=sealed)
+
+
+def _worded(value: dict[str, Any]) -> dict[str, Any]:
+    return {**value, "channel": Channel(value["channel"]), "hold": Hold(value["hold"])}
 
 
 def _channel_config(row: RowMapping) -> KeptChannelConfig:

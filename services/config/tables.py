@@ -21,6 +21,7 @@ providers = Table(
     Column("version", BigInteger, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("hold", Text, nullable=False),
 )
 
 channel_configs = Table(

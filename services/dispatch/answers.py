@@ -202,6 +202,7 @@ def route(found: Route, chain: Chain) -> pb.ExplainRouteResponse:
             eligible=not step.skip_reason,
             skip_reason=step.skip_reason,
             skip_until=timestamp(step.skip_until),
+            breaker=step.breaker,
         )
         for step in found.steps
     ]

@@ -32,15 +32,17 @@ from services.chassis.interceptors import standard_interceptors
 from services.chassis.scopes import required_scope_from_options
 from services.chassis.server import PortBusy, RunningServer, run_until_signal, serve
 from services.chassis.service_token import service_token
+from services.dispatch.breaker_book import BreakerBook
 from services.dispatch.config_client import ChainCache
 from services.dispatch.convert import Kinds
 from services.dispatch.database_clock import DatabaseClock
-from services.dispatch.delivery import Delivery, Tools
+from services.dispatch.delivery import Delivery
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.health_board import HealthBoard
 from services.dispatch.housekeeping import keep_sweeping
 from services.dispatch.intake import Intake
 from services.dispatch.peers import Peers
+from services.dispatch.ports import Tools
 from services.dispatch.receipts import ReceiptDesk
 from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
 from services.dispatch.servicer import DispatchServicer
@@ -129,7 +131,8 @@ async def open_dispatch(
         adapters = await stack.enter_async_context(_open_adapters(settings, clock, adapters))
         store = await stack.enter_async_context(_open_store(settings))
         database_clock.learn(await store.now())
-        health = HealthBoard(store, clock)
+        book = BreakerBook(store.connection, store.transaction, worker=store.worker)
+        health = HealthBoard(book, clock, database_clock.now)
         peers = Peers(store.transaction, clock, name=store.worker)
         await _first_look(health, peers)
         idempotent = frozenset(key for key, adapter in adapters.items() if adapter.spec.capabilities.idempotency_key)
@@ -254,7 +257,7 @@ async def _first_look(health: HealthBoard, peers: Peers) -> None:
     try:
         await health.refresh()
         await peers.beat()
-    except asyncpg.UndefinedTableError as error:
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
         raise SchemaMissing("the database lacks DispatchService's tables: run `messagepipe migrate` first") from error
 
 

@@ -2,11 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from services.adapters.base import Address, Channel
 
 DEFAULT_TIMEOUT = 10.0
+
+
+class Hold(StrEnum):
+    """What an operator wants of a provider, whatever its health is: it decides, never tried, always tried."""
+
+    AUTOMATIC = "AUTOMATIC"
+    OUT = "OUT"
+    IN = "IN"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +29,12 @@ class Provider:
     version: int = 1
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     idempotent: bool = False
+    hold: Hold = Hold.AUTOMATIC
+
+    @property
+    def startable(self) -> bool:
+        """Whether any attempt may be started through it at all: enabled, and not held out by an operator."""
+        return self.enabled and self.hold is not Hold.OUT
 
     @property
     def timeout(self) -> float:

@@ -20,7 +20,7 @@ from services.adapters.receipts import ReceiptStatus
 from services.chassis.errors import FieldViolation
 from services.chassis.idempotency import key_problem
 from services.dispatch.attempt import Attempt
-from services.dispatch.chain import Chain, Provider
+from services.dispatch.chain import Chain, Hold, Provider
 from services.dispatch.content import Draft, Findings, email_content, sms_content
 from services.dispatch.message import Message, Policy, State, StateCode, UnknownPolicy
 from services.dispatch.options import check_options
@@ -40,6 +40,7 @@ _CONTENT: Mapping[Channel, Callable[[Draft, Findings], EmailContent | SmsContent
     Channel.SMS: sms_content,
 }
 Kinds = Mapping[Channel, Mapping[str, ProviderSpec]]
+_HOLDS = {provider_pb2.Provider.Hold.Value(f"HOLD_{hold}"): hold for hold in Hold}
 _AT_MOST_ONCE = message_pb2.UNKNOWN_POLICY_AT_MOST_ONCE
 
 
@@ -202,6 +203,7 @@ def chain_from_proto(chain: provider_pb2.Chain, idempotent_kinds: frozenset[tupl
             version=link.provider.version,
             config=settings_from_struct(link.opened_config),
             idempotent=(channel, link.provider.kind) in idempotent_kinds,
+            hold=_HOLDS.get(link.provider.hold, Hold.AUTOMATIC),
         )
         for link in chain.links
     )

@@ -3,34 +3,31 @@ worker.py.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Protocol, TypeVar
-from uuid import UUID
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
 
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 
-from services.adapters.base import Adapter, Call, Channel
+from services.adapters.base import Call
 from services.adapters.http import unexpected
 from services.adapters.outcome import Outcome, Reason, Result
 from services.adapters.redaction import secret_values
-from services.chassis.clock import Clock
 from services.chassis.errors import ResourceExhausted, Unavailable
 from services.chassis.failpoints import failpoint
 from services.chassis.log import get_logger
 from services.dispatch import history as tell
 from services.dispatch.attempt import CUT, NOT_SENT, Attempt, begin, interrupted, storable
+from services.dispatch.breaker import Engagement, Lesson, engagement_of, is_news, signal_in, told_by
 from services.dispatch.chain import Chain
 from services.dispatch.config_client import ConfigUnavailable
 from services.dispatch.failover import Decision, Finish, Situation, Skip, Start, Wait, possible_duplicate
-from services.dispatch.generation import FIRST, Generation, decide_in
-from services.dispatch.health import Mark, Marks, mark_from, scopes_of
+from services.dispatch.generation import decide_in
+from services.dispatch.health import scopes_of
 from services.dispatch.late_truth import as_known_by_now, is_lost
 from services.dispatch.lease_bound import LeaseEnding, within_lease
 from services.dispatch.ledger import Completion, Settled, Transition
-from services.dispatch.message import Message
-from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
+from services.dispatch.ports import Lease, Tools
 
 T = TypeVar("T")
 
@@ -41,78 +38,8 @@ SETTLE_PAUSE, LONGEST_SETTLE_PAUSE = 0.1, 5.0
 SETTLE_ON_STOP = 3.0
 # A hanging adapter is cut this long after its own time limit should have ended the call.
 GRACE = 2.0
-
-
-class Chains(Protocol):
-    """Where chains come from."""
-
-    async def get(self, project_id: str, channel: Channel) -> Chain:
-        """The chain as it is now; raises ConfigUnavailable."""
-
-
-class Ledger(Protocol):
-    """Where transitions are written."""
-
-    async def apply(self, transition: Transition) -> Settled:
-        """Write one step, or learn that somebody else holds the message."""
-
-    async def keep_evidence(self, transition: Transition) -> None:
-        """Keep what was learned too late to settle."""
-
-    async def late_results(self, message_id: UUID) -> Mapping[int, Result]:
-        """What was learned too late of a message's attempts, by number."""
-
-
-class Health(Protocol):
-    """What is known about providers."""
-
-    def marks(self) -> Marks:
-        """Every mark by provider id."""
-
-    def learned(self, mark: Mark) -> None:
-        """The mark holds from now on in this process; the others see it when it is written."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """The right to work on one message under one epoch; `waited` says that a wait after its last attempt is over,
-    `ended` how its dispatch had ended before a receipt, or the want of one, or a retry brought it back.
-    """
-
-    message: Message
-    epoch: int
-    history: tuple[Attempt, ...] = ()
-    last_sequence: int = 1
-    waited: bool = False
-    ended: Completion | None = None
-    generation: Generation = FIRST
-
-    @property
-    def id(self) -> UUID:
-        """The message's id."""
-        return self.message.id
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """What a delivery works with; all of it is handed in by app.py."""
-
-    chains: Chains
-    ledger: Ledger
-    health: Health
-    adapters: Mapping[tuple[Channel, str], Adapter]
-    clock: Clock
-    database_now: Callable[[], datetime]
-    fraction: Callable[[], float]
-    publish: Callable[[UUID, str, Transition, datetime], None]
-    lease_left: Callable[[UUID, int], float]
-    give_up: Callable[[UUID, int], None] = lambda _id, _epoch: None
-    public_url: str = ""
-    backoff: Backoff = DEFAULT_BACKOFF
-
-    def receipts_url(self, kind: str, provider_id: str) -> str:
-        """Where a provider's receipts are taken; "" when the service was not told how it is known outside."""
-        return f"{self.public_url}/receipts/{kind}/{provider_id}" if self.public_url else ""
+# How long after the longest call the right to probe ends: what it taught is settled by then, or its dispatcher died.
+PROBE_MARGIN = 5.0
 
 
 class Fenced(Exception):
@@ -127,7 +54,7 @@ class Delivery:
         self._lease = lease
         self._unsettled: Attempt | None = None
         self._amended: tuple[Attempt, ...] = ()
-        self._mark: Mark | None = None
+        self._lesson: Lesson | None = None
         self._skips_told: set[tuple[str, str]] = set()
         self._log = get_logger(message=str(lease.id), epoch=lease.epoch)
 
@@ -210,7 +137,38 @@ class Delivery:
         )
 
     async def _attempt(self, start: Start, chain: Chain) -> None:
-        """One attempt: recorded, sent, understood. It is settled together with what comes next."""
+        """One attempt: recorded, sent, understood. It is settled together with what comes next. None at all when it
+        would have been a probe and another message is the one.
+        """
+        scopes = scopes_of(self._lease.message, chain)
+        probe = f"{self._lease.id} {len(self._lease.history) + 1} {self._lease.epoch}" if start.probe else ""
+        seconds = self._limit(start) + PROBE_MARGIN
+        if probe and not await self._tools.health.take_probe(start.provider, scopes, probe, seconds):
+            return
+        history, accepted = self._lease.history, False
+        self._tools.health.begins(start.provider.id)
+        try:
+            attempt, result = await self._call_provider(start, chain)
+            accepted = result.outcome is Outcome.ACCEPTED
+        finally:
+            self._tools.health.ended(start.provider.id, accepted=accepted)
+        signal = signal_in(history, start.provider, result, probe=bool(probe))
+        if is_news(start.provider, signal, scopes, self._tools.health.marks(), probe):
+            self._lesson = Lesson(
+                provider=start.provider,
+                project_id=self._lease.message.project_id,
+                channel=self._lease.message.channel,
+                result=result,
+                signal=signal,
+                scopes=scopes,
+                scope=told_by(result.scope, scopes),
+                started_at=attempt.started_at or self._tools.database_now(),
+                probe=probe,
+                accepted=self._tools.health.accepted(start.provider.id),
+            )
+
+    async def _call_provider(self, start: Start, chain: Chain) -> tuple[Attempt, Result]:
+        """The attempt and what came of it; the attempt waits to be settled."""
         attempt = begin(start.provider, self._lease.history, round_number=start.round, epoch=self._lease.epoch)
         previous = next(reversed(self._lease.generation.of(self._lease.history)), None)
         events = [*self._finished(), *self._skipped(start.skips)]
@@ -218,7 +176,10 @@ class Delivery:
             events.append(tell.failover(previous, attempt))
         events.append(tell.attempt_started(attempt))
         failpoint("attempt.before_record")
-        started = await self._write(self._transition(opens=attempt, chain_version=chain.version), events)
+        passed_by = frozenset(skip.provider.id for skip in start.skips if skip.provider)
+        engagement = engagement_of(chain, start.provider, passed_by, self._tools.health.marks())
+        step = self._transition(opens=attempt, chain_version=chain.version, engagement=engagement)
+        started = await self._write(step, events)
         failpoint("attempt.recorded")
         attempt = replace(attempt, started_at=started.at)
         result, latency = await self._send(start, chain, attempt)
@@ -227,10 +188,13 @@ class Delivery:
         self._log.info(
             "attempt_finished", attempt=attempt.number, kind=attempt.kind, outcome=result.outcome, reason=result.reason
         )
-        scopes = scopes_of(self._lease.message, chain)
-        self._mark = mark_from(start.provider, result, self._tools.database_now(), scopes)
-        if self._mark is not None:
-            self._tools.health.learned(self._mark)
+        return attempt, result
+
+    def _limit(self, start: Start) -> float:
+        """When a call that still hangs is cut, in seconds."""
+        adapter = self._tools.adapters.get((self._lease.message.channel, start.provider.kind))
+        verdict_seconds = adapter.spec.verdict_seconds if adapter else 0.0
+        return min(start.timeout + verdict_seconds, start.time_left) + GRACE
 
     async def _send(self, start: Start, chain: Chain, attempt: Attempt) -> tuple[Result, float | None]:
         """The call itself, cut off when it outlives every limit; whatever happens becomes a result."""
@@ -242,11 +206,11 @@ class Delivery:
         if self._tools.lease_left(self._lease.id, self._lease.epoch) <= 0:
             return NOT_SENT, None
         began = self._tools.clock.boottime()
-        limit = min(start.timeout + adapter.spec.verdict_seconds, start.time_left) + GRACE
         call = self._call(start, chain, attempt)
         try:
             # Never longer than our lease: when it can not be renewed, another dispatcher must not send meanwhile.
-            async with within_lease(limit, lambda: self._tools.lease_left(self._lease.id, self._lease.epoch)):
+            left = lambda: self._tools.lease_left(self._lease.id, self._lease.epoch)  # noqa: E731
+            async with within_lease(self._limit(start), left):
                 failpoint("send.before_wire")
                 result = storable(await adapter.send(call))
                 failpoint("send.answered")
@@ -310,6 +274,7 @@ class Delivery:
         completes: Completion | None = None,
         due_in: float | None = None,
         chain_version: int = 0,
+        engagement: Engagement | None = None,
     ) -> Transition:
         return Transition(
             message_id=self._lease.id,
@@ -321,7 +286,8 @@ class Delivery:
             completes=completes,
             due_in=due_in,
             chain_version=chain_version,
-            mark=self._mark,
+            lesson=self._lesson,
+            engagement=engagement,
         )
 
     def _finished(self) -> list[DeliveryEvent]:
@@ -346,9 +312,12 @@ class Delivery:
         settled = await _outlives_cancellation(self._persist(transition))
         if not settled.held and transition.closes is not None and transition.opens is not None:
             # The lease ended while the provider answered. If nobody took the message yet, the answer still counts.
-            given_up = replace(transition, opens=None, amends=(), due_in=0.0, events=transition.events[:1])
+            given_up = replace(
+                transition, opens=None, engagement=None, amends=(), due_in=0.0, events=transition.events[:1]
+            )
             settled = await _outlives_cancellation(self._persist(given_up))
             if settled.held:
+                self._tools.health.learned(settled.breakers)
                 self._tools.publish(self._lease.id, transition.project_id, given_up, settled.at)
             else:
                 await self._keep_evidence(transition)
@@ -357,7 +326,8 @@ class Delivery:
             if transition.closes is not None:
                 await self._keep_evidence(transition)
             raise Fenced
-        self._unsettled, self._amended, self._mark = None, (), None
+        self._unsettled, self._amended, self._lesson = None, (), None
+        self._tools.health.learned(settled.breakers)
         self._lease = replace(self._lease, last_sequence=self._lease.last_sequence + len(events))
         self._tools.publish(self._lease.id, transition.project_id, transition, settled.at)
         return settled

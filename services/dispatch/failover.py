@@ -6,88 +6,26 @@ delivery.py acts.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 
 from services.adapters.outcome import Outcome
 from services.dispatch.attempt import Attempt
-from services.dispatch.chain import Chain, Provider
-from services.dispatch.health import Block, Mark, Marks, blocking_mark, recovery_order, scopes_of
-from services.dispatch.message import EndReason, Message, State, UnknownPolicy
-from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
+from services.dispatch.chain import Provider
+from services.dispatch.decision import Decision as Decision
+from services.dispatch.decision import Finish as Finish
+from services.dispatch.decision import Situation as Situation
+from services.dispatch.decision import Skip as Skip
+from services.dispatch.decision import Start as Start
+from services.dispatch.decision import Wait as Wait
+from services.dispatch.health import Block, Mark, blocking_mark, recovery_order, scopes_of
+from services.dispatch.message import EndReason, State, UnknownPolicy
 from services.dispatch.verdict import standing
 
 # A message is claimed a little early by the clock of the process that decides; not worth another wait.
 CLOCK_SLACK = 0.1
+# How long messages that wait for the same provider come apart, and how soon they look again at one that works again.
+SPREAD, RETURN_PAUSE = 5.0, 0.5
 _ONE_TRY = frozenset({Outcome.ACCEPTED, Outcome.DENIED, Outcome.UNFIT, Outcome.UNKNOWN})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Skip:
-    """A provider that is passed by, and why; `provider` is None when a preferred one does not exist."""
-
-    provider: Provider | None
-    reason: str
-    detail: str = ""
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """Begin an attempt through `provider` now; the call may take `timeout` seconds."""
-
-    provider: Provider
-    round: int
-    timeout: float
-    time_left: float
-    skips: tuple[Skip, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
-    """Nothing to do for `delay` seconds; then, as things stand, `provider` is asked."""
-
-    delay: float
-    provider: Provider | None
-    reason: str
-    skips: tuple[Skip, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finish:
-    """The dispatch ends in `state`; after `listen` seconds without a verdict of its provider it is looked at again."""
-
-    state: State
-    reason: str = ""
-    detail: str = ""
-    attempt: Attempt | None = None
-    skips: tuple[Skip, ...] = ()
-    listen: float | None = None
-
-
-Decision = Start | Wait | Finish
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
-    """All that a decision depends on.
-
-    `waited` says that the wait after the last attempt is over; `fraction` in [0, 1) is the jitter of this decision.
-    """
-
-    message: Message
-    history: tuple[Attempt, ...]
-    chain: Chain
-    marks: Marks
-    now: datetime
-    fraction: float
-    waited: bool = False
-    backoff: Backoff = DEFAULT_BACKOFF
-
-    @property
-    def time_left(self) -> float:
-        """Seconds until the deadline; negative when it has passed."""
-        return (self.message.deadline - self.now).total_seconds()
 
 
 def decide(situation: Situation) -> Decision:
@@ -215,7 +153,10 @@ def _may_repeat_with_key(situation: Situation, provider_id: str) -> bool:
     provider = next((p for p in situation.chain.providers if p.id == provider_id), None)
     tries = sum(attempt.provider_id == provider_id and attempt.counts for attempt in situation.history)
     return (
-        provider is not None and provider.enabled and provider.idempotent and tries < situation.message.policy.max_tries
+        provider is not None
+        and provider.startable
+        and provider.idempotent
+        and tries < situation.message.policy.max_tries
     )
 
 
@@ -228,18 +169,21 @@ def _ended_by_deadline(situation: Situation) -> Finish | None:
 
 
 def order_for(situation: Situation) -> tuple[tuple[Provider, ...], tuple[Skip, ...]]:
-    """The enabled providers in the order of this message, and why a preferred one is not first (R1, R2)."""
+    """The enabled providers in the order of this message, those held out among them, and why a preferred one is not
+    first (R1, R2).
+    """
     chain, preferred = situation.chain, situation.message.policy.preferred_provider
     enabled = tuple(provider for provider in chain.providers if provider.enabled)
     if not preferred:
         return enabled, ()
     named = [provider for provider in chain.providers if preferred in (provider.id, provider.kind)]
-    first = tuple(provider for provider in named if provider.enabled)
+    first = tuple(provider for provider in named if provider.startable)
     if first:
         return first + tuple(provider for provider in enabled if provider not in first), ()
     if named:
         reason = EndReason.PREFERRED_PROVIDER_DISABLED
-        return enabled, (Skip(provider=named[0], reason=reason, detail="The preferred provider is disabled."),)
+        how = "held out by an operator" if named[0].enabled else "disabled"
+        return enabled, (Skip(provider=named[0], reason=reason, detail=f"The preferred provider is {how}."),)
     detail = f"The project has no provider {preferred!r} on this channel."
     return enabled, (Skip(provider=None, reason=EndReason.PREFERRED_PROVIDER_NOT_FOUND, detail=detail),)
 
@@ -254,10 +198,14 @@ def _refused_before_any_call(
         return Finish(state=State.FAILED, reason=EndReason.CHANNEL_DISABLED, detail=detail)
     if skips and situation.message.policy.strict:
         return Finish(state=State.FAILED, reason=skips[0].reason, detail=skips[0].detail, skips=skips)
+    if any(provider.startable for provider in order):
+        return None
     if not order:
         detail = "The project has no enabled provider on this channel."
         return Finish(state=State.FAILED, reason=EndReason.NO_PROVIDER, detail=detail, skips=skips)
-    return None
+    held = tuple(Skip(provider=provider, reason=Block.HELD, detail="An operator holds it out.") for provider in order)
+    detail = "An operator holds out every enabled provider of this channel."
+    return Finish(state=State.FAILED, reason=EndReason.NO_PROVIDER, detail=detail, skips=(*skips, *held))
 
 
 def _step_in_round(
@@ -267,23 +215,42 @@ def _step_in_round(
     in_round = [attempt for attempt in situation.history if attempt.round == number and attempt.counts]
     tried = {attempt.provider_id for attempt in in_round}
     fresh = [provider for provider in order if provider.id not in tried and not _spent(situation, provider)]
-    again = _same_again(situation, order, number, others=bool(fresh))
+    again = _same_again(situation, order, number, others=any(provider.startable for provider in fresh))
     if again:
         return again, ()
-    scopes = scopes_of(situation.message, situation.chain)
     blocked: list[tuple[Provider, Mark]] = []
     for provider in fresh:
-        mark = blocking_mark(provider, scopes, situation.marks, situation.now)
-        if mark is None:
-            return _begin(situation, provider, number), tuple(_skip(*pair) for pair in blocked)
+        mark = _mark_on(situation, provider)
+        if mark is None or mark.probe_due(situation.now):
+            skips = tuple(_skip(*pair) for pair in blocked)
+            return _begin(situation, provider, number, probe=mark is not None), skips
         blocked.append((provider, mark))
-    if not blocked:
-        return None, ()
-    provider, mark = min(blocked, key=lambda pair: recovery_order(pair[1]))
-    if not tried:
-        # Every provider is passed by: the one closest to recovery is tried rather than failing at once (R7).
-        return _begin(situation, provider, number), tuple(_skip(*pair) for pair in blocked if pair[0] is not provider)
-    return _cooled_down(situation, provider, mark), tuple(_skip(*pair) for pair in blocked)
+    step = _when_all_are_passed_by(situation, number, blocked, tried=bool(tried))
+    asked = step.provider if isinstance(step, Start) else None
+    return step, tuple(_skip(*pair) for pair in blocked if pair[0] is not asked)
+
+
+def _when_all_are_passed_by(
+    situation: Situation, number: int, blocked: list[tuple[Provider, Mark]], *, tried: bool
+) -> Start | Wait | None:
+    """Nobody is left but providers that health passes by: the one closest to recovery is tried rather than failing at
+    once (R7); what was asked before waits for better times, and who is held out is not asked at all.
+    """
+    open_to = [pair for pair in blocked if pair[1].block is not Block.HELD]
+    if tried and number == 1:
+        # Failing with an open provider untried could lose the message for nothing; one that cools down comes after it.
+        worth = [pair for pair in open_to if pair[1].block in (Block.BREAKER_OPEN, Block.RETURNING)]
+        open_to = worth or [pair for pair in open_to if pair[1].block is Block.COOLDOWN]
+    elif tried:
+        open_to = [pair for pair in open_to if pair[1].block is Block.COOLDOWN]
+    if not open_to:
+        return None
+    provider, mark = min(open_to, key=lambda pair: recovery_order(pair[1]))
+    if mark.block is Block.COOLDOWN and tried:
+        return _cooled_down(situation, provider, mark)
+    if mark.block is Block.RETURNING or (mark.block is Block.BREAKER_OPEN and number > 1):
+        return _until_news(situation, provider, mark) or _begin(situation, provider, number)
+    return _begin(situation, provider, number)
 
 
 def _cooled_down(situation: Situation, provider: Provider, mark: Mark) -> Wait | None:
@@ -296,6 +263,23 @@ def _cooled_down(situation: Situation, provider: Provider, mark: Mark) -> Wait |
     if delay > min(situation.backoff.cap, situation.time_left):
         return None
     return Wait(delay=delay, provider=provider, reason=mark.block)
+
+
+def _until_news(situation: Situation, provider: Provider, mark: Mark) -> Wait | None:
+    """The wait for a provider that everybody waits for, spread so that not all come back at once; None when the
+    deadline is nearer.
+    """
+    moment = mark.look_again_at
+    if mark.block is Block.RETURNING or moment is None:
+        delay = RETURN_PAUSE * (0.5 + situation.fraction)
+    else:
+        delay = (moment - situation.now).total_seconds() + SPREAD * (0.1 + situation.fraction)
+    return Wait(delay=delay, provider=provider, reason=mark.block) if delay < situation.time_left else None
+
+
+def _mark_on(situation: Situation, provider: Provider) -> Mark | None:
+    scopes = scopes_of(situation.message, situation.chain)
+    return blocking_mark(provider, scopes, situation.marks, situation.now)
 
 
 def _spent(situation: Situation, provider: Provider) -> bool:
@@ -320,8 +304,15 @@ def _same_again(situation: Situation, order: tuple[Provider, ...], number: int, 
     tries = sum(attempt.counts for attempt in here)
     if provider is None or tries >= situation.message.policy.max_tries or _spent(situation, provider):
         return None
-    if _denied_meanwhile(situation, provider):
+    mark = _mark_on(situation, provider)
+    if mark is not None and _closed_to_repeats(situation, mark, others=others):
         return None
+    if mark is not None and mark.block is Block.BREAKER_OPEN:
+        # Only this provider is left: the message waits for its probe with all the others, if it has the time.
+        if mark.probe_due(situation.now):
+            return _begin(situation, provider, number, probe=True)
+        if patience := _until_news(situation, provider, mark):
+            return patience
     asked = last.result.retry_after
     if situation.waited and not _rest(situation, last):
         return _begin(situation, provider, number)
@@ -335,10 +326,13 @@ def _same_again(situation: Situation, order: tuple[Provider, ...], number: int, 
     return Wait(delay=delay, provider=provider, reason="BACKOFF" if asked is None else "RETRY_AFTER")
 
 
-def _denied_meanwhile(situation: Situation, provider: Provider) -> bool:
-    """Whether another message has learned that the provider will not work for us, while this one waited for it."""
-    mark = blocking_mark(provider, scopes_of(situation.message, situation.chain), situation.marks, situation.now)
-    return situation.waited and mark is not None and mark.block is Block.DENIED
+def _closed_to_repeats(situation: Situation, mark: Mark, *, others: bool) -> bool:
+    """Whether the provider is not asked again: held out, or it keeps failing and there is somebody else to ask, or
+    others have learned, while this message waited, that it will not work for us.
+    """
+    if mark.block is Block.BREAKER_OPEN:
+        return others
+    return mark.block is Block.HELD or (situation.waited and mark.block is Block.DENIED)
 
 
 def _rest(situation: Situation, last: Attempt) -> float:
@@ -349,17 +343,17 @@ def _rest(situation: Situation, last: Attempt) -> float:
     return rest if rest > CLOCK_SLACK else 0.0
 
 
-def _begin(situation: Situation, provider: Provider, number: int) -> Start | Wait:
+def _begin(situation: Situation, provider: Provider, number: int, *, probe: bool = False) -> Start | Wait:
     last = situation.history[-1] if situation.history else None
     if last is not None and last.round < number and not situation.waited:
         delay = min(situation.backoff.delay(number - 1, situation.fraction), situation.time_left)
         return Wait(delay=delay, provider=provider, reason="BACKOFF")
     left = situation.time_left
-    return Start(provider=provider, round=number, timeout=min(provider.timeout, left), time_left=left)
+    return Start(provider=provider, round=number, timeout=min(provider.timeout, left), time_left=left, probe=probe)
 
 
 def _skip(provider: Provider, mark: Mark) -> Skip:
-    return Skip(provider=provider, reason=mark.block, detail=mark.detail or mark.reason, until=mark.until)
+    return Skip(provider=provider, reason=mark.block, detail=mark.detail or mark.reason, until=mark.look_again_at)
 
 
 def _exhausted(situation: Situation, skips: tuple[Skip, ...]) -> Finish:

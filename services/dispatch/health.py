@@ -1,20 +1,20 @@
-"""Which providers are passed by, and why: pure rules over marks that all workers share. Not where marks are kept
-(store.py).
+"""Which providers are passed by, and why: pure rules over marks that all workers share. Not how marks come about
+(breaker.py), not where they are kept (breaker_book.py).
 
-A mark is what one attempt taught about a provider. `DENIED` holds until the provider's configuration changes;
-`COOLDOWN` holds for the time the provider asked for. A mark with a scope, such as `country:NG`, only concerns
-messages in that scope.
+`DENIED` and `BREAKER_OPEN` hold until a probe succeeds or the provider's configuration changes; from `until` on, one
+message at a time may probe. `COOLDOWN` holds for the time the provider asked for, `RETURNING` while a provider that
+works again has as many calls as it may have. A mark with a scope, such as `country:NG`, only concerns messages in that
+scope. An operator's hold wins over all of it.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from services.adapters.base import EmailContent
-from services.adapters.outcome import Outcome, Reason, Result
 from services.adapters.sms.numbers import country_scope
-from services.dispatch.chain import Chain, Provider
+from services.dispatch.chain import Chain, Hold, Provider
 from services.dispatch.message import Message
 
 SENDER = "sender:"
@@ -24,12 +24,23 @@ class Block(StrEnum):
     """Why a provider is passed by; the words of `ProviderSkipped.reason`."""
 
     DENIED = "DENIED"
+    BREAKER_OPEN = "BREAKER_OPEN"
     COOLDOWN = "COOLDOWN"
+    RETURNING = "RETURNING"
+    HELD = "HELD"
+
+
+OPEN = frozenset({Block.DENIED, Block.BREAKER_OPEN})
+"""The marks of an open breaker: what can be probed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """What one attempt taught about one provider. `until` None: no end in sight but a change of its configuration."""
+    """Why one provider is passed by. `until` is when it may be probed, or when it ends; None: nobody knows.
+
+    `probed_until` is set while a message probes it, `engaged` once the stream of the project has told that another
+    provider carries its messages.
+    """
 
     provider_id: str
     scope: str = ""
@@ -38,55 +49,66 @@ class Mark:
     reason: str
     detail: str = ""
     until: datetime | None = None
+    probed_until: datetime | None = None
+    engaged: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is the mark of an open breaker."""
+        return self.block in OPEN
 
     def holds(self, provider: Provider, now: datetime) -> bool:
         """Whether it still says something about this version of the provider at this moment."""
-        return self.config_version == provider.version and (self.until is None or now < self.until)
+        return self.config_version == provider.version and (self.is_open or self.until is None or now < self.until)
+
+    def probe_due(self, now: datetime) -> bool:
+        """Whether the next message may probe it."""
+        moment = self.look_again_at
+        return self.is_open and moment is not None and moment <= now
+
+    @property
+    def look_again_at(self) -> datetime | None:
+        """When there may be something new: the end of the probe, else of the wait; None when nobody knows."""
+        if self.until is None or self.probed_until is None:
+            return self.until
+        return max(self.until, self.probed_until)
 
 
 Marks = Mapping[str, Iterable[Mark]]
 """Every known mark by provider id."""
 
 
-def mark_from(provider: Provider, result: Result, now: datetime, scopes: frozenset[str]) -> Mark | None:
-    """What a result teaches: denied opens the breaker at once, 429 with Retry-After cools down, nothing else counts
-    here. `scopes` are those of the message (`scopes_of`).
+def blocking_mark(provider: Provider, scopes: frozenset[str], marks: Marks, now: datetime) -> Mark | None:
+    """The mark that passes a provider by for a message with these scopes: the one that holds longest; None when it may
+    be tried. A mark whose probe is due is told only when no other one is in the way.
     """
-    if result.outcome is Outcome.DENIED:
-        block, until = Block.DENIED, None
-    elif result.outcome is Outcome.DEFERRED and result.reason == Reason.RATE_LIMITED and result.retry_after:
-        block, until = Block.COOLDOWN, now + timedelta(seconds=result.retry_after)
-    else:
+    if provider.hold is Hold.OUT:
+        return _held_out(provider)
+    if provider.hold is Hold.IN:
         return None
+    holding = [mark for mark in marks.get(provider.id, ()) if mark.scope in scopes and mark.holds(provider, now)]
+    return max(holding, key=lambda mark: (not mark.probe_due(now), recovery_order(mark)), default=None)
+
+
+def _held_out(provider: Provider) -> Mark:
     return Mark(
         provider_id=provider.id,
-        scope=_told_by(result.scope, scopes),
         config_version=provider.version,
-        block=block,
-        reason=result.reason,
-        detail=result.provider_text,
-        until=until,
+        block=Block.HELD,
+        reason=Block.HELD,
+        detail="An operator holds it out.",
     )
 
 
-def _told_by(scope: str, scopes: frozenset[str]) -> str:
-    """A denied sender in the words of `scopes_of`: the adapter names the one it used, in the spelling of its wire."""
-    if not scope.startswith(SENDER):
-        return scope
-    return next((known for known in scopes if known.startswith(SENDER)), scope)
-
-
-def blocking_mark(provider: Provider, scopes: frozenset[str], marks: Marks, now: datetime) -> Mark | None:
-    """The mark that passes a provider by for a message with these scopes: the one that holds longest; None when it may
-    be tried.
+def recovery_order(mark: Mark) -> tuple[int, float]:
+    """Sorts marks by how close to recovery their provider is, closest first: one that works again, then by time, then
+    those that refuse to work for us.
     """
-    holding = [mark for mark in marks.get(provider.id, ()) if mark.scope in scopes and mark.holds(provider, now)]
-    return max(holding, key=recovery_order, default=None)
-
-
-def recovery_order(mark: Mark) -> tuple[bool, float]:
-    """Sorts marks by how close to recovery their provider is, closest first."""
-    return (mark.until is None, mark.until.timestamp() if mark.until else 0.0)
+    moment = mark.look_again_at
+    if mark.block is Block.RETURNING:
+        return (0, 0.0)
+    late = 2 if mark.block is Block.DENIED or moment is None else 1
+    return (late, moment.timestamp() if moment else float("inf"))
 
 
 def scopes_of(message: Message, chain: Chain) -> frozenset[str]:

@@ -22,6 +22,7 @@ from services.dispatch.convert import (
 from services.dispatch.failover import Finish, Skip, Wait, possible_duplicate
 from services.dispatch.ledger import Event
 from services.dispatch.message import State
+from services.dispatch.provider_events import ABOUT_A_PROVIDER
 from services.dispatch.records import StoredEvent
 
 
@@ -33,11 +34,12 @@ def numbered(after: int, events: Iterable[DeliveryEvent]) -> tuple[Event, ...]:
 
 
 def shown(event: StoredEvent) -> DeliveryEvent:
-    """A stored event as clients see it: with its message, its sequence and its time, also in the attempt it
-    tells of.
+    """A stored event as clients see it: with its message if it is about one, its sequence and its time, also in the
+    attempt it tells of.
     """
     told = DeliveryEvent.FromString(event.payload)
-    told.message_id = str(event.message_id)
+    if told.WhichOneof("event") not in ABOUT_A_PROVIDER:
+        told.message_id = str(event.message_id)
     told.sequence = event.sequence
     told.time.FromDatetime(event.at)
     if told.HasField("attempt_started"):

@@ -17,11 +17,11 @@ from services.dispatch import history as tell
 from services.dispatch import key_book
 from services.dispatch.convert import Kinds, labels_of, message_from_spec
 from services.dispatch.database_clock import DatabaseClock
-from services.dispatch.delivery import Lease
 from services.dispatch.errors import ProjectNotFound
 from services.dispatch.idempotency import key_of, key_of_bulk
 from services.dispatch.ledger import Acceptance, Transition
 from services.dispatch.message import Message, new_message_id
+from services.dispatch.ports import Lease
 from services.dispatch.store import Store
 from services.dispatch.watch import EventHub
 from services.dispatch.worker import Worker

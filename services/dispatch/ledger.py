@@ -8,15 +8,15 @@ commit, and a reader sees either all of a step or none of it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from uuid import UUID
 
 import asyncpg
 
 from services.chassis.failpoints import failpoint
 from services.dispatch.attempt import Attempt
+from services.dispatch.breaker import Breaker, Engagement, Lesson
 from services.dispatch.convert import CHANNEL_CODES, OUTCOME_CODES, state_to_proto
-from services.dispatch.health import Mark
 from services.dispatch.idempotency import Key
 from services.dispatch.message import Message, State
 
@@ -46,7 +46,8 @@ class Completion:
 class Transition:
     """One step of one message's life. At most one of `opens`, `completes` and `due_in` (seconds) is given; `due_in`
     beside `completes` keeps the message in the queue, to be looked at again when no receipt has come by then. `amends`
-    are attempts that were closed as lost and of which more is known by now.
+    are attempts that were closed as lost and of which more is known by now; `lesson` and `engagement` what it means for
+    the health of providers (breaker_book.py).
     """
 
     message_id: UUID
@@ -59,17 +60,19 @@ class Transition:
     completes: Completion | None = None
     due_in: float | None = None
     events: tuple[Event, ...] = ()
-    mark: Mark | None = None
+    lesson: Lesson | None = None
+    engagement: Engagement | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
     """What became of a transition: whether the epoch was still held, and when it was written, by the database's
-    clock.
+    clock; and how the breakers stand that it taught something.
     """
 
     held: bool
     at: datetime
+    breakers: tuple[Breaker, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,13 +154,6 @@ INSERT INTO dispatch.events (message_id, sequence, project_id, payload)
 SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bytea[])
 ON CONFLICT (message_id, sequence) DO NOTHING
 """
-_MARK = """
-INSERT INTO dispatch.provider_health (provider_id, scope, project_id, config_version, block, reason, detail, until)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT (provider_id, scope) DO UPDATE
-SET config_version = excluded.config_version, block = excluded.block, reason = excluded.reason,
-    detail = excluded.detail, until = excluded.until, marked_at = now()
-"""
 # Messages that ended UNKNOWN although by now it is known what became of a lost attempt. What nobody survived comes back
 # only to be called sent.
 _RECALL = """
@@ -206,9 +202,6 @@ async def apply(connection: Connection, batch: Sequence[Transition], lease_secon
         await _write_attempts(connection, held, lease_seconds)
         await _write_queue(connection, held)
         await _write_events(connection, held)
-        marks = [(transition, transition.mark) for transition in held if transition.mark is not None]
-        if marks:
-            await connection.executemany(_MARK, [_mark_row(transition, mark) for transition, mark in marks])
         at = rows[0]["at"] if rows else await connection.fetchval("SELECT now()")
         failpoint("settle.before_commit")
     failpoint("settle.committed")
@@ -290,16 +283,3 @@ async def _write_events(connection: Connection, held: list[Transition]) -> None:
             [transition.project_id for transition, _ in events],
             [event.payload for _, event in events],
         )
-
-
-def _mark_row(transition: Transition, mark: Mark) -> tuple[Any, ...]:
-    return (
-        mark.provider_id,
-        mark.scope,
-        transition.project_id,
-        mark.config_version,
-        mark.block.value,
-        mark.reason,
-        mark.detail,
-        mark.until,
-    )

@@ -4,23 +4,22 @@ Hot writes go through group commit: one writer per kind of statement, many calle
 Times that are compared are the database's.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import asyncpg
 
 from services.adapters.outcome import Result
 from services.chassis.batcher import MicroBatcher
-from services.chassis.database import Dsn, acquired, create_pool
+from services.chassis.database import Dsn, create_pool
 from services.chassis.failpoints import failpoint
 from services.chassis.idempotency import DEFAULT_HOURS
-from services.dispatch import evidence_book, key_book, ledger, overviews
+from services.dispatch import breaker_book, evidence_book, key_book, ledger, overviews
+from services.dispatch.access import Access
 from services.dispatch.attempt import Attempt
-from services.dispatch.errors import DatabaseUnavailable
-from services.dispatch.health import Block, Mark
 from services.dispatch.idempotency import Standing
 from services.dispatch.ledger import Acceptance, Settled, Transition
 from services.dispatch.peers import ALL, Share
@@ -39,22 +38,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BATCH = 200
-# What asyncpg raises when the database is away, restarting, full or in a conflict: the same statement may work later.
-DATABASE_AWAY = (
-    OSError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a connection that broke in the middle of a transaction, when it is handed back
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.ReadOnlySQLTransactionError,  # it was the primary once; the next connection goes to whoever is now
-)
 
 
-class Store:
+class Store(Access):
     """Durable memory of the dispatch. Opened with `Store.open`, closed with `close`; one per process."""
 
     def __init__(
@@ -65,7 +51,7 @@ class Store:
         lease_seconds: float,
         idempotency_hours: float = DEFAULT_HOURS,
     ) -> None:
-        self._pool = pool
+        super().__init__(pool)
         self.worker = worker
         self.lease_seconds = lease_seconds
         self.idempotency_hours = idempotency_hours
@@ -131,98 +117,61 @@ class Store:
                 Standing(message_id=item.message.id, created_at=at, deadline=item.message.deadline) for item in items
             ]
 
-        return await self._write(write, batch)
+        return await self.write_batch(write, batch)
 
     async def _accept_keyed(self, batch: list[Acceptance]) -> list[Standing | Exception]:
         async def write(connection: ledger.Connection, items: list[Acceptance]) -> list[Standing | Exception]:
             return await key_book.accept(connection, items, self.lease_seconds, self.idempotency_hours)
 
-        return await self._write(write, batch)
+        return await self.write_batch(write, batch)
 
     async def _apply(self, batch: list[Transition]) -> list[Settled | Exception]:
         async def write(connection: ledger.Connection, items: list[Transition]) -> list[Settled]:
-            return await ledger.apply(connection, items, self.lease_seconds)
+            if not any(item.lesson or item.engagement for item in items):
+                return await ledger.apply(connection, items, self.lease_seconds)
+            # In the same transaction: what opens a breaker, the opening, and the event that tells it.
+            async with connection.transaction():
+                settled = await ledger.apply(connection, items, self.lease_seconds)
+                return await self._teach(connection, items, settled)
 
-        return await self._write(write, batch)
+        return await self.write_batch(write, batch)
 
-    async def _write(
-        self, write: Callable[[ledger.Connection, list[T]], Awaitable[list[R]]], batch: list[T]
-    ) -> list[R | Exception]:
-        """Write a batch in one commit; if the database refuses something in it, each item alone, so that one bad item
-        does not take the others with it.
-        """
-        async with self._connection() as connection:
-            try:
-                return list(await write(connection, batch))
-            except DATABASE_AWAY:
-                raise
-            except asyncpg.PostgresError:
-                if len(batch) == 1:
-                    raise
-                return [await self._alone(write, connection, item) for item in batch]
-
-    async def _alone(
-        self, write: Callable[[ledger.Connection, list[T]], Awaitable[list[R]]], connection: ledger.Connection, item: T
-    ) -> Any:
-        """What the item's own commit gave, or what the database refused it with."""
-        try:
-            written = await write(connection, [item])
-        except DATABASE_AWAY:
-            raise
-        except asyncpg.PostgresError as error:
-            return error
-        return written[0]
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[ledger.Connection]:
-        """A connection in a transaction of its own, for statements that stand elsewhere."""
-        async with self._connection() as connection, connection.transaction():
-            yield connection
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[ledger.Connection]:
-        """A connection of the pool; whatever says that the database is away becomes DatabaseUnavailable."""
-        try:
-            async with acquired(self._pool) as connection:
-                yield connection
-        except DATABASE_AWAY as error:
-            raise DatabaseUnavailable from error
-
-    async def _fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
-        async with self._connection() as connection:
-            rows: list[asyncpg.Record] = await connection.fetch(statement, *arguments)
-        return rows
-
-    async def _fetchval(self, statement: str, *arguments: object) -> Any:
-        async with self._connection() as connection:
-            return await connection.fetchval(statement, *arguments)
+    async def _teach(
+        self, connection: ledger.Connection, items: list[Transition], settled: list[Settled]
+    ) -> list[Settled]:
+        steps = [item for item, one in zip(items, settled, strict=True) if one.held]
+        taught = await breaker_book.teach(connection, self.worker, steps)
+        return [
+            replace(one, breakers=breaker_book.concerned(item, taught)) if one.held else one
+            for item, one in zip(items, settled, strict=True)
+        ]
 
     async def keep_evidence(self, transition: Transition) -> None:
         """Keep what was learned too late to settle."""
         failpoint("evidence.before_write")
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             await evidence_book.keep(connection, transition)
 
     async def late_results(self, message_id: UUID) -> Mapping[int, Result]:
         """What was learned too late of a message's attempts, by number."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             return await evidence_book.of(connection, message_id)
 
     async def now(self) -> datetime:
         """The database's clock."""
-        at: datetime = await self._fetchval("SELECT clock_timestamp()")
+        at: datetime = await self.fetchval("SELECT clock_timestamp()")
         return at
 
     async def claim(self, limit: int, share: Share = ALL) -> list[Claim]:
         """Take up to `limit` messages that are due, those of expired leases among them, each under a fresh epoch; those
         of other dispatchers' shares only when nobody took them for a second. Suspects are left alone.
         """
-        rows = await self._fetch(_CLAIM, limit, self.worker, self.lease_seconds, share.rank, share.count)
+        rows = await self.fetch(_CLAIM, limit, self.worker, self.lease_seconds, share.rank, share.count)
         return await self._claims(rows)
 
     async def claim_suspect(self) -> Claim | None:
         """Take one message that is due and whose dispatchers died twice in a row, whosever share it is."""
-        claims = await self._claims(await self._fetch(CLAIM_SUSPECT, self.worker, self.lease_seconds))
+        claims = await self._claims(await self.fetch(CLAIM_SUSPECT, self.worker, self.lease_seconds))
         return claims[0] if claims else None
 
     async def _claims(self, rows: list[asyncpg.Record]) -> list[Claim]:
@@ -233,12 +182,12 @@ class Store:
         ids = [row["id"] for row in rows]
         # Read after the rows are ours: until then a receipt may still have written to them.
         attempts = await self._attempts(ids)
-        standing = {row["message_id"]: row for row in await self._fetch(_STANDING, ids)}
+        standing = {row["message_id"]: row for row in await self.fetch(_STANDING, ids)}
         return [_claim_from(row, standing[row["id"]], attempts.get(row["id"], ())) for row in rows]
 
     async def renew(self, leases: Mapping[UUID, int]) -> frozenset[UUID]:
         """Extend these leases (message id → epoch) in one statement; answers which are still ours."""
-        rows = await self._fetch(_RENEW, list(leases), list(leases.values()), self.lease_seconds)
+        rows = await self.fetch(_RENEW, list(leases), list(leases.values()), self.lease_seconds)
         failpoint("renew.committed")
         return frozenset(row["id"] for row in rows)
 
@@ -246,13 +195,13 @@ class Store:
         """Give back leases whose message has no open attempt, due at once and without a strike; the others run out and
         become unknown.
         """
-        await self._fetch(_RELEASE, list(leases), list(leases.values()))
+        await self.fetch(_RELEASE, list(leases), list(leases.values()))
 
     async def cancel(self, message_id: UUID, completion: ledger.Completion, payload: bytes) -> int | None:
         """End a message that has no open attempt; answers the sequence of its last event, None when it can not
         be ended.
         """
-        async with self._connection() as connection, connection.transaction():
+        async with self.connection() as connection, connection.transaction():
             row = await connection.fetchrow(_CANCELABLE, message_id)
             if row is None or await connection.fetchval(_HAS_OPEN, message_id):
                 return None
@@ -272,7 +221,7 @@ class Store:
 
     async def overview(self, message_id: UUID, projects: Sequence[str] | None) -> Overview | None:
         """One message of these projects (None: of any)."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             return await overviews.one(connection, message_id, projects)
 
     async def attempts(self, message_id: UUID) -> tuple[Attempt, ...]:
@@ -281,17 +230,17 @@ class Store:
 
     async def list_messages(self, wanted: overviews.Wanted, *, before: UUID | None, limit: int) -> list[Overview]:
         """A project's messages, newest first, older than `before`."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             return await overviews.page(connection, wanted, before=before, limit=limit)
 
     async def events_after(self, message_id: UUID, sequence: int, limit: int = 500) -> list[StoredEvent]:
         """The events of a message after `sequence`, in order. The caller has checked whose it is."""
-        rows = await self._fetch(_EVENTS, message_id, sequence, limit)
+        rows = await self.fetch(_EVENTS, message_id, sequence, limit)
         return [event_from_row(row) for row in rows]
 
     async def is_completed(self, message_id: UUID) -> bool:
         """Whether the dispatch of a message has ended. The caller has checked whose it is."""
-        ended: bool = await self._fetchval(_IS_COMPLETED, message_id)
+        ended: bool = await self.fetchval(_IS_COMPLETED, message_id)
         return ended
 
     async def project_events_after(
@@ -300,26 +249,17 @@ class Store:
         """The events of a project after a position, in commit order, only such that nothing can still appear before
         them.
         """
-        rows = await self._fetch(_PROJECT_EVENTS, project_id, *position, limit)
+        rows = await self.fetch(_PROJECT_EVENTS, project_id, *position, limit)
         return [event_from_row(row) for row in rows]
 
     async def project_position(self) -> tuple[int, UUID, int]:
         """The position after which every event that is not yet committed will stand."""
-        transaction: int = await self._fetchval("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1")
+        transaction: int = await self.fetchval("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1")
         return (transaction, UUID(int=(1 << 128) - 1), 0)
-
-    async def marks(self) -> dict[str, list[Mark]]:
-        """What is known about providers, by provider id; marks whose time is over are left out."""
-        found: dict[str, list[Mark]] = {}
-        for row in await self._fetch(_MARKS):
-            fields: dict[str, Any] = dict(row)
-            mark = Mark(**{**fields, "block": Block(fields["block"])})
-            found.setdefault(mark.provider_id, []).append(mark)
-        return found
 
     async def _attempts(self, ids: list[UUID]) -> dict[UUID, list[Attempt]]:
         found: dict[UUID, list[Attempt]] = {}
-        for row in await self._fetch(_ATTEMPTS, ids):
+        for row in await self.fetch(_ATTEMPTS, ids):
             found.setdefault(row["message_id"], []).append(attempt_from_row(row))
         return found
 
@@ -413,8 +353,4 @@ SELECT message_id, sequence, occurred_at, payload, transaction_id FROM dispatch.
 WHERE project_id = $1 AND (transaction_id, message_id, sequence) > ($2, $3, $4)
   AND transaction_id < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 ORDER BY transaction_id, message_id, sequence LIMIT $5
-"""
-_MARKS = """
-SELECT provider_id, scope, config_version, block, reason, detail, until FROM dispatch.provider_health
-WHERE until IS NULL OR until > now()
 """

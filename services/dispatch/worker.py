@@ -19,12 +19,12 @@ from services.chassis.log import get_logger
 from services.dispatch import history as tell
 from services.dispatch.convert import stored_message
 from services.dispatch.database_clock import DatabaseClock
-from services.dispatch.delivery import Lease
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.failover import Finish
 from services.dispatch.ledger import Completion, Transition
 from services.dispatch.message import EndReason, Message, State
 from services.dispatch.peers import Share
+from services.dispatch.ports import Lease
 from services.dispatch.records import Claim
 from services.dispatch.store import Store
 

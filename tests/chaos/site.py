@@ -135,7 +135,7 @@ def _environ(dsn: str, ports: Mapping[str, int], settings: Mapping[str, str]) ->
 
 
 @asynccontextmanager
-async def open_site(
+async def open_site(  # size: one site, read from top to bottom
     folder: Path,
     *,
     seed: int,

@@ -92,7 +92,7 @@ def test_unknown_mask_path(path: str) -> None:
     """A path that is no field of a provider is a violation which names those that can change."""
     _, problems = read_change(an_update(path, "name", name="x"))
     assert [violation.field for violation in problems] == ["updateMask"]
-    assert problems[0].description.endswith("name, enabled, priority, config")
+    assert problems[0].description.endswith("name, enabled, priority, hold, config")
 
 
 def test_fields_that_nobody_changes_may_be_in_the_mask() -> None:

@@ -1,8 +1,8 @@
 """A delivery's surroundings, all of them fakes that are handed in. No tests."""
 
 import asyncio
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,11 +10,13 @@ from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 
 from services.adapters.base import Channel
 from services.dispatch.attempt import Attempt
-from services.dispatch.chain import Chain
-from services.dispatch.delivery import Delivery, Lease, Tools
-from services.dispatch.health import Mark, Marks
+from services.dispatch.breaker import Breaker, Lesson
+from services.dispatch.chain import Chain, Provider
+from services.dispatch.delivery import Delivery
+from services.dispatch.health import Marks
 from services.dispatch.ledger import Transition
 from services.dispatch.message import Message
+from services.dispatch.ports import Lease, Tools
 from tests.builders import NOON, a_chain, a_message
 from tests.fakes.adapter import ScriptedAdapter, scripted_adapters
 from tests.fakes.clock import FakeClock
@@ -28,7 +30,8 @@ class Bench:
     clock: FakeClock = field(default_factory=lambda: FakeClock(NOON))
     chain: Chain | Exception = field(default_factory=a_chain)
     known: Marks = field(default_factory=dict)
-    lessons: list[Mark] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    may_probe: bool = True
     published: list[Transition] = field(default_factory=list)
     left: float = 30.0
     public_url: str = ""
@@ -47,9 +50,35 @@ class Bench:
         """What is known, as Health promises."""
         return self.known
 
-    def learned(self, mark: Mark) -> None:
-        """A lesson, as Health promises."""
-        self.lessons.append(mark)
+    def learned(self, breakers: tuple[Breaker, ...]) -> None:
+        """How breakers stand, as Health promises."""
+        self.told += [f"learned {breaker.provider_id}" for breaker in breakers]
+
+    def begins(self, provider_id: str) -> None:
+        """A call begins, as Health promises."""
+        self.told.append(f"begins {provider_id}")
+
+    def ended(self, provider_id: str, *, accepted: bool) -> None:
+        """A call ended, as Health promises."""
+        self.told.append(f"ended {provider_id} {accepted}")
+
+    def accepted(self, provider_id: str) -> int:
+        """How many it accepted, as Health promises."""
+        return 7
+
+    async def take_probe(self, provider: Provider, scopes: frozenset[str], prober: str, seconds: float) -> bool:
+        """Whether the message may probe, as Health promises; who may not knows that somebody else does."""
+        self.told.append(f"probe {provider.id} {prober} {seconds:g}")
+        if not self.may_probe:
+            until = self.clock.now() + timedelta(seconds=17)
+            probed = [replace(mark, probed_until=until) for mark in self.known[provider.id]]
+            self.known = {**self.known, provider.id: probed}
+        return self.may_probe
+
+    @property
+    def lessons(self) -> list[Lesson]:
+        """What was taught, in order."""
+        return [step.lesson for step in self.ledger.written if step.lesson is not None]
 
     def publish(self, message_id: UUID, project_id: str, transition: Transition, at: datetime) -> None:
         """A transition was written."""

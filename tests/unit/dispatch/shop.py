@@ -6,10 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from services.dispatch.database_clock import DatabaseClock
-from services.dispatch.delivery import Lease
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.ledger import Settled, Transition
 from services.dispatch.peers import Share
+from services.dispatch.ports import Lease
 from services.dispatch.records import Claim
 from services.dispatch.worker import MARGIN, Worker
 from tests.builders import NOON, PROJECT, a_spec, seconds

@@ -6,9 +6,10 @@ from datetime import datetime
 
 from services.adapters.outcome import Outcome, Result
 from services.dispatch.attempt import Attempt, begin
+from services.dispatch.breaker import Breaker, Lesson, closed, is_news, learn, probing, signal_in, told_by
 from services.dispatch.chain import Chain
 from services.dispatch.failover import Finish, Situation, Skip, Start, Wait, decide
-from services.dispatch.health import Mark, Marks, mark_from, scopes_of
+from services.dispatch.health import Mark, Marks, scopes_of
 from services.dispatch.message import Message, State
 from tests.builders import NOON, a_chain, a_message, a_result, seconds
 
@@ -64,6 +65,8 @@ class Play:
 
 Chains = Callable[[int], Chain]
 """The chain as it stands when so many attempts were made."""
+Breakers = dict[tuple[str, str], Breaker]
+"""Breakers by provider and scope."""
 
 
 def play(
@@ -74,19 +77,17 @@ def play(
     marks: Marks | None = None,
     fraction: float = 0.5,
     call_seconds: float = 0.1,
-    shared: list[Mark] | None = None,
+    shared: Breakers | None = None,
     now: datetime = NOON,
 ) -> Play:
     """Drive one message to its end. A provider that is not in `answers` accepts; the last answer counts for ever.
 
     A call takes `call_seconds`, or its whole timeout when the answer is `unknown`. `shared` collects what is learned,
-    for the next message.
+    for the next message. Whoever may probe does.
     """
     told = Play(message=message or a_message())
     chain_at = chain if callable(chain) else lambda _: chain or a_chain()
-    known: dict[str, list[Mark]] = {key: list(each) for key, each in (marks or {}).items()}
-    for mark in shared or ():
-        known.setdefault(mark.provider_id, []).append(mark)
+    breakers = {} if shared is None else shared
     scripts = {name: list(script) for name, script in (answers or {}).items()}
     waited = False
     for _ in range(MOST_STEPS):
@@ -94,7 +95,7 @@ def play(
             message=told.message,
             history=tuple(told.attempts),
             chain=chain_at(len(told.attempts)),
-            marks=known,
+            marks=_marks(marks or {}, breakers),
             now=now,
             fraction=fraction,
             waited=waited,
@@ -103,22 +104,62 @@ def play(
         told.decisions.append(step)
         told.times.append(now)
         if isinstance(step, Finish):
-            if shared is not None:
-                shared.extend(told.learned)
             return told
         if isinstance(step, Wait):
             now, waited = now + seconds(step.delay), True
             continue
         result = _answer(scripts, step)
+        probe = str(now) if step.probe else ""
+        _probe(breakers, step, probe, now)
+        started_at = now
         attempt = begin(step.provider, told.attempts, round_number=step.round, epoch=1)
         now += seconds(step.timeout if result.outcome is Outcome.UNKNOWN else min(call_seconds, step.timeout))
         told.attempts.append(replace(attempt, result=result))
-        lesson = mark_from(step.provider, result, now, scopes_of(situation.message, situation.chain))
-        if lesson is not None:
-            told.learned.append(lesson)
-            known.setdefault(lesson.provider_id, []).append(lesson)
+        told.learned += teach(breakers, lesson_of(situation, step, result, started_at, probe), situation.marks, now)
         waited = False
     raise AssertionError(f"no end after {MOST_STEPS} steps: {told.calls[:200]}")
+
+
+def lesson_of(situation: Situation, step: Start, result: Result, started_at: datetime, probe: str = "") -> Lesson:
+    """What an attempt taught, as delivery.py says it."""
+    scopes = scopes_of(situation.message, situation.chain)
+    return Lesson(
+        provider=step.provider,
+        project_id=situation.message.project_id,
+        channel=situation.message.channel,
+        result=result,
+        signal=signal_in(situation.history, step.provider, result, probe=bool(probe)),
+        scopes=scopes,
+        scope=told_by(result.scope, scopes),
+        started_at=started_at,
+        probe=probe,
+    )
+
+
+def teach(breakers: Breakers, lesson: Lesson, marks: Marks, now: datetime) -> list[Mark]:
+    """The lesson taken in as breaker_book.py does; answers the marks that came of it."""
+    provider = lesson.provider
+    if not is_news(provider, lesson.signal, lesson.scopes, marks, lesson.probe):
+        return []
+    for scope in sorted({*lesson.scopes, lesson.scope}):
+        before = breakers.get((provider.id, scope)) or closed(lesson, scope)
+        after, _ = learn(before, lesson, now, 0)
+        if after != before:
+            breakers[provider.id, scope] = after
+    return [mark for key, breaker in breakers.items() if key[0] == provider.id for mark in breaker.marks]
+
+
+def _marks(given: Marks, breakers: Breakers) -> Marks:
+    known: dict[str, list[Mark]] = {key: list(each) for key, each in given.items()}
+    for breaker in breakers.values():
+        known.setdefault(breaker.provider_id, []).extend(breaker.marks)
+    return known
+
+
+def _probe(breakers: Breakers, step: Start, probe: str, now: datetime) -> None:
+    for key, breaker in breakers.items():
+        if probe and key[0] == step.provider.id and breaker.block is not None:
+            breakers[key] = probing(breaker, probe, now + seconds(step.timeout))
 
 
 def _answer(scripts: dict[str, list[Result | str]], step: Start) -> Result:

@@ -10,6 +10,7 @@ from services.adapters.base import Address
 from services.adapters.email.sender import sender_of
 from services.adapters.outcome import Outcome
 from services.chassis import log
+from services.dispatch.breaker import Signal
 from services.dispatch.message import State
 from tests.builders import (
     MESSAGE_ID,
@@ -224,15 +225,17 @@ async def test_nothing_is_sent_when_the_lease_ran_out(bench: Bench) -> None:
     assert {closed(step).outcome for step in bench.ledger.written if step.closes} == {Outcome.DEFERRED}
 
 
-async def test_a_denial_is_learned_at_once_and_written_with_its_attempt(bench: Bench) -> None:
-    """R7: this process knows a denial at once, the others by the step that closes the attempt; no other step has it."""
+async def test_a_lesson_is_written_with_its_attempt(bench: Bench) -> None:
+    """R7: what an attempt taught goes with the step that closes it, and with no other."""
     bench.script("A", a_result("denied", provider_text="401\x00"))
 
     await bench.run()
 
-    (mark,) = bench.lessons
-    assert mark == a_mark("A", detail="401\N{REPLACEMENT CHARACTER}")
-    assert [step.mark for step in bench.ledger.written] == [None, mark, None]
+    (lesson,) = bench.lessons
+    assert (lesson.provider.name, lesson.signal) == ("A", Signal.DENIED)
+    assert lesson.result.provider_text == "401\N{REPLACEMENT CHARACTER}"
+    assert (lesson.accepted, lesson.started_at, lesson.probe) == (7, NOON, "")
+    assert [step.lesson for step in bench.ledger.written] == [None, lesson, None]
 
 
 async def test_a_retry_after_without_end_is_bounded(bench: Bench) -> None:
@@ -241,7 +244,7 @@ async def test_a_retry_after_without_end_is_bounded(bench: Bench) -> None:
 
     await bench.run()
 
-    assert bench.lessons[0].until == NOON + seconds(24 * 3600)
+    assert bench.lessons[0].result.retry_after == 24 * 3600
 
 
 async def test_invalid_teaches_nothing(bench: Bench) -> None:
@@ -265,3 +268,53 @@ async def test_a_skip_is_told_once(bench: Bench) -> None:
 
     assert bench.kinds.count("provider_skipped") == 1
     assert bench.kinds[0] == "provider_skipped"
+
+
+async def test_a_probe_is_asked_for_first(bench: Bench) -> None:
+    """R7: who may probe calls the provider and says so with what it learned; the right covers the whole call."""
+    bench.known = marks_of(a_mark("A", until=NOON))
+
+    await bench.run()
+
+    name = f"{MESSAGE_ID} 1 1"
+    assert bench.told[0] == f"probe a {name} 17"
+    assert [lesson.probe for lesson in bench.lessons] == [name]
+    assert len(bench.first.calls) == 1
+
+
+async def test_who_may_not_probe_goes_on(bench: Bench) -> None:
+    """R7: another message has the probe: this one passes A by and is sent through B, nothing is recorded of A."""
+    bench.known = marks_of(a_mark("A", until=NOON))
+    bench.may_probe = False
+
+    await bench.run()
+
+    assert not bench.first.calls
+    assert bench.kinds == ["provider_skipped", "attempt_started", "attempt_finished", "completed"]
+    assert [each for each in bench.told if each.startswith("begins")] == ["begins b"]
+
+
+@pytest.mark.parametrize("end", ["accepted", "deferred", "a lost lease"])
+async def test_every_call_that_begins_ends(bench: Bench, end: str) -> None:
+    """Whatever happens, the board is told that the call is over: nothing stays counted."""
+    bench.chain = a_chain("A")
+    if end == "a lost lease":
+        bench.ledger.epochs[MESSAGE_ID] = 9
+    else:
+        bench.script("A", end)
+
+    await bench.run()
+
+    assert [each for each in bench.told if "learned" not in each] == ["begins a", f"ended a {end == 'accepted'}"]
+
+
+async def test_what_takes_the_place_of_an_open_provider_says_so(bench: Bench) -> None:
+    """The step that opens the first attempt through B carries the engagement; with one that is told already, none."""
+    bench.known = marks_of(a_mark("A"))
+    await bench.run()
+    first = [step.engagement for step in bench.ledger.written]
+    bench.known = marks_of(a_mark("A", engaged=True))
+    await bench.run()
+
+    assert [bool(each) for each in first] == [True, False]
+    assert not any(step.engagement for step in bench.ledger.written[2:])

@@ -11,9 +11,10 @@ from services.adapters.outcome import Outcome
 from services.chassis.errors import Unavailable
 from services.dispatch.attempt import Attempt
 from services.dispatch.config_client import ConfigUnavailable
-from services.dispatch.delivery import SETTLE_PAUSE, Lease
+from services.dispatch.delivery import SETTLE_PAUSE
 from services.dispatch.ledger import Transition
 from services.dispatch.message import State
+from services.dispatch.ports import Lease
 from tests.builders import (
     MESSAGE_ID,
     NOON,

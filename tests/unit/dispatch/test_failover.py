@@ -6,12 +6,12 @@ import pytest
 
 from services.adapters.outcome import Outcome
 from services.dispatch.failover import Finish, Situation, Start, decide, possible_duplicate, summary
-from services.dispatch.health import mark_from
 from services.dispatch.message import EndReason, State
 from tests.builders import (
     NOON,
     a_chain,
     a_history,
+    a_mark,
     a_message,
     a_provider,
     a_result,
@@ -21,7 +21,7 @@ from tests.builders import (
     seconds,
     throttled,
 )
-from tests.unit.dispatch.stage import play
+from tests.unit.dispatch.stage import Breakers, play
 
 
 def test_x01_the_first_provider_accepts() -> None:
@@ -77,7 +77,7 @@ def test_x05_an_invalid_recipient_ends_it() -> None:
 
 def test_x06_a_denied_provider_is_skipped_until_its_config_changes() -> None:
     """X06: after A's 401 the next message skips A at once and says why; A's next version is first again."""
-    shared: list = []
+    shared: Breakers = {}
     first = play({"A": ["denied"]}, shared=shared)
     second = play(shared=shared)
     changed = play(chain=a_chain(a_provider("A", version=2), "B", "C"), shared=shared)
@@ -89,17 +89,17 @@ def test_x06_a_denied_provider_is_skipped_until_its_config_changes() -> None:
 
 def test_x07_a_message_that_does_not_fit() -> None:
     """X07: when A says 413, B is called and A learns no mark, so that the next message starts with A."""
-    shared: list = []
+    shared: Breakers = {}
     first = play({"A": ["unfit"]}, shared=shared)
     second = play(shared=shared)
 
     assert (first.calls, second.calls) == ("A:unfit B:accepted", "A:accepted")
-    assert shared == []
+    assert shared == {}
 
 
 def test_x08_a_throttled_provider_cools_down() -> None:
     """X08: for the 600 s that A's 429 asks, others skip A with COOLDOWN; at the end of them A is first again."""
-    shared: list = []
+    shared: Breakers = {}
     first = play({"A": [throttled(600)]}, shared=shared)
     learned_at = NOON + seconds(0.1)
     during = play(shared=shared, now=learned_at + seconds(599.9), message=late_message())
@@ -166,7 +166,7 @@ def test_x13_a_deadline_that_is_past(late: float) -> None:
 
 def test_x16_bad_recipients_teach_nothing_about_a_provider() -> None:
     """X16: a hundred invalid recipients leave A first for the good one after them."""
-    shared: list = []
+    shared: Breakers = {}
     bad = [play({"A": ["invalid"]}, shared=shared).calls for _ in range(100)]
 
     assert set(bad) == {"A:invalid"}
@@ -267,8 +267,7 @@ def test_a_lone_unknown_attempt_is_no_duplicate() -> None:
 def test_the_marks_of_a_version_are_the_marks_of_that_version() -> None:
     """A mark learned under version 1 says nothing about version 2, nor one of version 2 about version 1 (X06)."""
     old, new = a_provider("A"), a_provider("A", version=2)
-    mark = mark_from(old, a_result("denied"), NOON, frozenset({""}))
-    assert mark is not None
+    mark = a_mark(old)
 
     assert play(chain=a_chain(new, "B"), marks=marks_of(mark)).calls == "A:accepted"
     assert play(chain=a_chain(old, "B"), marks=marks_of(replace(mark, config_version=2))).calls == "A:accepted"

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.adapters.outcome import Outcome, Result
-from services.dispatch.chain import Chain, Provider
+from services.dispatch.chain import Chain, Hold, Provider
 from services.dispatch.failover import Situation, order_for
-from services.dispatch.health import Mark
+from services.dispatch.health import Block, Mark
 from services.dispatch.message import Message, State, UnknownPolicy
 from tests.builders import NOON, a_chain, a_cooldown, a_mark, a_message, a_provider, a_result, marks_of, throttled
 from tests.unit.dispatch.stage import Play, play
@@ -38,6 +38,7 @@ def providers(draw: st.DrawFn, name: str) -> Provider:
         version=draw(st.integers(1, 2)),
         timeout=draw(st.sampled_from([0.5, 10, 100])),
         idempotent=draw(st.booleans()),
+        hold=draw(st.sampled_from([Hold.AUTOMATIC, Hold.AUTOMATIC, Hold.AUTOMATIC, Hold.OUT, Hold.IN])),
     )
 
 
@@ -50,11 +51,13 @@ def chains(draw: st.DrawFn) -> Chain:
 
 @st.composite
 def marks(draw: st.DrawFn) -> list[Mark]:
-    """Some providers are blocked: for good, for a while, or for a version that is not theirs."""
+    """Some providers are blocked: for good, for a while, until a probe, or for a version that is not theirs."""
     found = []
     for name in draw(st.lists(st.sampled_from(NAMES), unique=True, max_size=5)):
         version = draw(st.integers(1, 2))
-        made = draw(st.sampled_from([a_mark(name), a_cooldown(name, ends_in=draw(st.floats(-10, 4000)))]))
+        ends_in = draw(st.floats(-10, 4000))
+        opened = a_mark(name, block=Block.BREAKER_OPEN, until=NOON + timedelta(seconds=ends_in))
+        made = draw(st.sampled_from([a_mark(name), a_cooldown(name, ends_in=ends_in), opened]))
         found.append(replace(made, config_version=version))
     return found
 
@@ -194,8 +197,8 @@ def test_the_order_of_the_chain_is_kept(case: Case) -> None:
 @searched
 @given(cases)
 def test_only_enabled_providers_of_the_chain_are_started(case: Case) -> None:
-    """R1: nobody is called who is not in the chain or is disabled."""
-    enabled = {provider.id for provider in case.chain.providers if provider.enabled}
+    """R1, R7: nobody is called who is not in the chain, is disabled, or is held out by an operator."""
+    enabled = {provider.id for provider in case.chain.providers if provider.enabled and provider.hold is not Hold.OUT}
 
     assert {start.provider.id for start in case.played().starts} <= enabled
 

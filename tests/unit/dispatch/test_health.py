@@ -1,10 +1,10 @@
-"""What an attempt teaches about a provider, and whom that passes by."""
+"""Whom health passes by, and until when."""
 
 import pytest
 
 from services.adapters.base import Address
-from services.adapters.outcome import Outcome, Reason
-from services.dispatch.health import Block, blocking_mark, mark_from, recovery_order, scopes_of
+from services.dispatch.chain import Hold
+from services.dispatch.health import Block, blocking_mark, recovery_order, scopes_of
 from tests.builders import (
     NOON,
     a_chain,
@@ -12,50 +12,13 @@ from tests.builders import (
     a_mark,
     a_message,
     a_provider,
-    a_result,
     an_email,
     an_sms,
     marks_of,
     seconds,
-    throttled,
 )
 
 ALL = frozenset({""})
-
-
-def test_denied_marks_without_an_end() -> None:
-    """R7: a denial marks that version of the provider at once, keeps reason and words, and ends by itself never."""
-    provider = a_provider("A", version=4)
-
-    mark = mark_from(provider, a_result("denied", provider_text="suspended", scope="country:NG"), NOON, ALL)
-
-    assert mark == a_mark(provider, detail="suspended", scope="country:NG")
-    assert mark is not None
-    assert (mark.block, mark.config_version, mark.until) == (Block.DENIED, 4, None)
-
-
-def test_a_429_cools_down_for_as_long_as_it_asks() -> None:
-    """X08: RATE_LIMITED with Retry-After marks until then."""
-    assert mark_from(a_provider(), throttled(600), NOON, ALL) == a_cooldown("A", ends_in=600)
-
-
-@pytest.mark.parametrize(
-    "result",
-    [
-        a_result("accepted"),
-        a_result("invalid"),
-        a_result("unfit"),
-        a_result("unknown"),
-        a_result("deferred"),
-        a_result("deferred", reason=Reason.RATE_LIMITED),
-        a_result("deferred", reason=Reason.RATE_LIMITED, retry_after=0.0),
-        a_result("deferred", reason=Reason.UNAVAILABLE, retry_after=600),
-    ],
-    ids=lambda result: f"{result.outcome}-{result.reason}-{result.retry_after}",
-)
-def test_nothing_else_marks(result) -> None:
-    """X16: invalid and unfit never touch health; a deferral marks only when it is a 429 that says how long."""
-    assert mark_from(a_provider(), result, NOON, ALL) is None
 
 
 @pytest.mark.parametrize(
@@ -121,31 +84,38 @@ def test_the_scopes_of_a_message(content, chain_sender, scopes: set[str]) -> Non
     assert scopes_of(a_message(content=content), a_chain(sender=chain_sender)) == scopes
 
 
-@pytest.mark.parametrize("own", [True, False], ids=["its own", "the provider's"])
-def test_a_denied_sender_passes_by_the_messages_that_use_it(own: bool) -> None:
-    """Denied for one sender, however the adapter spells it, skips the messages of that sender, those without one being
-    sent as the provider's own; a message from somebody else is not in that scope.
+@pytest.mark.parametrize(
+    ("until", "probed", "due"),
+    [(-1, None, True), (0, None, True), (1, None, False), (-1, 5, False), (-9, -5, True), (5, -1, False)],
+)
+def test_when_a_probe_is_due(until: float, probed: float | None, due: bool) -> None:
+    """R7: from its time on, and while nobody else probes; until then, and during the probe, the provider is passed
+    by.
     """
-    content = an_email() if own else an_email(sender=None)
-    scopes, others = (
-        scopes_of(a_message(content=each), a_chain())
-        for each in (content, an_email(sender=Address(email="other@example.com")))
-    )
-    denied = a_result("denied", scope="sender:Noreply@xn--bcher-kva.example")
+    end = None if probed is None else NOON + seconds(probed)
+    mark = a_mark("A", block=Block.BREAKER_OPEN, until=NOON + seconds(until), probed_until=end)
 
-    mark = mark_from(a_provider("A"), denied, NOON, scopes)
-
-    assert mark is not None
-    assert blocking_mark(a_provider("A"), scopes, marks_of(mark), NOON) == mark
-    assert blocking_mark(a_provider("A"), others, marks_of(mark), NOON) is None
+    assert mark.probe_due(NOON) is due
+    assert blocking_mark(a_provider("A"), ALL, marks_of(mark), NOON) == mark
 
 
-def test_every_outcome_is_considered() -> None:
-    """Only DENIED and DEFERRED can mark: a new outcome would have to be decided here."""
-    marking = {
-        outcome
-        for outcome in Outcome
-        if mark_from(a_provider(), a_result(outcome, reason=Reason.RATE_LIMITED, retry_after=1), NOON, ALL)
-    }
+def test_a_probe_waits_for_every_mark_that_is_in_the_way() -> None:
+    """A provider that is open for everybody, its probe due, and cools down is not probed meanwhile."""
+    opened = a_mark("A", block=Block.BREAKER_OPEN, until=NOON - seconds(1))
+    cooling = a_cooldown("A", ends_in=5)
 
-    assert marking == {Outcome.DENIED, Outcome.DEFERRED}
+    told = blocking_mark(a_provider("A"), ALL, marks_of(opened, cooling), NOON)
+
+    assert told == cooling
+    assert not cooling.probe_due(NOON + seconds(9))
+
+
+def test_an_operators_hold_wins() -> None:
+    """R7: held out is passed by without any mark; held in is passed by for none."""
+    marks = marks_of(a_mark("A"), a_cooldown("A"))
+
+    out = blocking_mark(a_provider("A", hold=Hold.OUT), ALL, {}, NOON)
+
+    assert out is not None
+    assert out.block is Block.HELD
+    assert blocking_mark(a_provider("A", hold=Hold.IN), ALL, marks, NOON) is None

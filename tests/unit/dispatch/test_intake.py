@@ -10,12 +10,12 @@ from services.adapters.base import Channel
 from services.chassis.auth import ALL, Principal
 from services.chassis.errors import FieldViolation, InvalidArgument
 from services.dispatch.database_clock import DatabaseClock
-from services.dispatch.delivery import Lease
 from services.dispatch.errors import DatabaseUnavailable, ProjectNotFound
 from services.dispatch.idempotency import Standing
 from services.dispatch.intake import Accepted, Intake, project_of
 from services.dispatch.ledger import Acceptance
 from services.dispatch.message import Message
+from services.dispatch.ports import Lease
 from services.dispatch.watch import EventHub
 from tests.builders import MESSAGE_ID, NOON, PROJECT, a_spec, seconds
 from tests.fakes.clock import FakeClock

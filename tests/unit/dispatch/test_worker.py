@@ -7,8 +7,8 @@ import pytest
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 
 from services.dispatch.attempt import Attempt
-from services.dispatch.delivery import Lease
 from services.dispatch.message import State
+from services.dispatch.ports import Lease
 from services.dispatch.worker import CLAIM_BATCH
 from tests.builders import NOON, a_history, a_message, a_spec, an_attempt, seconds
 from tests.unit.dispatch.shop import LEASE, SAFE, Shop, a_claim, until

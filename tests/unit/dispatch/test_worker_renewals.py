@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from services.dispatch.delivery import Lease
+from services.dispatch.ports import Lease
 from services.dispatch.worker import RENEW_AGAIN
 from tests.builders import a_message
 from tests.unit.dispatch.shop import LEASE, SAFE, Shop, until

@@ -241,8 +241,8 @@ class UpdateProviderRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which of `name`, `enabled`, `priority`, `config` change. Empty means those that `provider` has set. The gateway
-        fills it from the members of the JSON body.
+        """Which of `name`, `enabled`, `priority`, `hold`, `config` change. Empty means those that `provider` has set. The
+        gateway fills it from the members of the JSON body.
         """
 
     def __init__(

@@ -173,7 +173,7 @@ class ConfigServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateProvider(self, request, context):
-        """Changes name, enabled, priority or config of a provider. When it returns, every message started from then on
+        """Changes name, enabled, priority, hold or config of a provider. When it returns, every message started from then on
         sees the change. Errors: NOT_FOUND (PROVIDER_NOT_FOUND); INVALID_ARGUMENT for a mask or member that can not
         change and for every violation of the resulting config.
         """

@@ -59,7 +59,7 @@ class ConfigServiceStub:
     ListProviders: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ListProvidersRequest, _config_service_pb2.ListProvidersResponse]
     """Lists a project's providers in the order in which they are tried: channel, priority, creation time, id."""
     UpdateProvider: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.UpdateProviderRequest, _provider_pb2.Provider]
-    """Changes name, enabled, priority or config of a provider. When it returns, every message started from then on
+    """Changes name, enabled, priority, hold or config of a provider. When it returns, every message started from then on
     sees the change. Errors: NOT_FOUND (PROVIDER_NOT_FOUND); INVALID_ARGUMENT for a mask or member that can not
     change and for every violation of the resulting config.
     """
@@ -126,7 +126,7 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     ListProviders: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ListProvidersRequest, _config_service_pb2.ListProvidersResponse]  # type: ignore[assignment]
     """Lists a project's providers in the order in which they are tried: channel, priority, creation time, id."""
     UpdateProvider: _aio.UnaryUnaryMultiCallable[_config_service_pb2.UpdateProviderRequest, _provider_pb2.Provider]  # type: ignore[assignment]
-    """Changes name, enabled, priority or config of a provider. When it returns, every message started from then on
+    """Changes name, enabled, priority, hold or config of a provider. When it returns, every message started from then on
     sees the change. Errors: NOT_FOUND (PROVIDER_NOT_FOUND); INVALID_ARGUMENT for a mask or member that can not
     change and for every violation of the resulting config.
     """
@@ -226,7 +226,7 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _config_service_pb2.UpdateProviderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_provider_pb2.Provider, _abc.Awaitable[_provider_pb2.Provider]]:
-        """Changes name, enabled, priority or config of a provider. When it returns, every message started from then on
+        """Changes name, enabled, priority, hold or config of a provider. When it returns, every message started from then on
         sees the change. Errors: NOT_FOUND (PROVIDER_NOT_FOUND); INVALID_ARGUMENT for a mask or member that can not
         change and for every violation of the resulting config.
         """

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from messagepipe.type.v1 import channel_pb2 as messagepipe_dot_type_dot_v1_dot_channel__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$messagepipe/config/v1/provider.proto\x12\x15messagepipe.config.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!messagepipe/type/v1/channel.proto\"\xa2\x03\n\x08Provider\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nproject_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x05\x12\x33\n\x07\x63hannel\x18\x03 \x01(\x0e\x32\x1c.messagepipe.type.v1.ChannelB\x04\xe2\x41\x01\x05\x12\x1d\n\x04kind\x18\x04 \x01(\tB\x05\xe2\x41\x02\x02\x05R\x08provider\x12\x12\n\x04name\x18\x05 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x07\x65nabled\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1b\n\x08priority\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12-\n\x06\x63onfig\x18\x08 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x02\x12\x15\n\x07version\x18\t \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x34\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nupdated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x42\n\n\x08_enabledB\x0b\n\t_priority\"\xc2\x02\n\rChannelConfig\x12\x18\n\nproject_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x05\x12\x33\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x1c.messagepipe.type.v1.ChannelB\x04\xe2\x41\x01\x05\x12\x1a\n\x07\x65nabled\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1a\n\x0csender_email\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0bsender_name\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tsender_id\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nupdated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x42\n\n\x08_enabled\"\xb6\x02\n\x05\x43hain\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12-\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x1c.messagepipe.type.v1.Channel\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12<\n\x0e\x63hannel_config\x18\x04 \x01(\x0b\x32$.messagepipe.config.v1.ChannelConfig\x12\x30\n\x05links\x18\x05 \x03(\x0b\x32!.messagepipe.config.v1.Chain.Link\x1ai\n\x04Link\x12\x31\n\x08provider\x18\x01 \x01(\x0b\x32\x1f.messagepipe.config.v1.Provider\x12.\n\ropened_config\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Structb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$messagepipe/config/v1/provider.proto\x12\x15messagepipe.config.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!messagepipe/type/v1/channel.proto\"\xb7\x04\n\x08Provider\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nproject_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x05\x12\x33\n\x07\x63hannel\x18\x03 \x01(\x0e\x32\x1c.messagepipe.type.v1.ChannelB\x04\xe2\x41\x01\x05\x12\x1d\n\x04kind\x18\x04 \x01(\tB\x05\xe2\x41\x02\x02\x05R\x08provider\x12\x12\n\x04name\x18\x05 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x07\x65nabled\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1b\n\x08priority\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12-\n\x06\x63onfig\x18\x08 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x02\x12\x15\n\x07version\x18\t \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x34\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nupdated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12=\n\x04hold\x18\x0c \x01(\x0e\x32$.messagepipe.config.v1.Provider.HoldB\x04\xe2\x41\x01\x01H\x02\x88\x01\x01\"K\n\x04Hold\x12\x14\n\x10HOLD_UNSPECIFIED\x10\x00\x12\x12\n\x0eHOLD_AUTOMATIC\x10\x01\x12\x0c\n\x08HOLD_OUT\x10\x02\x12\x0b\n\x07HOLD_IN\x10\x03\x42\n\n\x08_enabledB\x0b\n\t_priorityB\x07\n\x05_hold\"\xc2\x02\n\rChannelConfig\x12\x18\n\nproject_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x05\x12\x33\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x1c.messagepipe.type.v1.ChannelB\x04\xe2\x41\x01\x05\x12\x1a\n\x07\x65nabled\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1a\n\x0csender_email\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0bsender_name\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tsender_id\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nupdated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x42\n\n\x08_enabled\"\xb6\x02\n\x05\x43hain\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12-\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x1c.messagepipe.type.v1.Channel\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12<\n\x0e\x63hannel_config\x18\x04 \x01(\x0b\x32$.messagepipe.config.v1.ChannelConfig\x12\x30\n\x05links\x18\x05 \x03(\x0b\x32!.messagepipe.config.v1.Chain.Link\x1ai\n\x04Link\x12\x31\n\x08provider\x18\x01 \x01(\x0b\x32\x1f.messagepipe.config.v1.Provider\x12.\n\ropened_config\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Structb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -57,6 +57,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROVIDER'].fields_by_name['created_at']._serialized_options = b'\342A\001\003'
   _globals['_PROVIDER'].fields_by_name['updated_at']._loaded_options = None
   _globals['_PROVIDER'].fields_by_name['updated_at']._serialized_options = b'\342A\001\003'
+  _globals['_PROVIDER'].fields_by_name['hold']._loaded_options = None
+  _globals['_PROVIDER'].fields_by_name['hold']._serialized_options = b'\342A\001\001'
   _globals['_CHANNELCONFIG'].fields_by_name['project_id']._loaded_options = None
   _globals['_CHANNELCONFIG'].fields_by_name['project_id']._serialized_options = b'\342A\001\005'
   _globals['_CHANNELCONFIG'].fields_by_name['channel']._loaded_options = None
@@ -74,11 +76,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHANNELCONFIG'].fields_by_name['updated_at']._loaded_options = None
   _globals['_CHANNELCONFIG'].fields_by_name['updated_at']._serialized_options = b'\342A\001\003'
   _globals['_PROVIDER']._serialized_start=195
-  _globals['_PROVIDER']._serialized_end=613
-  _globals['_CHANNELCONFIG']._serialized_start=616
-  _globals['_CHANNELCONFIG']._serialized_end=938
-  _globals['_CHAIN']._serialized_start=941
-  _globals['_CHAIN']._serialized_end=1251
-  _globals['_CHAIN_LINK']._serialized_start=1146
-  _globals['_CHAIN_LINK']._serialized_end=1251
+  _globals['_PROVIDER']._serialized_end=762
+  _globals['_PROVIDER_HOLD']._serialized_start=653
+  _globals['_PROVIDER_HOLD']._serialized_end=728
+  _globals['_CHANNELCONFIG']._serialized_start=765
+  _globals['_CHANNELCONFIG']._serialized_end=1087
+  _globals['_CHAIN']._serialized_start=1090
+  _globals['_CHAIN']._serialized_end=1400
+  _globals['_CHAIN_LINK']._serialized_start=1295
+  _globals['_CHAIN_LINK']._serialized_end=1400
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from messagepipe.type.v1 import channel_pb2 as _channel_pb2
 import builtins as _builtins
 import sys
@@ -29,6 +30,33 @@ class Provider(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Hold:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _HoldEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Provider._Hold.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        HOLD_UNSPECIFIED: Provider._Hold.ValueType  # 0
+        """Not said; never answered."""
+        HOLD_AUTOMATIC: Provider._Hold.ValueType  # 1
+        """Its health decides: a provider that keeps failing is passed by until it recovers."""
+        HOLD_OUT: Provider._Hold.ValueType  # 2
+        """Passed by, also when every other provider fails. It keeps its place."""
+        HOLD_IN: Provider._Hold.ValueType  # 3
+        """Tried when its turn comes, whatever its health is."""
+
+    class Hold(_Hold, metaclass=_HoldEnumTypeWrapper):
+        """Hold is an operator's word about an enabled provider; it wins over everything automatic."""
+
+    HOLD_UNSPECIFIED: Provider.Hold.ValueType  # 0
+    """Not said; never answered."""
+    HOLD_AUTOMATIC: Provider.Hold.ValueType  # 1
+    """Its health decides: a provider that keeps failing is passed by until it recovers."""
+    HOLD_OUT: Provider.Hold.ValueType  # 2
+    """Passed by, also when every other provider fails. It keeps its place."""
+    HOLD_IN: Provider.Hold.ValueType  # 3
+    """Tried when its turn comes, whatever its health is."""
+
     ID_FIELD_NUMBER: _builtins.int
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
@@ -40,6 +68,7 @@ class Provider(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Chosen by the service: a UUID in lower-case text. Unknown ids and ids of other projects answer alike."""
     project_id: _builtins.str
@@ -60,6 +89,8 @@ class Provider(_message.Message):
     """
     version: _builtins.int
     """Grows by one with every change of the provider; starts at 1."""
+    hold: Global___Provider.Hold.ValueType
+    """What an operator wants of it, whatever its health is. Default at creation: AUTOMATIC."""
     @_builtins.property
     def config(self) -> _struct_pb2.Struct:
         """The settings, checked against the kind's `config_schema`; at most 64 KiB as JSON. Answers leave out every secret.
@@ -89,17 +120,22 @@ class Provider(_message.Message):
         version: _builtins.int = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
+        hold: Global___Provider.Hold.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_priority", b"_priority", "config", b"config", "created_at", b"created_at", "enabled", b"enabled", "priority", b"priority", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_hold", b"_hold", "_priority", b"_priority", "config", b"config", "created_at", b"created_at", "enabled", b"enabled", "hold", b"hold", "priority", b"priority", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_priority", b"_priority", "channel", b"channel", "config", b"config", "created_at", b"created_at", "enabled", b"enabled", "id", b"id", "kind", b"kind", "name", b"name", "priority", b"priority", "project_id", b"project_id", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_hold", b"_hold", "_priority", b"_priority", "channel", b"channel", "config", b"config", "created_at", b"created_at", "enabled", b"enabled", "hold", b"hold", "id", b"id", "kind", b"kind", "name", b"name", "priority", b"priority", "project_id", b"project_id", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
     _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
+    _WhichOneofReturnType__hold: _TypeAlias = _typing.Literal["hold"]  # noqa: Y015
+    _WhichOneofArgType__hold: _TypeAlias = _typing.Literal["_hold", b"_hold"]  # noqa: Y015
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hold) -> _WhichOneofReturnType__hold | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
 

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from messagepipe.dispatch.v1 import attempt_pb2 as _attempt_pb2
 from messagepipe.dispatch.v1 import message_pb2 as _message_pb2
+from messagepipe.type.v1 import channel_pb2 as _channel_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -25,6 +26,8 @@ class DeliveryEvent(_message.Message):
     """DeliveryEvent is one thing that happened to a message. Its events are the history: gRPC streams, SSE and GetMessage
     show the same list in the same order. Exactly one `completed`, the last of the dispatch; only receipts, what they
     make the dispatch do again (`failover_on_receipt`, `receipt_timeout`), what became known late, and retries come after it.
+
+    The last three kinds are about a provider, not a message: only the stream of a project (WatchProject) tells them.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -114,12 +117,15 @@ class DeliveryEvent(_message.Message):
         provider_name: _builtins.str
         """Its name."""
         reason: _builtins.str
-        """Why: `DENIED`, `COOLDOWN`, `DISABLED`, `PREFERRED_PROVIDER_NOT_FOUND`, `PREFERRED_PROVIDER_DISABLED`."""
+        """Why: `BREAKER_OPEN` (it failed too often), `DENIED` (it refused to work for us), `COOLDOWN` (it asked for a pause),
+        `RETURNING` (it works again and is given few calls at a time), `HELD` (an operator holds it out), `DISABLED`,
+        `PREFERRED_PROVIDER_NOT_FOUND`, `PREFERRED_PROVIDER_DISABLED`.
+        """
         detail: _builtins.str
         """More about it in words, such as what the provider had answered."""
         @_builtins.property
         def until(self) -> _timestamp_pb2.Timestamp:
-            """Until when it is passed by, if that is known."""
+            """Until when it is passed by, if that is known; for `BREAKER_OPEN` and `DENIED`, when the next message may probe it."""
 
         def __init__(
             self,
@@ -194,7 +200,7 @@ class DeliveryEvent(_message.Message):
         kind: _builtins.str
         """Its kind. JSON name: `provider`."""
         reason: _builtins.str
-        """Why: `BACKOFF`, `RETRY_AFTER`, `COOLDOWN`, `CONFIGURATION_UNAVAILABLE`."""
+        """Why: `BACKOFF`, `RETRY_AFTER`, `COOLDOWN`, `BREAKER_OPEN`, `RETURNING`, `CONFIGURATION_UNAVAILABLE`."""
         @_builtins.property
         def delay(self) -> _duration_pb2.Duration:
             """How long."""
@@ -349,6 +355,160 @@ class DeliveryEvent(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class ProviderDegraded(_message.Message):
+        """ProviderDegraded: a provider's breaker opened. Told once per opening, in the transaction of what opened it."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PROVIDER_ID_FIELD_NUMBER: _builtins.int
+        KIND_FIELD_NUMBER: _builtins.int
+        PROVIDER_NAME_FIELD_NUMBER: _builtins.int
+        CHANNEL_FIELD_NUMBER: _builtins.int
+        REASON_FIELD_NUMBER: _builtins.int
+        DETAIL_FIELD_NUMBER: _builtins.int
+        UNTIL_FIELD_NUMBER: _builtins.int
+        SCOPE_FIELD_NUMBER: _builtins.int
+        provider_id: _builtins.str
+        """The provider's id."""
+        kind: _builtins.str
+        """Its kind. JSON name: `provider`."""
+        provider_name: _builtins.str
+        """Its name."""
+        channel: _channel_pb2.Channel.ValueType
+        """Its channel."""
+        reason: _builtins.str
+        """`BREAKER_OPEN`: five failures within a minute, at least half of its answers. `DENIED`: it refused to work for us."""
+        detail: _builtins.str
+        """What it had answered last: a reason of an attempt, such as `UNAVAILABLE` or `CREDENTIALS`, and its own words."""
+        scope: _builtins.str
+        """Which messages are concerned: empty for all, else such as `country:NG` or `sender:shop@example.com`."""
+        @_builtins.property
+        def until(self) -> _timestamp_pb2.Timestamp:
+            """When the next message may probe it."""
+
+        def __init__(
+            self,
+            *,
+            provider_id: _builtins.str = ...,
+            kind: _builtins.str = ...,
+            provider_name: _builtins.str = ...,
+            channel: _channel_pb2.Channel.ValueType = ...,
+            reason: _builtins.str = ...,
+            detail: _builtins.str = ...,
+            until: _timestamp_pb2.Timestamp | None = ...,
+            scope: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["until", b"until"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "detail", b"detail", "kind", b"kind", "provider_id", b"provider_id", "provider_name", b"provider_name", "reason", b"reason", "scope", b"scope", "until", b"until"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class ProviderRecovered(_message.Message):
+        """ProviderRecovered: a provider's breaker closed. Told once per closing."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PROVIDER_ID_FIELD_NUMBER: _builtins.int
+        KIND_FIELD_NUMBER: _builtins.int
+        PROVIDER_NAME_FIELD_NUMBER: _builtins.int
+        CHANNEL_FIELD_NUMBER: _builtins.int
+        REASON_FIELD_NUMBER: _builtins.int
+        AFTER_FIELD_NUMBER: _builtins.int
+        SCOPE_FIELD_NUMBER: _builtins.int
+        provider_id: _builtins.str
+        """The provider's id."""
+        kind: _builtins.str
+        """Its kind. JSON name: `provider`."""
+        provider_name: _builtins.str
+        """Its name."""
+        channel: _channel_pb2.Channel.ValueType
+        """Its channel."""
+        reason: _builtins.str
+        """`SUCCESS`: it took a message. `CONFIG_CHANGED`: it is not the provider any more that failed. `EXPIRED`: no
+        message wanted it for a day.
+        """
+        scope: _builtins.str
+        """As in ProviderDegraded."""
+        @_builtins.property
+        def after(self) -> _duration_pb2.Duration:
+            """How long it was open."""
+
+        def __init__(
+            self,
+            *,
+            provider_id: _builtins.str = ...,
+            kind: _builtins.str = ...,
+            provider_name: _builtins.str = ...,
+            channel: _channel_pb2.Channel.ValueType = ...,
+            reason: _builtins.str = ...,
+            after: _duration_pb2.Duration | None = ...,
+            scope: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "channel", b"channel", "kind", b"kind", "provider_id", b"provider_id", "provider_name", b"provider_name", "reason", b"reason", "scope", b"scope"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class FailoverEngaged(_message.Message):
+        """FailoverEngaged: the first enabled provider of a channel is open, and another one began to carry its messages. Told
+        once per opening, with the first attempt through the other one.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PROVIDER_ID_FIELD_NUMBER: _builtins.int
+        KIND_FIELD_NUMBER: _builtins.int
+        PROVIDER_NAME_FIELD_NUMBER: _builtins.int
+        CHANNEL_FIELD_NUMBER: _builtins.int
+        FROM_PROVIDER_ID_FIELD_NUMBER: _builtins.int
+        FROM_PROVIDER_FIELD_NUMBER: _builtins.int
+        FROM_PROVIDER_NAME_FIELD_NUMBER: _builtins.int
+        REASON_FIELD_NUMBER: _builtins.int
+        UNTIL_FIELD_NUMBER: _builtins.int
+        provider_id: _builtins.str
+        """The provider that carries the messages now."""
+        kind: _builtins.str
+        """Its kind. JSON name: `provider`."""
+        provider_name: _builtins.str
+        """Its name."""
+        channel: _channel_pb2.Channel.ValueType
+        """The channel."""
+        from_provider_id: _builtins.str
+        """The first provider, which is passed by."""
+        from_provider: _builtins.str
+        """Its kind."""
+        from_provider_name: _builtins.str
+        """Its name."""
+        reason: _builtins.str
+        """Why it is passed by: `BREAKER_OPEN` or `DENIED`."""
+        @_builtins.property
+        def until(self) -> _timestamp_pb2.Timestamp:
+            """When the next message may probe it."""
+
+        def __init__(
+            self,
+            *,
+            provider_id: _builtins.str = ...,
+            kind: _builtins.str = ...,
+            provider_name: _builtins.str = ...,
+            channel: _channel_pb2.Channel.ValueType = ...,
+            from_provider_id: _builtins.str = ...,
+            from_provider: _builtins.str = ...,
+            from_provider_name: _builtins.str = ...,
+            reason: _builtins.str = ...,
+            until: _timestamp_pb2.Timestamp | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["until", b"until"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "from_provider", b"from_provider", "from_provider_id", b"from_provider_id", "from_provider_name", b"from_provider_name", "kind", b"kind", "provider_id", b"provider_id", "provider_name", b"provider_name", "reason", b"reason", "until", b"until"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
@@ -361,11 +521,14 @@ class DeliveryEvent(_message.Message):
     COMPLETED_FIELD_NUMBER: _builtins.int
     RETRY_SCHEDULED_FIELD_NUMBER: _builtins.int
     ENDED_AGAIN_FIELD_NUMBER: _builtins.int
+    PROVIDER_DEGRADED_FIELD_NUMBER: _builtins.int
+    PROVIDER_RECOVERED_FIELD_NUMBER: _builtins.int
+    FAILOVER_ENGAGED_FIELD_NUMBER: _builtins.int
     RETRIED_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
-    """The message."""
+    """The message; empty in events about a provider."""
     sequence: _builtins.int
-    """Counts the events of the message from 1 without gaps."""
+    """Counts the events of the message from 1 without gaps; in events about a provider, the events of that provider."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was recorded, by the database's clock."""
@@ -409,6 +572,18 @@ class DeliveryEvent(_message.Message):
         """
 
     @_builtins.property
+    def provider_degraded(self) -> Global___DeliveryEvent.ProviderDegraded:
+        """A provider's breaker opened: messages pass it by."""
+
+    @_builtins.property
+    def provider_recovered(self) -> Global___DeliveryEvent.ProviderRecovered:
+        """A provider's breaker closed: messages are given to it again, step by step."""
+
+    @_builtins.property
+    def failover_engaged(self) -> Global___DeliveryEvent.FailoverEngaged:
+        """Another provider began to carry the messages of a channel whose first provider is open."""
+
+    @_builtins.property
     def retried(self) -> Global___DeliveryEvent.Retried:
         """The message is dispatched anew (RetryMessage)."""
 
@@ -427,13 +602,16 @@ class DeliveryEvent(_message.Message):
         completed: Global___DeliveryEvent.Completed | None = ...,
         retry_scheduled: Global___DeliveryEvent.RetryScheduled | None = ...,
         ended_again: Global___DeliveryEvent.Completed | None = ...,
+        provider_degraded: Global___DeliveryEvent.ProviderDegraded | None = ...,
+        provider_recovered: Global___DeliveryEvent.ProviderRecovered | None = ...,
+        failover_engaged: Global___DeliveryEvent.FailoverEngaged | None = ...,
         retried: Global___DeliveryEvent.Retried | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_finished", b"attempt_finished", "attempt_started", b"attempt_started", "completed", b"completed", "ended_again", b"ended_again", "event", b"event", "failover", b"failover", "provider_skipped", b"provider_skipped", "queued", b"queued", "receipt", b"receipt", "retried", b"retried", "retry_scheduled", b"retry_scheduled", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_finished", b"attempt_finished", "attempt_started", b"attempt_started", "completed", b"completed", "ended_again", b"ended_again", "event", b"event", "failover", b"failover", "failover_engaged", b"failover_engaged", "provider_degraded", b"provider_degraded", "provider_recovered", b"provider_recovered", "provider_skipped", b"provider_skipped", "queued", b"queued", "receipt", b"receipt", "retried", b"retried", "retry_scheduled", b"retry_scheduled", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_finished", b"attempt_finished", "attempt_started", b"attempt_started", "completed", b"completed", "ended_again", b"ended_again", "event", b"event", "failover", b"failover", "message_id", b"message_id", "provider_skipped", b"provider_skipped", "queued", b"queued", "receipt", b"receipt", "retried", b"retried", "retry_scheduled", b"retry_scheduled", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_finished", b"attempt_finished", "attempt_started", b"attempt_started", "completed", b"completed", "ended_again", b"ended_again", "event", b"event", "failover", b"failover", "failover_engaged", b"failover_engaged", "message_id", b"message_id", "provider_degraded", b"provider_degraded", "provider_recovered", b"provider_recovered", "provider_skipped", b"provider_skipped", "queued", b"queued", "receipt", b"receipt", "retried", b"retried", "retry_scheduled", b"retry_scheduled", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["queued", "attempt_started", "attempt_finished", "provider_skipped", "failover", "receipt", "completed", "retry_scheduled", "ended_again", "retried"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["queued", "attempt_started", "attempt_finished", "provider_skipped", "failover", "receipt", "completed", "retry_scheduled", "ended_again", "provider_degraded", "provider_recovered", "failover_engaged", "retried"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

@@ -626,6 +626,7 @@ class ExplainRouteResponse(_message.Message):
         ELIGIBLE_FIELD_NUMBER: _builtins.int
         SKIP_REASON_FIELD_NUMBER: _builtins.int
         SKIP_UNTIL_FIELD_NUMBER: _builtins.int
+        BREAKER_FIELD_NUMBER: _builtins.int
         provider_id: _builtins.str
         """The provider's id."""
         kind: _builtins.str
@@ -636,6 +637,10 @@ class ExplainRouteResponse(_message.Message):
         """Whether it would be tried when its turn comes."""
         skip_reason: _builtins.str
         """Why it would be passed by: the words of `ProviderSkipped.reason`; empty when it is eligible."""
+        breaker: _builtins.str
+        """Its breaker, as this dispatcher knows it: `CLOSED`, `OPEN`, `PROBE_DUE` (the next message would probe it), `PROBING`
+        (a message does), `RETURNING` (it works again and has as many calls as it may have).
+        """
         @_builtins.property
         def skip_until(self) -> _timestamp_pb2.Timestamp:
             """Until when, if that is known."""
@@ -649,10 +654,11 @@ class ExplainRouteResponse(_message.Message):
             eligible: _builtins.bool = ...,
             skip_reason: _builtins.str = ...,
             skip_until: _timestamp_pb2.Timestamp | None = ...,
+            breaker: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["skip_until", b"skip_until"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["eligible", b"eligible", "kind", b"kind", "provider_id", b"provider_id", "provider_name", b"provider_name", "skip_reason", b"skip_reason", "skip_until", b"skip_until"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker", "eligible", b"eligible", "kind", b"kind", "provider_id", b"provider_id", "provider_name", b"provider_name", "skip_reason", b"skip_reason", "skip_until", b"skip_until"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

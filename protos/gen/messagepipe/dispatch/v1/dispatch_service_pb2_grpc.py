@@ -180,8 +180,9 @@ class DispatchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchProject(self, request, context):
-        """Streams the events of every message of a project as they happen, from now or from a resume token. Per message they
-        are in sequence; across messages in the order of their commits. The stream does not end by itself.
+        """Streams the events of every message of a project, and those about its providers, as they happen, from now or from a
+        resume token. Per message they are in sequence; across messages in the order of their commits. The stream does not
+        end by itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

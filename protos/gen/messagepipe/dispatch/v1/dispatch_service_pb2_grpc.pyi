@@ -78,8 +78,9 @@ class DispatchServiceStub:
     none left out. Errors: NOT_FOUND (MESSAGE_NOT_FOUND); UNAUTHENTICATED when the token expires while the stream is open.
     """
     WatchProject: _grpc.UnaryStreamMultiCallable[_dispatch_service_pb2.WatchProjectRequest, _dispatch_service_pb2.WatchProjectResponse]
-    """Streams the events of every message of a project as they happen, from now or from a resume token. Per message they
-    are in sequence; across messages in the order of their commits. The stream does not end by itself.
+    """Streams the events of every message of a project, and those about its providers, as they happen, from now or from a
+    resume token. Per message they are in sequence; across messages in the order of their commits. The stream does not
+    end by itself.
     """
     GetMessage: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.GetMessageRequest, _message_pb2.Message]
     """Answers a message with its attempts. Errors: NOT_FOUND (MESSAGE_NOT_FOUND)."""
@@ -153,8 +154,9 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
     none left out. Errors: NOT_FOUND (MESSAGE_NOT_FOUND); UNAUTHENTICATED when the token expires while the stream is open.
     """
     WatchProject: _aio.UnaryStreamMultiCallable[_dispatch_service_pb2.WatchProjectRequest, _dispatch_service_pb2.WatchProjectResponse]  # type: ignore[assignment]
-    """Streams the events of every message of a project as they happen, from now or from a resume token. Per message they
-    are in sequence; across messages in the order of their commits. The stream does not end by itself.
+    """Streams the events of every message of a project, and those about its providers, as they happen, from now or from a
+    resume token. Per message they are in sequence; across messages in the order of their commits. The stream does not
+    end by itself.
     """
     GetMessage: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.GetMessageRequest, _message_pb2.Message]  # type: ignore[assignment]
     """Answers a message with its attempts. Errors: NOT_FOUND (MESSAGE_NOT_FOUND)."""
@@ -267,8 +269,9 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dispatch_service_pb2.WatchProjectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_dispatch_service_pb2.WatchProjectResponse], _abc.AsyncIterator[_dispatch_service_pb2.WatchProjectResponse]]:
-        """Streams the events of every message of a project as they happen, from now or from a resume token. Per message they
-        are in sequence; across messages in the order of their commits. The stream does not end by itself.
+        """Streams the events of every message of a project, and those about its providers, as they happen, from now or from a
+        resume token. Per message they are in sequence; across messages in the order of their commits. The stream does not
+        end by itself.
         """
 
     @_abc_1.abstractmethod

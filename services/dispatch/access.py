@@ -1,0 +1,91 @@
+"""The way to the dispatch database: connections, transactions, and batches in one commit. It knows no statement."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import asyncpg
+
+from services.chassis.database import acquired
+from services.dispatch.errors import DatabaseUnavailable
+from services.dispatch.ledger import Connection
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# What asyncpg raises when the database is away, restarting, full or in a conflict: the same statement may work later.
+DATABASE_AWAY = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that broke in the middle of a transaction, when it is handed back
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,  # it was the primary once; the next connection goes to whoever is now
+)
+
+
+class Access:
+    """A pool of connections that says in our words when the database is away."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+
+    async def write_batch(
+        self, write: Callable[[Connection, list[T]], Awaitable[list[R]]], batch: list[T]
+    ) -> list[R | Exception]:
+        """Write a batch in one commit; if the database refuses something in it, each item alone, so that one bad item
+        does not take the others with it.
+        """
+        async with self.connection() as connection:
+            try:
+                return list(await write(connection, batch))
+            except DATABASE_AWAY:
+                raise
+            except asyncpg.PostgresError:
+                if len(batch) == 1:
+                    raise
+                return [await self._alone(write, connection, item) for item in batch]
+
+    async def _alone(
+        self, write: Callable[[Connection, list[T]], Awaitable[list[R]]], connection: Connection, item: T
+    ) -> Any:
+        """What the item's own commit gave, or what the database refused it with."""
+        try:
+            written = await write(connection, [item])
+        except DATABASE_AWAY:
+            raise
+        except asyncpg.PostgresError as error:
+            return error
+        return written[0]
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection in a transaction of its own, for statements that stand elsewhere."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection on which each statement is a transaction of its own; whatever says that the database is away
+        becomes DatabaseUnavailable.
+        """
+        try:
+            async with acquired(self._pool) as connection:
+                yield connection
+        except DATABASE_AWAY as error:
+            raise DatabaseUnavailable from error
+
+    async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        """The rows of one statement."""
+        async with self.connection() as connection:
+            rows: list[asyncpg.Record] = await connection.fetch(statement, *arguments)
+        return rows
+
+    async def fetchval(self, statement: str, *arguments: object) -> Any:
+        """The first column of the first row of one statement."""
+        async with self.connection() as connection:
+            return await connection.fetchval(statement, *arguments)
