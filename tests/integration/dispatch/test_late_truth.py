@@ -139,7 +139,7 @@ async def test_an_end_and_its_late_truth_take_turns(paused: Store, database_url:
             )
 
             async def taken_over(message_id: UUID = message_id) -> bool:
-                rows = await paused._fetch("SELECT epoch FROM dispatch.queue WHERE id = $1", message_id)
+                rows = await paused.fetch("SELECT epoch FROM dispatch.queue WHERE id = $1", message_id)
                 return not rows or rows[0]["epoch"] > 1
 
             await eventually(taken_over)
@@ -156,5 +156,5 @@ async def test_evidence_that_says_nothing_changes_nothing(paused: Store, databas
         message_id, attempt = await in_a_call(pipe, paused, unknown_policy=AT_MOST_ONCE)
         await pipe.watch(str(message_id))
         await wakes_up(paused, message_id, attempt, Result(outcome=Outcome.UNKNOWN, reason="TIMEOUT"))
-        assert await paused._fetch("SELECT FROM dispatch.queue") == []
-        assert len(await paused._fetch("SELECT FROM dispatch.evidence")) == 1
+        assert await paused.fetch("SELECT FROM dispatch.queue") == []
+        assert len(await paused.fetch("SELECT FROM dispatch.evidence")) == 1
