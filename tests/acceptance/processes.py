@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 class Process:
     """One `messagepipe …` process; its output goes to `log`."""
 
-    def __init__(self, *arguments: str, environ: Mapping[str, str], log: Path) -> None:
-        self._arguments = arguments
+    def __init__(
+        self, *arguments: str, environ: Mapping[str, str], log: Path, command: Sequence[str] = COMMAND
+    ) -> None:
+        self._arguments = (*command, *arguments)
         self._environ = environ
         self._log = log
         self._running: asyncio.subprocess.Process | None = None
@@ -30,7 +32,6 @@ class Process:
         """Start it in a process group of its own."""
         with self._log.open("ab") as output:
             self._running = await asyncio.create_subprocess_exec(
-                *COMMAND,
                 *self._arguments,
                 env={"PATH": os.environ["PATH"], **self._environ},
                 cwd=ROOT,
@@ -38,6 +39,11 @@ class Process:
                 stderr=output,
                 start_new_session=True,
             )
+
+    async def ended(self) -> int:
+        """Returns its exit code when it has ended by itself."""
+        assert self._running is not None
+        return await self._running.wait()
 
     async def kill(self) -> None:
         """SIGKILL: no time for last words."""
