@@ -60,7 +60,7 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 self._running.send_signal(number)
 
-    async def ended(self, seconds: float) -> int | None:
+    async def ended(self, seconds: float = 60) -> int | None:
         """Its return code once it has ended; None when it has not within `seconds`."""
         assert self._running is not None
         with contextlib.suppress(TimeoutError):

@@ -28,6 +28,7 @@ async def queued(
     worker: str | None = None,
     due_in: float = 0.0,
     epoch: int = 0,
+    spec: message_pb2.MessageSpec = SPEC,
 ) -> None:
     """These messages, accepted and waiting in the queue; `due_in` seconds from now."""
     deadline = datetime(2100, 1, 1, tzinfo=UTC)
@@ -39,7 +40,7 @@ async def queued(
             ids,
             PROJECT,
             EMAIL,
-            SPEC.SerializeToString(),
+            spec.SerializeToString(),
             deadline,
         )
         await connection.execute(

@@ -6,10 +6,7 @@ import pytest
 
 from cli.arguments import build_parser
 
-COMMANDS = {
-    *("up", "config", "dispatch", "gateway", "healthcheck", "migrate"),
-    *("token", "send", "watch", "deadletters", "doctor"),
-}
+COMMANDS = set("up config dispatch gateway healthcheck migrate token send watch deadletters doctor".split())
 
 
 def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
