@@ -141,7 +141,7 @@ def _bare(value: object) -> object:
 
 def _bare_word(key: str, value: object) -> object:
     receipt = "RECEIPT_STATUS_"
-    prefixes = {"state": "STATE_", "outcome": "OUTCOME_", "status": receipt, "receipt": receipt}
+    prefixes = {"state": "STATE_", "outcome": "OUTCOME_", "status": receipt, "receipt": receipt, "channel": "CHANNEL_"}
     if key in prefixes and isinstance(value, str):
         return value.removeprefix(prefixes[key])
     return _bare(value)

@@ -180,12 +180,14 @@ def signal_in(history: Sequence[Attempt], provider: Provider, result: Result, *,
 
 def is_news(provider: Provider, signal: Signal, scopes: frozenset[str], marks: Marks, probe: str) -> bool:
     """Whether anything has to be written: on the happy path nothing has. A success is news to an open breaker, also to
-    one of an older configuration.
+    one of an older configuration; a failure is none to one that is open.
     """
-    if probe or signal in (Signal.FAILURE, Signal.DENIED, Signal.THROTTLED):
+    if probe or signal in (Signal.DENIED, Signal.THROTTLED):
         return True
-    known = marks.get(provider.id, ())
-    return signal is Signal.SUCCESS and any(mark.is_open and mark.scope in scopes for mark in known)
+    opened = [mark for mark in marks.get(provider.id, ()) if mark.is_open and mark.scope in scopes]
+    if signal is Signal.FAILURE:
+        return not any(mark.config_version == provider.version and not mark.scope for mark in opened)
+    return signal is Signal.SUCCESS and bool(opened)
 
 
 def told_by(scope: str, scopes: frozenset[str]) -> str:

@@ -95,3 +95,24 @@ def test_json_has_the_names_and_bare_words_of_rest() -> None:
     assert "\n" not in line
     assert json.loads(line)["attemptFinished"]["attempt"]["outcome"] == "DEFERRED"
     assert json.loads(line)["attemptFinished"]["attempt"]["provider"] == "sendgrid"
+
+
+def test_what_is_told_about_a_provider() -> None:
+    """A line each: who is passed by and why, who carries its messages, who is back after how long."""
+    who = {"provider_id": "p-1", "kind": "ses", "provider_name": "Main"}
+    down = DeliveryEvent.ProviderDegraded(**who, reason="DENIED", detail="CREDENTIALS", scope="country:NG")
+    up = DeliveryEvent.ProviderRecovered(**who, reason="SUCCESS", after=Duration(seconds=60))
+    moved = DeliveryEvent.FailoverEngaged(**who, from_provider="smtp", from_provider_name="Old", reason="DENIED")
+    events = [
+        DeliveryEvent(provider_degraded=down),
+        DeliveryEvent(provider_recovered=up),
+        DeliveryEvent(failover_engaged=moved),
+    ]
+
+    lines = [line[0].strip() for event in events if (line := line_of(event))]
+
+    assert lines == [
+        "!  Main (ses) is passed by for country:NG: DENIED (CREDENTIALS)",
+        "!  Main (ses) is back after 1 min (SUCCESS)",
+        "!  Main (ses) carries the messages of Old (smtp)",
+    ]

@@ -15,6 +15,7 @@ from services.chassis.pagination import parse_page
 from services.config.channel_config import SenderChange
 from services.config.errors import ProjectNotFound
 from services.config.kinds import Kinds
+from services.config.provider import Hold
 from services.config.requests import (
     optional_channel,
     read_change,
@@ -80,11 +81,21 @@ def test_mask_chooses() -> None:
     assert problems == []
 
 
-@pytest.mark.parametrize("path", ["enabled", "priority", "config"])
+@pytest.mark.parametrize("path", ["enabled", "priority", "hold", "config"])
 def test_named_and_without_a_value(path: str) -> None:
     """A member that the mask names and that has no value is a violation, not a reset."""
     _, problems = read_change(an_update(path))
     assert [violation.field for violation in problems] == [f"provider.{path}"]
+
+
+def test_a_hold_is_a_word_of_the_contract() -> None:
+    """Out, in, or left to its health; not said leaves it as it is, a number of the future is a violation."""
+    out, problems = read_change(an_update(hold=provider_pb2.Provider.HOLD_OUT))
+    silent, _ = read_change(an_update(name="x"))
+    assert (out.hold, silent.hold, problems) == (Hold.OUT, None, [])
+    for number in (0, 9):
+        _, problems = read_change(an_update("hold", hold=number))
+        assert [violation.field for violation in problems] == ["provider.hold"]
 
 
 @pytest.mark.parametrize("path", ["nickname", "*", "config.apiKey", "provider", ""])

@@ -269,6 +269,9 @@ def test_the_happy_path_writes_nothing() -> None:
     assert not is_news(provider, Signal.NOTHING, ALL, marks_of(a_mark("A")), "")
     assert is_news(provider, Signal.SUCCESS, ALL, marks_of(a_mark("A")), "")
     assert is_news(provider, Signal.NOTHING, ALL, {}, "a probe")
+    assert not is_news(provider, Signal.FAILURE, ALL, marks_of(a_mark("A", config_version=3)), "")
+    assert is_news(provider, Signal.FAILURE, ALL, marks_of(a_mark("A", config_version=2)), "")
+    assert is_news(provider, Signal.FAILURE, ALL, marks_of(a_mark("A", config_version=3, scope="x:")), "")
     assert all(is_news(provider, signal, ALL, {}, "") for signal in (Signal.FAILURE, Signal.DENIED, Signal.THROTTLED))
 
 
