@@ -39,7 +39,9 @@ KILLED = -9
 async def keep_alive(service: Process, deaths: list[int]) -> None:
     """What any supervisor does: start it again whenever it dies."""
     while True:
-        deaths.append(await service.ended())
+        code = await service.ended()
+        assert code is not None
+        deaths.append(code)
         await service.start()
 
 
