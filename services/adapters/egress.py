@@ -34,8 +34,8 @@ _RESERVED = tuple(
 # What mail and web services listen at. Any other port of a public address is somebody's database or cache.
 PORTS = frozenset({25, 80, 443, 465, 587, 2465, 2525, 2587, 8443})
 REFUSED_TEXT = (
-    "The endpoint resolves to a loopback, private, link-local or otherwise reserved network address, or has a port that "
-    "no mail or web service uses, which is refused. "
+    "The endpoint resolves to a loopback, private, link-local or otherwise reserved network address, or has a port "
+    "that no mail or web service uses, which is refused. "
     "If that is meant, name the network in MESSAGEPIPE_EGRESS_ALLOW (CIDR list)."
 )
 
