@@ -10,6 +10,7 @@ import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
@@ -21,7 +22,7 @@ from messagepipe.dispatch.v1.message_pb2 import Message
 from tests.chaos.database import database
 from tests.chaos.load import Load, Mix
 from tests.chaos.oracle import Evidence, look
-from tests.chaos.proxy import fault_proxy
+from tests.chaos.proxy import FaultProxy, fault_proxy
 from tests.chaos.scenarios import ROUGH, Options, Report, at_rest, conclude, with_progress
 from tests.chaos.site import CHANNEL_OPTIONS, Site, open_site
 from tests.integration.rig import metadata
@@ -105,73 +106,81 @@ SELECT count(*) AS attempts, count(*) FILTER (WHERE outcome = {DEFERRED}) AS def
 async def watchers(options: Options, count: int = 500) -> Report:
     """Hundreds of watchers over lines that are cut: each sees exactly its message's events, in order, none twice."""
     report = Report(scenario="watchers", seed=options.seed, seconds=options.seconds)
-    dice = random.Random(options.seed)
     async with open_site(options.folder, seed=options.seed) as site:
         await site.behave(a={**ROUGH, "latency": 0.8}, b={"latency": 0.8})
         load = Load(site=site, seed=options.seed, mix=Mix(tries=0.8, cancels=0.02))
         host, port = site.targets[site.dispatchers[1]].split(":")
         async with fault_proxy((host, int(port)), seed=options.seed) as line:
-            seen: dict[str, list[int]] = {}
-            resumed: Counter[str] = Counter()
-            watching: list[asyncio.Task[None]] = []
-
-            async def watch_some() -> None:
-                following = 0
-                while len(watching) < count:
-                    await asyncio.sleep(0.02)
-                    while following < len(load.ids) and len(watching) < count:
-                        watching.append(
-                            asyncio.create_task(_watch(line.port, load.ids[following], seen, resumed, dice.random()))
-                        )
-                        following += 1
-
-            async def cut() -> None:
-                while True:
-                    await asyncio.sleep(dice.uniform(0.2, 0.6))
-                    line.cut()
+            crowd = Crowd(line=line, load=load, dice=random.Random(options.seed))
 
             async def both() -> None:
-                cutting = asyncio.create_task(cut())
                 async with asyncio.TaskGroup() as group:
                     group.create_task(load.run(rate=options.rate, seconds=options.seconds))
-                    group.create_task(watch_some())
+                    group.create_task(crowd.gather(count, options.seconds * 0.9))
                 await at_rest(site)
-                await asyncio.sleep(1)
-                cutting.cancel()
-                async with asyncio.timeout(60):
-                    await asyncio.gather(*watching)
+                await crowd.disperse()
 
             await with_progress(both(), load, options.say)
-            report.fired = {"connections cut": line.fired.total(), "streams resumed": resumed.total()}
         await conclude(report, site, load)
         known = (await look(site)).known
-        wrong = [key for key, found in seen.items() if found != [number for number, _ in known[key].told]]
-        report.measured["watchers"] = len(seen)
-        report.check(len(seen) == count, f"{len(seen)} of {count} watchers came to an end")
-        report.check(resumed.total() > count / 10, "hardly a stream was cut")
+        wrong = [key for key, found in crowd.seen if found != [number for number, _ in known[key].told]]
+        report.fired = {"connections cut": line.fired.total(), "streams resumed": crowd.resumed}
+        report.measured["watchers"] = len(crowd.seen)
+        report.check(len(crowd.seen) == count, f"{len(crowd.seen)} of {count} watchers came to an end")
+        report.check(crowd.resumed > count / 10, "hardly a stream was cut")
         report.check(not wrong, f"{len(wrong)} watchers saw something else, such as {wrong[:3]}")
     return report
 
 
-async def _watch(port: int, message_id: str, seen: dict[str, list[int]], resumed: Counter[str], late: float) -> None:
-    """Every sequence one watcher is told, over as many connections as it takes."""
-    await asyncio.sleep(late)
-    found: list[int] = []
-    options = [*CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
-    while True:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
-            request = pb.WatchMessageRequest(message_id=message_id, after_sequence=found[-1] if found else 0)
-            try:
-                async for event in DispatchServiceStub(channel).WatchMessage(request, metadata=metadata()):
-                    found.append(event.sequence)  # noqa: PERF401 - what came before the cut counts
-            except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                    raise
-                resumed[message_id] += 1
-                await asyncio.sleep(0.05)
-                continue
-        seen[message_id] = found
-        return
+@dataclass
+class Crowd:
+    """Watchers of messages, over a line that is cut again and again. `seen` is what each was told, once it ended."""
+
+    line: FaultProxy
+    load: Load
+    dice: random.Random
+    seen: list[tuple[str, list[int]]] = field(default_factory=list)
+    resumed: int = 0
+
+    async def gather(self, count: int, seconds: float) -> None:
+        """So many watchers come, spread over so long, each to any message that there is by then."""
+        self._cutting = asyncio.create_task(self._cut())
+        self._watching: list[asyncio.Task[None]] = []
+        while len(self._watching) < count:
+            await asyncio.sleep(seconds / count)
+            if self.load.ids:
+                # Some to the newest, to see it happen; some to old ones, to read the history.
+                recent = self.load.ids[-20:] if self.dice.random() < 0.7 else self.load.ids
+                self._watching.append(asyncio.create_task(self._watch(self.dice.choice(recent))))
+
+    async def disperse(self) -> None:
+        """Every message has ended: so must every watch."""
+        self._cutting.cancel()
+        async with asyncio.timeout(60):
+            await asyncio.gather(*self._watching)
+
+    async def _cut(self) -> None:
+        while True:
+            await asyncio.sleep(self.dice.uniform(0.2, 0.6))
+            self.line.cut()
+
+    async def _watch(self, message_id: str) -> None:
+        """Every sequence one watcher is told, over as many connections as it takes."""
+        found: list[int] = []
+        options = [*CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
+        while True:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{self.line.port}", options=options) as channel:
+                request = pb.WatchMessageRequest(message_id=message_id, after_sequence=found[-1] if found else 0)
+                try:
+                    async for event in DispatchServiceStub(channel).WatchMessage(request, metadata=metadata()):
+                        found.append(event.sequence)  # noqa: PERF401 - what came before the cut counts
+                    break
+                except grpc.aio.AioRpcError as error:
+                    if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                        raise
+            self.resumed += 1
+            await asyncio.sleep(0.05)
+        self.seen.append((message_id, found))
 
 
 async def full_disk(options: Options) -> Report:

@@ -1,0 +1,97 @@
+"""A long story by seed over a World: the same moves as test_state_machine.py has, weighted so that messages get far."""
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from services.adapters.receipts import ReceiptStatus
+from tests.chaos.invariants import hold
+from tests.chaos.pair import FAILURES, fail_next
+from tests.chaos.world import LEASE_SECONDS, World
+
+OUTCOMES = ("accepted", "accepted", "deferred", "unknown", "unknown but taken", "invalid")
+STATUSES = (ReceiptStatus.DELIVERED, ReceiptStatus.BOUNCED_SOFT, ReceiptStatus.BOUNCED_HARD)
+
+Move = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class Walker:
+    """Moves by dice; the invariants hold after each move."""
+
+    world: World
+    dice: random.Random
+
+    async def walk(self, steps: int) -> None:
+        """So many moves."""
+        moves: list[tuple[int, Move]] = [
+            (10, self._accept),
+            (18, self._claim),
+            (6, self._renew),
+            (26, self._answer),
+            (4, self._pause),
+            (10, self._resume),
+            (4, self._sleep_through_a_takeover),
+            (2, self._crash),
+            (10, self._advance),
+            (2, self._cancel),
+            (6, self._receipt),
+            (4, self._fail),
+        ]
+        for _ in range(steps):
+            (move,) = self.dice.choices([move for _, move in moves], [weight for weight, _ in moves])
+            await move()
+            await hold(self.world)
+
+    def _place(self) -> int:
+        return self.dice.randrange(2)
+
+    async def _accept(self) -> None:
+        await self.world.accept(
+            self._place(),
+            at_most_once=self.dice.random() < 0.4,
+            tries=self.dice.randint(1, 3),
+            again=self.dice.random() < 0.5,
+            ttl=self.dice.choice([5, 60, 3600, 3600]),
+        )
+
+    async def _claim(self) -> None:
+        await self.world.claim(self._place())
+
+    async def _renew(self) -> None:
+        await self.world.renew(self._place())
+
+    async def _answer(self) -> None:
+        if self.world.waiting():
+            await self.world.answer(self.dice.randrange(50), self.dice.choice(OUTCOMES))
+
+    async def _pause(self) -> None:
+        await self.world.pause(self._place())
+
+    async def _resume(self) -> None:
+        await self.world.resume(self._place())
+
+    async def _sleep_through_a_takeover(self) -> None:
+        place = self._place()
+        await self.world.pause(place)
+        await self._answer()
+        await self.world.advance(LEASE_SECONDS + 1)
+        await self.world.claim(1 - place)
+        await self.world.resume(place)
+
+    async def _crash(self) -> None:
+        await self.world.crash(self._place())
+
+    async def _advance(self) -> None:
+        await self.world.advance(self.dice.choice([0.5, 1.0, 3.0, 11.0, 31.0]))
+
+    async def _cancel(self) -> None:
+        if self.world.accepted:
+            await self.world.cancel(self.dice.randrange(50))
+
+    async def _receipt(self) -> None:
+        if self.world.calls:
+            await self.world.receipt(self.dice.randrange(50), self.dice.choice(STATUSES))
+
+    async def _fail(self) -> None:
+        fail_next(self.dice.choice(sorted(FAILURES)))

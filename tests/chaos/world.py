@@ -1,0 +1,354 @@
+"""Two dispatch processes in miniature for test_state_machine.py: the real worker, delivery, intake and receipts over a
+Pair, providers that answer when they are told to, and a clock that moves when it is told to.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+from google.protobuf.duration_pb2 import Duration
+from messagepipe.dispatch.v1 import message_pb2
+
+from services.adapters.base import Adapter, Call, Channel, ProviderSpec
+from services.adapters.outcome import Outcome, Reason, Result
+from services.adapters.receipts import Receipt, ReceiptRequest, ReceiptStatus
+from services.chassis.errors import ServiceError
+from services.dispatch import receipt_book as book
+from services.dispatch.chain import Chain, OpenedProvider
+from services.dispatch.convert import message_from_spec
+from services.dispatch.database_clock import DatabaseClock
+from services.dispatch.delivery import Delivery, Tools
+from services.dispatch.failover import possible_duplicate
+from services.dispatch.health import Mark
+from services.dispatch.intake import Intake
+from services.dispatch.ledger import Completion
+from services.dispatch.message import EndReason, Message, State, new_message_id
+from services.dispatch.receipts import ReceiptDesk
+from services.dispatch.retry import Backoff
+from services.dispatch.store import Store
+from services.dispatch.verdict import effect
+from services.dispatch.watch import EventHub
+from services.dispatch.worker import Worker
+from tests.builders import a_provider, a_spec
+from tests.chaos.model import Model
+from tests.chaos.pair import Clocked, Pair
+from tests.fakes.adapter import SCHEMA
+from tests.fakes.receipts import GOOD, ScriptedReader, wire
+
+LEASE_SECONDS = 10.0
+PROJECT = "shop"
+LETTERS = "ab"
+CHAIN = Chain(
+    project_id=PROJECT,
+    channel=Channel.EMAIL,
+    version=1,
+    providers=(a_provider("A", timeout=5), a_provider("B", timeout=5)),
+)
+RESULTS: Mapping[str, Result] = {
+    "deferred": Result(outcome=Outcome.DEFERRED, reason=Reason.UNAVAILABLE),
+    "unknown": Result(outcome=Outcome.UNKNOWN, reason=Reason.TIMEOUT),
+    "unknown but taken": Result(outcome=Outcome.UNKNOWN, reason=Reason.CONNECTION_LOST),
+    "invalid": Result(outcome=Outcome.INVALID, reason=Reason.RECIPIENT_INVALID),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """A call that a provider took, whether or not anybody heard of it."""
+
+    message_id: UUID
+    attempt: int
+    provider_id: str
+    reference: str
+
+
+@dataclass(eq=False, kw_only=True)
+class Waiting:
+    """A call that a provider has not answered yet."""
+
+    call: Call
+    answer: "asyncio.Future[str]"
+
+
+class Boot:
+    """The clock of a process: as the database's, and nobody sleeps."""
+
+    def __init__(self, database: Clocked) -> None:
+        self._database = database
+
+    def now(self) -> datetime:
+        return self._database.now
+
+    def boottime(self) -> float:
+        return self._database.now.timestamp()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+@dataclass(eq=False)
+class Provider:
+    """An adapter of one process that waits to be told what to answer."""
+
+    letter: str
+    pair: Pair
+    world: "World"
+
+    @property
+    def spec(self) -> ProviderSpec:
+        """What it is."""
+        return ProviderSpec(
+            kind=self.letter,
+            channel=Channel.EMAIL,
+            title=self.letter,
+            description="Waits.",
+            documentation_url="",
+            config_schema=SCHEMA,
+        )
+
+    async def send(self, call: Call) -> Result:
+        """What the test says, when it says it; heard of only while the process runs."""
+        if not self.world.model.leased(UUID(call.message_id), call.attempt):
+            self.world.sins.append(f"I4: {call.message_id} was sent in attempt {call.attempt} without a lease")
+        waiting = Waiting(call=call, answer=asyncio.get_running_loop().create_future())
+        self.world.calling.append(waiting)
+        self.pair.standing += 1
+        try:
+            word = await waiting.answer
+        finally:
+            self.pair.standing -= 1
+            if waiting in self.world.calling:
+                self.world.calling.remove(waiting)
+        reference = f"{self.letter}-{call.message_id}-{call.attempt}"
+        if word in ("accepted", "unknown but taken"):
+            self.world.take(UUID(call.message_id), call.attempt, call.provider_id, reference)
+        await self.pair.pass_gate()
+        accepted = Result(outcome=Outcome.ACCEPTED, reason=Reason.ACCEPTED, provider_message_id=reference)
+        return RESULTS.get(word, accepted)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class Quiet:
+    """Chains, health and providers that never change."""
+
+    async def get(self, project_id: str, channel: Channel) -> Chain:
+        return CHAIN
+
+    async def opened(self, provider_id: str) -> OpenedProvider | None:
+        return OpenedProvider(id=provider_id, channel=Channel.EMAIL, kind=provider_id, config={})
+
+    def marks(self) -> Mapping[str, list[Mark]]:
+        return {}
+
+    def learned(self, mark: Mark) -> None:
+        """Nothing is learned here."""
+
+
+@dataclass(kw_only=True)
+class Process:
+    """One dispatch process as far as messages go."""
+
+    pair: Pair
+    worker: Worker
+    intake: Intake
+    desk: ReceiptDesk
+
+
+@dataclass
+class World:
+    """Everything around the database, and what the providers know."""
+
+    database: Clocked
+    processes: list[Process] = field(default_factory=list)
+    calling: list[Waiting] = field(default_factory=list)
+    calls: list[Taken] = field(default_factory=list)
+    accepted: list[UUID] = field(default_factory=list)
+    acknowledged: set[UUID] = field(default_factory=set)
+    at_most_once: set[UUID] = field(default_factory=set)
+    sins: list[str] = field(default_factory=list)
+
+    async def begin_anew(self) -> None:
+        """An empty database and two fresh processes."""
+        await self.database.clear()
+        self.model = Model(self.database.now, LEASE_SECONDS)
+        self._turn = asyncio.Lock()
+        self.calling, self.calls, self.accepted, self.sins = [], [], [], []
+        self.acknowledged, self.at_most_once = set(), set()
+        self.processes = [self._process(f"p{place}") for place in range(2)]
+
+    async def end(self) -> None:
+        """Every process is gone."""
+        for place in range(2):
+            await self._kill(self.processes[place])
+
+    def _process(self, name: str) -> Process:
+        store = Store(self.database.pool, worker=f"{name}:{uuid4().hex[:4]}", lease_seconds=LEASE_SECONDS)
+        pair, clock, hub, quiet = Pair(store, self.model, self._turn), Boot(self.database), EventHub(), Quiet()
+        database_clock = DatabaseClock(clock)
+        database_clock.learn(self.database.now)
+        worker = Worker(cast(Any, pair), clock, database_clock, max_in_flight=1000)
+        adapters: dict[tuple[Channel, str], Adapter] = {
+            (Channel.EMAIL, letter): Provider(letter, pair, self) for letter in LETTERS
+        }
+        tools = Tools(
+            chains=quiet,
+            ledger=pair,
+            health=quiet,
+            adapters=adapters,
+            clock=clock,
+            database_now=database_clock.now,
+            fraction=lambda: 0.5,
+            publish=hub.publish,
+            lease_left=worker.lease_left,
+            backoff=Backoff(),
+        )
+        worker.deliver_with(lambda lease: Delivery(tools, lease).run())
+        intake = Intake(cast(Any, pair), worker, hub, clock, database_clock, max_message_bytes=10_000, kinds={})
+        readers = {(Channel.EMAIL, letter): ScriptedReader() for letter in LETTERS}
+        desk = ReceiptDesk(store, quiet, readers, clock, hub.publish)
+        return Process(pair=pair, worker=worker, intake=intake, desk=desk)
+
+    async def settle(self) -> None:
+        """Until nobody does anything but wait for a provider, or stand still."""
+        for _ in range(5):  # who was just woken has not run yet, and still counts as standing
+            await asyncio.sleep(0)
+        for _ in range(20_000):
+            if all(each.pair.standing == each.worker.in_flight for each in self.processes):
+                return
+            await asyncio.sleep(0.0005)
+        raise AssertionError("they never came to rest")
+
+    async def accept(self, place: int, *, at_most_once: bool, tries: int, again: bool, ttl: int) -> None:
+        """One message to one process, unless it stands still."""
+        process = self.processes[place]
+        if not process.pair.goes_on.is_set():
+            return
+        spec = a_spec(max_tries=tries, failover_on_receipt=again, ttl=Duration(seconds=ttl))
+        if at_most_once:
+            spec.unknown_policy = message_pb2.UNKNOWN_POLICY_AT_MOST_ONCE
+        message_id = new_message_id(self.database.now)
+        message = message_from_spec(spec, message_id=message_id, project_id=PROJECT, now=self.database.now)
+        assert isinstance(message, Message)
+        if at_most_once:
+            self.at_most_once.add(message_id)
+        try:
+            await process.intake.accept(message, spec)
+        except ServiceError:
+            if message_id in self.model.messages:
+                self.accepted.append(message_id)
+        else:
+            self.accepted.append(message_id)
+            self.acknowledged.add(message_id)
+        await self.settle()
+
+    async def claim(self, place: int) -> None:
+        """A look for due messages, unless the process stands still."""
+        process = self.processes[place]
+        if process.pair.goes_on.is_set():
+            await process.worker._claim_some()
+            await self.settle()
+
+    async def renew(self, place: int) -> None:
+        """A renewal of every lease, unless the process stands still."""
+        process = self.processes[place]
+        if process.pair.goes_on.is_set():
+            await process.worker._renew()
+
+    def waiting(self) -> list[Waiting]:
+        """Calls without an answer."""
+        return [each for each in self.calling if not each.answer.done()]
+
+    async def answer(self, one: int, word: str) -> None:
+        """One of the calls is answered."""
+        waiting = self.waiting()
+        waiting[one % len(waiting)].answer.set_result(word)
+        await self.settle()
+
+    def take(self, message_id: UUID, attempt: int, provider_id: str, reference: str) -> None:
+        """A provider has it from now on."""
+        taken = Taken(message_id=message_id, attempt=attempt, provider_id=provider_id, reference=reference)
+        before = [each for each in self.calls if each.message_id == message_id]
+        self.calls.append(taken)
+        refused = {each.number for each in self.model.messages[message_id].attempts if each.refused}
+        if message_id in self.at_most_once and any(each.attempt not in refused for each in before):
+            self.sins.append(f"AT_MOST_ONCE {message_id} was taken by {before} and {taken}")
+
+    async def pause(self, place: int) -> None:
+        """SIGSTOP."""
+        self.processes[place].pair.goes_on.clear()
+
+    async def resume(self, place: int) -> None:
+        """SIGCONT."""
+        self.processes[place].pair.goes_on.set()
+        await self.settle()
+
+    async def crash(self, place: int) -> None:
+        """SIGKILL, and a new process."""
+        await self._kill(self.processes[place])
+        self.processes[place] = self._process(f"p{place}")
+
+    async def _kill(self, process: Process) -> None:
+        process.pair.killed = True
+        tasks = [held.task for held in process.worker._held.values()]
+        for task in tasks:
+            task.cancel()
+        process.pair.goes_on.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def advance(self, seconds: float) -> None:
+        """Time goes by for all."""
+        await self.database.advance(seconds)
+        self.model.now = self.database.now
+
+    async def cancel(self, one: int) -> None:
+        """A caller cancels one of the messages, at the first process."""
+        message_id = self.accepted[one % len(self.accepted)]
+        attempts = self.model.messages[message_id].attempts
+        completion = Completion(
+            state=State.CANCELED,
+            reason=EndReason.CANCELED_BY_CALLER,
+            possible_duplicate=possible_duplicate(attempts),
+        )
+        try:
+            await self.processes[0].pair.cancel(message_id, completion, b"")
+        except ServiceError:
+            return
+
+    async def receipt(self, one: int, status: ReceiptStatus) -> None:
+        """A provider tells of a call that it took; everything that was told is looked at."""
+        taken = self.calls[one % len(self.calls)]
+        fields = {"status": status, "provider_message_id": taken.reference, "message_id": str(taken.message_id)}
+        body = wire({**fields, "route_at_fault": status is ReceiptStatus.BOUNCED_SOFT})
+        request = ReceiptRequest(url="", headers=GOOD, body=body, received_at=self.database.now)
+        process = self.processes[0]
+        await process.desk.receive(taken.provider_id, taken.provider_id, request)
+        rows = await self.database.pool.fetch("SELECT id FROM dispatch.receipts WHERE look_at IS NOT NULL ORDER BY id")
+        for row in rows:
+            await self._look_at(process, row["id"])
+
+    async def _look_at(self, process: Process, receipt_id: int) -> None:
+        async with process.pair.store.transaction() as connection:
+            matter = await book.take_up(connection, receipt_id)
+        if matter is not None:
+            told: Receipt = matter.receipt
+            change = effect(matter.case, told)
+            await process.desk._apply(receipt_id)
+            self.model.receipt(matter.message_id, matter.case, change, told)
+
+    async def dump(self) -> dict[UUID, dict[str, Any]]:
+        """The database."""
+        return await self.database.dump()
+
+    def taken(self, message_id: UUID) -> list[int]:
+        """The attempts in which providers took a message."""
+        return [each.attempt for each in self.calls if each.message_id == message_id]
+
+    def doubles_allowed(self, message_id: UUID) -> set[int]:
+        """The attempts after which another one may be taken too: unknown ones, and those that a receipt refused."""
+        attempts = self.model.messages[message_id].attempts
+        return {each.number for each in attempts if each.outcome is Outcome.UNKNOWN or each.refused}
