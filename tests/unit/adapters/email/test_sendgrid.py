@@ -133,7 +133,7 @@ def test_sender_of_the_settings() -> None:
     """Without a sender on the message the settings' one is used."""
     assert body_of(an_email({**CONFIG, "fromEmail": "own@x.co", "fromName": "Own; Inc"}, sender=None))["from"] == {
         "email": "own@x.co",
-        "name": '"Own; Inc"',
+        "name": "Own; Inc",
     }
 
 
