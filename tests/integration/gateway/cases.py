@@ -93,6 +93,8 @@ MESSAGE_JSON = {
     "createdAt": TIME_JSON,
     "chainVersion": "0",
     "duplicates": 0,
+    "generation": 0,
+    "retrying": False,
 }
 CONTENT = {"to": "ada@example.com", "subject": "Hi", "text": "It works.", "projectId": "demo"}
 

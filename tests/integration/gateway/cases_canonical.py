@@ -239,9 +239,9 @@ _CANONICAL_DISPATCH: dict[str, Case] = {
     ),
     "POST /v1/messages/{id}:retry": Case(
         url="/v1/messages/m-1:retry",
-        body={},
+        body={"acceptDuplicate": True, "generation": 2},
         rpc="RetryMessage",
-        request=dispatch.RetryMessageRequest(id="m-1"),
+        request=dispatch.RetryMessageRequest(id="m-1", accept_duplicate=True, generation=2),
         answer=MESSAGE,
         json=MESSAGE_JSON,
     ),
