@@ -47,9 +47,9 @@ test-unit: setup ## run the tests without sockets and database (seconds)
 	$(BIN)/pytest tests/unit
 
 .PHONY: check
-check: check-format check-lint check-types check-imports check-habits check-protos ## everything that can be wrong without running it
+check: check-format check-lint check-types check-imports check-habits check-matrix check-protos ## everything that can be wrong without running it
 
-.PHONY: check-format check-lint check-types check-imports check-habits check-protos
+.PHONY: check-format check-lint check-types check-imports check-habits check-matrix check-protos
 check-format: setup
 	$(BIN)/ruff format --check $(CODE)
 
@@ -64,6 +64,9 @@ check-imports: setup
 
 check-habits: setup
 	$(BIN)/python scripts/check_habits.py
+
+check-matrix: setup
+	$(BIN)/python -m scripts.generate_matrix --check
 
 check-protos: setup
 	$(BIN)/buf lint
@@ -85,10 +88,14 @@ protos: setup ## generate the stubs in protos/gen, and the gateway's comments, f
 	$(BIN)/python scripts/generate_stubs.py
 	$(BIN)/python scripts/generate_comments.py
 
+.PHONY: matrix
+matrix: setup ## fill the pages of docs/providers with what the adapters say of themselves
+	$(BIN)/python -m scripts.generate_matrix
+
 .PHONY: lock
 lock: setup ## write requirements.lock and requirements-dev.lock anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock" -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock" --extra dev -o requirements-dev.lock
+	$(BIN)/uv pip compile pyproject.toml -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock" -c requirements.lock --extra dev -o requirements-dev.lock
 
 .PHONY: clean
 clean: ## remove .venv and every cache (never the data in .messagepipe)

@@ -21,7 +21,17 @@ import httpx
 from services.adapters.http import by_status
 from services.adapters.outcome import Outcome, Reason, Result, Verdict
 
-REGION_PATTERN = r"^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$"
+REGION_PATTERN = r"^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$"
+PARTITION = "aws(-[a-z]+){0,2}"  # of an ARN: aws, aws-cn, aws-us-gov, aws-eusc, aws-iso-b …
+# By the start of the region's name, as botocore's partitions.json has them; everywhere else it is amazonaws.com.
+DNS_SUFFIXES: Mapping[str, str] = {
+    "cn-": "amazonaws.com.cn",
+    "eusc-": "amazonaws.eu",
+    "us-iso-": "c2s.ic.gov",
+    "us-isob-": "sc2s.sgov.gov",
+    "us-isof-": "csp.hci.ic.gov",
+    "eu-isoe-": "cloud.adc-e.uk",
+}
 
 SETTINGS: Mapping[str, Any] = {
     "accessKeyId": {
@@ -71,7 +81,7 @@ SETTINGS: Mapping[str, Any] = {
         "type": "string",
         "title": "Role",
         "description": "A role to take (sts:AssumeRole) with these credentials and to send as; renewed by itself.",
-        "pattern": r"^arn:aws(-cn|-us-gov)?:iam::[0-9]{12}:role/[!-~]{1,512}$",
+        "pattern": rf"^arn:{PARTITION}:iam::[0-9]{{12}}:role/[!-~]{{1,512}}$",
         "errorMessage": "must be the ARN of a role",
         "examples": ["arn:aws:iam::123456789012:role/messagepipe"],
     },
@@ -120,11 +130,15 @@ RULES_OF_SETTINGS: Mapping[str, Any] = {
 
 
 def endpoint(config: Mapping[str, Any], host: str) -> str:
-    """The base address to send to, without a final slash: `endpointUrl`, else `https://{host}.{region}.amazonaws.com`."""
+    """The base address to send to, without a final slash: `endpointUrl`, else the region's own."""
     if override := config.get("endpointUrl"):
         return str(override).rstrip("/")
-    region = config["region"]
-    return f"https://{host}.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+    return f"https://{host}.{config['region']}.{dns_suffix(config['region'])}"
+
+
+def dns_suffix(region: str) -> str:
+    """What the names of all hosts of this region end with."""
+    return next((suffix for start, suffix in DNS_SUFFIXES.items() if region.startswith(start)), "amazonaws.com")
 
 
 def signed_post(

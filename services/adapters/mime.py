@@ -10,6 +10,8 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, quote
 
+import idna
+
 from services.adapters.base import Address, Attachment, EmailContent
 
 # CR, LF, NUL, VT, FF and the line separators of Unicode: none may enter a header (reliability.md S16).
@@ -127,8 +129,11 @@ def wire_address(address: Address) -> str:
 
 
 def ascii_domain(domain: str) -> str:
-    """The domain as A-labels (IDNA); raises ValueError when it cannot be written so."""
-    return domain if domain.isascii() else domain.encode("idna").decode("ascii")
+    """The domain as A-labels; raises ValueError when it cannot be written so.
+
+    By IDNA 2008: Python's own codec is IDNA 2003, for which straße.de is strasse.de, somebody else's domain.
+    """
+    return domain if domain.isascii() else idna.encode(domain, uts46=True).decode("ascii")
 
 
 def header_name(name: str) -> str:

@@ -27,6 +27,7 @@ from services.adapters.sms import sns, sns_check, termii, termii_check, twilio, 
 from services.chassis.clock import Clock
 
 ENTRY_POINT_GROUP = "messagepipe.providers"
+MAX_FAULT = 200  # characters of what a plug-in says of its own trouble: `up` shows 300 of a service's last line
 
 COMMON_SETTINGS: Mapping[str, object] = {
     "timeoutSeconds": {
@@ -132,27 +133,30 @@ BUILT_IN: tuple[Kind, ...] = (
 )
 
 
+class BadPlugIn(ValueError):
+    """An installed plug-in can not be used; the text is one line that names its distribution and what is wrong."""
+
+    def __init__(self, plug_in: EntryPoint, fault: str) -> None:
+        whose = f" of {plug_in.dist.name} {plug_in.dist.version}" if plug_in.dist is not None else ""
+        words = " ".join(fault.split())[:MAX_FAULT]
+        super().__init__(f"the provider plug-in {plug_in.name!r}{whose} ({plug_in.value}) {words}")
+
+
 def merged(built_in: Iterable[Kind], plug_ins: Iterable[EntryPoint]) -> Mapping[tuple[Channel, str], Kind]:
-    """Every kind by channel and word. Raises ValueError when a plug-in does not load, is no Kind, or takes a word
-    that is taken.
+    """Every kind by channel and word. Raises BadPlugIn when a plug-in does not load, is no Kind, or takes a word that
+    is taken.
     """
     kinds = {(kind.spec.channel, kind.spec.kind): kind for kind in built_in}
     for plug_in in plug_ins:
         try:
             kind = plug_in.load()
-        except Exception as error:
-            raise ValueError(
-                f"the provider plug-in {plug_in.name!r} ({plug_in.value}) could not be loaded: {error}"
-            ) from error
+        except (Exception, SystemExit) as error:
+            raise BadPlugIn(plug_in, f"could not be loaded: {type(error).__name__}: {error}") from error
         if not isinstance(kind, Kind):
-            raise ValueError(
-                f"the provider plug-in {plug_in.name!r} ({plug_in.value}) is not a services.adapters.registry.Kind"
-            )
+            raise BadPlugIn(plug_in, f"is a {type(kind).__name__}, not a services.adapters.registry.Kind")
         key = (kind.spec.channel, kind.spec.kind)
         if key in kinds:
-            raise ValueError(
-                f"the provider plug-in {plug_in.name!r} names kind {key[1]!r}, which exists already for {key[0]}"
-            )
+            raise BadPlugIn(plug_in, f"names the kind {key[1]!r}, which {key[0]} has already")
         kinds[key] = kind
     return {key: replace(kind, spec=_completed(kind)) for key, kind in kinds.items()}
 

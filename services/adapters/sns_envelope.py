@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 from cryptography.x509 import load_pem_x509_certificate
 
+from services.adapters.aws import dns_suffix
 from services.adapters.egress import Egress
 from services.adapters.receipt_tools import check_fresh, from_iso, json_value, member, same, strict_base64
 from services.adapters.receipts import ReceiptRefused, ReceiptRequest
@@ -142,8 +143,8 @@ def signed_text(envelope: Mapping[str, str]) -> bytes:
 
 def _pinned(url: str, topic: str, path: re.Pattern[str]) -> str:
     """The same address if it is SNS itself, over https, in the topic's own region; raises ReceiptRefused if not."""
-    _, partition, _, region, *_ = topic.split(":")
-    host = f"sns.{region}.amazonaws.com{'.cn' if partition == 'aws-cn' else ''}"
+    region = topic.split(":")[3]
+    host = f"sns.{region}.{dns_suffix(region)}"
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.adapters.base import ProviderSpec
-from services.adapters.registry import kind_for
+from services.adapters.registry import BadPlugIn, kind_for
 from services.adapters.registry import specs as installed_specs
 from services.chassis import log
 from services.chassis.auth import TokenVerifier
@@ -84,7 +84,7 @@ async def open_config(
 ) -> AsyncIterator[RunningConfig]:
     """A ConfigService that serves within the block; drained at its end.
 
-    Raises before it serves: WrongVaultKeys, SchemaMissing, PortBusy, DatabaseUnavailable.
+    Raises before it serves: WrongVaultKeys, SchemaMissing, BadPlugIn, PortBusy, DatabaseUnavailable.
     """
     clock = clock or SystemClock()
     vault = Vault(settings.keys)
@@ -116,7 +116,7 @@ async def open_config(
         yield running
 
 
-_REFUSALS = (WrongVaultKeys, SchemaMissing, PortBusy, BackgroundFailed)
+_REFUSALS = (WrongVaultKeys, SchemaMissing, BadPlugIn, PortBusy, BackgroundFailed)
 
 
 async def main(environ: Mapping[str, str]) -> int:

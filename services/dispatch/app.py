@@ -20,7 +20,7 @@ from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import add_DispatchServic
 
 from services.adapters.base import Adapter, Channel
 from services.adapters.receipts import ReceiptReader
-from services.adapters.registry import build_adapters, build_receipt_readers
+from services.adapters.registry import BadPlugIn, build_adapters, build_receipt_readers
 from services.chassis import log
 from services.chassis.auth import TokenVerifier
 from services.chassis.background import BackgroundFailed, background
@@ -176,7 +176,7 @@ async def main(environ: Mapping[str, str]) -> int:
             await run_until_signal(running.stop)
             _log.info("dispatch_draining", in_flight=running.worker.in_flight)
             await running.drain()
-    except (SettingsError, DatabaseUnreachable, SchemaMissing, PortBusy, BackgroundFailed) as error:
+    except (SettingsError, DatabaseUnreachable, SchemaMissing, BadPlugIn, PortBusy, BackgroundFailed) as error:
         sys.stderr.write("".join(f"messagepipe dispatch: {line}\n" for line in str(error).splitlines()))
         return 1
     return 0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.adapters.base import Address, Call, EmailContent
-from services.adapters.outcome import Outcome, Reason, Result
+from services.adapters.outcome import Reason, unfit
 
 # Settings of ours that every email kind shares.
 SENDER_SETTINGS: Mapping[str, Any] = {
@@ -27,13 +27,10 @@ SENDER_SETTINGS: Mapping[str, Any] = {
     },
 }
 
-SENDER_MISSING = Result(
-    outcome=Outcome.UNFIT,
-    reason=Reason.SENDER_MISSING,
-    provider_text=(
-        "The message has no sender: set `from` on the message, the project's sender (/email-config), "
-        "or `fromEmail` of this provider."
-    ),
+SENDER_MISSING = unfit(
+    Reason.SENDER_MISSING,
+    "from",
+    "The message has no sender: set it on the message, the project (/email-config), or `fromEmail` of this provider.",
 )
 
 

@@ -139,7 +139,7 @@ CODES: tuple[Row, ...] = (
     Row(
         400,
         "",
-        ("1000 recipients", "too many recipients", "personalizations may", "maximum number of"),
+        ("limit of 1000", "limited to 1000"),  # recipients, personalizations: its page "Errors"
         Verdict(Outcome.UNFIT, Reason.TOO_MANY_RECIPIENTS),
     ),
     Row(400, "from", (), Verdict(Outcome.DENIED, Reason.SENDER_REFUSED, "sender")),
@@ -147,7 +147,7 @@ CODES: tuple[Row, ...] = (
     Row(
         400,
         "personalizations",
-        ("valid address", "does not contain a valid", "invalid email"),
+        ("valid address", "valid email address"),
         Verdict(Outcome.INVALID, Reason.RECIPIENT_INVALID),
     ),
     Row(400, "personalizations", ("unique", "duplicate"), Verdict(Outcome.INVALID, Reason.RECIPIENT_INVALID)),
@@ -248,9 +248,8 @@ def _once(addresses: Iterable[Address], seen: set[str]) -> list[dict[str, str]]:
 
 
 def _mailbox(address: Address) -> dict[str, str]:
-    # SendGrid takes ; and , in a name for the end of it, unless the name is in quotes: so its own libraries send it.
-    name = f'"{address.name}"' if {";", ","} & set(address.name) else address.name
-    return {"email": wire_address(address), **({"name": name} if name else {})}
+    # As it is, commas too: since 6.7.1 (2021) SendGrid's own library puts no quotes around them either.
+    return {"email": wire_address(address), **({"name": address.name} if address.name else {})}
 
 
 def _attachment(part: Attachment) -> dict[str, str]:

@@ -25,7 +25,9 @@ MAX_RECIPIENTS = 50
 MAX_MESSAGE_BYTES = 40_000_000  # of the MIME form, attachments as base64
 MAX_TAGS = 40
 TAG = re.compile(r"[A-Za-z0-9_-]{1,256}")
-TOPIC_ARN = r"^arn:aws(-cn|-us-gov)?:sns:[a-z]{2}(-[a-z]+)+-[0-9]{1,2}:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$"
+TOPIC_ARN = (
+    rf"^arn:{aws.PARTITION}:sns:[a-z]{{2,4}}(-[a-z]+)+-[0-9]{{1,2}}:[0-9]{{12}}:[A-Za-z0-9_-]{{1,256}}(\.fifo)?$"
+)
 
 OPTIONS: Mapping[str, Any] = {
     "type": "object",

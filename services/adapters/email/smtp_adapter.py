@@ -18,9 +18,10 @@ from services.adapters.egress import REFUSED_TEXT, Egress, Progress, current_pro
 from services.adapters.email.sender import SENDER_MISSING
 from services.adapters.email.smtp import SPEC, Phase, enhanced_code, smtp_sender, verdict_of
 from services.adapters.email.smtp_wire import NoMechanism, Refused, Reply, SmtpConnection, TlsMissing, stuffed
-from services.adapters.http import cleaned, is_large, secret_values, unexpected
+from services.adapters.http import is_large, unexpected
 from services.adapters.mime import build_mime, message_id_header, needs_smtputf8, wire_address
-from services.adapters.outcome import Outcome, Reason, Result
+from services.adapters.outcome import Outcome, Reason, Result, unfit
+from services.adapters.redaction import cleaned, secret_values
 from services.chassis.clock import Clock
 from services.chassis.log import get_logger
 
@@ -249,10 +250,10 @@ def _misfit(connection: SmtpConnection, mail: _Mail) -> Result | None:
     size = connection.extensions.get("size", "")
     if size.isdigit() and 0 < int(size) < len(mail.wire):
         text = f"The server takes at most {size} bytes; this message has {len(mail.wire)}."
-        return Result(outcome=Outcome.UNFIT, reason=Reason.TOO_LARGE, provider_text=text)
+        return unfit(Reason.TOO_LARGE, "attachments", text)
     if mail.smtputf8 and "smtputf8" not in connection.extensions:
         text = "An address needs SMTPUTF8 (RFC 6531), which the server does not offer."
-        return Result(outcome=Outcome.UNFIT, reason=Reason.FEATURE_UNSUPPORTED, provider_text=text)
+        return unfit(Reason.FEATURE_UNSUPPORTED, "from, to, cc, bcc, replyTo", text)
     return None
 
 

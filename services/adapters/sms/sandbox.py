@@ -15,7 +15,7 @@ SPEC = ProviderSpec(
     title="Sandbox (SMS)",
     description="Plays scripted outcomes and keeps what it took. Recipients +15005550001 to …09 stand for one.",
     documentation_url="",
-    capabilities=Capabilities(metadata=True),
+    capabilities=Capabilities(metadata=True, validity=True),
     config_schema=SCHEMA,
 )
 

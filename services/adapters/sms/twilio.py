@@ -208,7 +208,7 @@ def build(call: Call) -> httpx.Request | Result:
     form: dict[str, str | list[str]] = {"To": content.to, "Body": content.text, **_sender(call)}
     if "From" not in form and "MessagingServiceSid" not in form:
         text = "No sender: set it on the message, the project (/sms-config), or `fromNumber` of this provider."
-        return Result(outcome=Outcome.UNFIT, reason=Reason.SENDER_MISSING, provider_text=text)
+        return unfit(Reason.SENDER_MISSING, "from", text)
     if not content.text:
         return invalid_content("text", "The message has no text.")
     if len(content.text) > MAX_CHARACTERS:

@@ -45,7 +45,7 @@ def test_specs_load_no_network_library() -> None:
 class PlugIn:
     """An entry point that loads what it is told to."""
 
-    name, value = "acme", "acme.provider:KIND"
+    name, value, dist = "acme", "acme.provider:KIND", None
 
     def __init__(self, found: Any) -> None:
         self._found = found
@@ -88,9 +88,10 @@ def test_a_promise_without_a_reader() -> None:
 @pytest.mark.parametrize(
     ("found", "text"),
     [
-        (a_kind("twilio"), "exists already"),
-        ("not a kind", "is not a"),
-        (ImportError("no acme"), "could not be loaded: no acme"),
+        (a_kind("twilio"), r"\(acme\.provider:KIND\) names the kind 'twilio', which SMS has already$"),
+        ("not a kind", r"is a str, not a services\.adapters\.registry\.Kind$"),
+        (ImportError("no\nacme"), "could not be loaded: ImportError: no acme$"),
+        (AttributeError("x" * 1000), "AttributeError: x{150,180}$"),
     ],
 )
 def test_bad_plug_in(found: Any, text: str) -> None:

@@ -133,12 +133,12 @@ def test_sender_of_the_settings() -> None:
     """Without a sender on the message the settings' one is used."""
     assert body_of(an_email({**CONFIG, "fromEmail": "own@x.co", "fromName": "Own; Inc"}, sender=None))["from"] == {
         "email": "own@x.co",
-        "name": '"Own; Inc"',
+        "name": "Own; Inc",
     }
 
 
 SAMPLES = [
-    (400, "to", "maximum number of recipients is 1000 recipients", Outcome.UNFIT, ""),
+    (400, "to", "There is a limit of 1000 total recipients (to + cc + bcc) per request.", Outcome.UNFIT, ""),
     (400, "from.email", "The from email does not contain a valid address.", Outcome.DENIED, "sender:shop@example.com"),
     (400, "reply_to.email", "bad", Outcome.INVALID, ""),
     (400, "personalizations.0.to.0.email", "Does not contain a valid address.", Outcome.INVALID, ""),
