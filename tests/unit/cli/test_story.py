@@ -1,6 +1,7 @@
 """One event as one line."""
 
 import json
+from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from messagepipe.dispatch.v1.attempt_pb2 import Attempt
@@ -99,7 +100,7 @@ def test_json_has_the_names_and_bare_words_of_rest() -> None:
 
 def test_what_is_told_about_a_provider() -> None:
     """A line each: who is passed by and why, who carries its messages, who is back after how long."""
-    who = {"provider_id": "p-1", "kind": "ses", "provider_name": "Main"}
+    who: dict[str, Any] = {"provider_id": "p-1", "kind": "ses", "provider_name": "Main"}
     down = DeliveryEvent.ProviderDegraded(**who, reason="DENIED", detail="CREDENTIALS", scope="country:NG")
     up = DeliveryEvent.ProviderRecovered(**who, reason="SUCCESS", after=Duration(seconds=60))
     moved = DeliveryEvent.FailoverEngaged(**who, from_provider="smtp", from_provider_name="Old", reason="DENIED")
