@@ -6,13 +6,16 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 from messagepipe.dispatch.v1 import message_pb2
 
 from services.adapters.outcome import Outcome, Result
 from services.dispatch import history as tell
-from services.dispatch.attempt import NOT_SENT, Attempt
-from services.dispatch.ledger import Transition
+from services.dispatch import ledger
+from services.dispatch.attempt import NOT_SENT, Attempt, interrupted
+from services.dispatch.ledger import Completion, Transition
+from services.dispatch.message import State
 from services.dispatch.store import Store
 from tests.integration.dispatch.test_leases import an_open_attempt, claim_one, leased, step
 from tests.integration.rig import Pipe, eventually, rig
@@ -147,6 +150,32 @@ async def test_an_end_and_its_late_truth_take_turns(paused: Store, database_url:
             await pipe.becomes(str(message_id), "SENT")
 
     assert not any(adapter.calls for adapter in pipe.adapters.values())
+
+
+async def test_evidence_waits_for_an_end_that_is_being_written(paused: Store, database_url: str) -> None:
+    """While the end UNKNOWN is written but not committed, neither side sees the other: evidence waits for the lock,
+    then finds the end and brings the message back.
+    """
+    message = await leased(paused)
+    attempt = an_open_attempt()
+    assert (await paused.apply(step(message, opens=attempt))).held
+    lost = interrupted(attempt)
+    end = step(message, closes=lost, completes=Completion(state=State.UNKNOWN, reason="OUTCOME_UNKNOWN"))
+    late = step(message, closes=attempt.finished(ACCEPTED, latency=9.0))
+    connection = await asyncpg.connect(database_url)
+    async with paused.transaction() as writing:
+        assert (await ledger.apply(writing, [end], 1.0))[0].held
+        keeping = asyncio.create_task(paused.keep_evidence(late))
+
+        async def waits_or_done() -> bool:
+            return keeping.done() or bool(await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+        await eventually(waits_or_done)
+    await keeping
+    back = await connection.fetch("SELECT id FROM dispatch.queue")
+    await connection.close()
+
+    assert [row["id"] for row in back] == [message.id]
 
 
 async def test_evidence_that_says_nothing_changes_nothing(paused: Store, database_url: str) -> None:

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from messagepipe.dispatch.v1 import dispatch_service_pb2 as pb
 from messagepipe.dispatch.v1 import message_pb2
+from messagepipe.dispatch.v1.attempt_pb2 import Attempt
 
 from services.adapters.outcome import Outcome, Result
 from services.dispatch import history as tell
@@ -97,6 +98,7 @@ async def test_an_open_attempt_of_the_quarantined_is_unknown_first(
         seen = await pipe.get(str(message.id))
 
     assert (story.calls, story.state, story.end.reason) == ("A:unknown", "UNKNOWN", "QUARANTINED")
+    assert [(each.outcome, each.HasField("finished_at")) for each in seen.attempts] == [(Attempt.OUTCOME_UNKNOWN, True)]
     assert (seen.provider_id, seen.possible_duplicate) == (pipe.ids["A"], False)
     assert not any(adapter.calls for adapter in pipe.adapters.values())
 

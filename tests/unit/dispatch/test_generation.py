@@ -2,8 +2,10 @@
 
 import pytest
 
+from services.adapters.base import Channel
 from services.adapters.receipts import ReceiptStatus
 from services.dispatch.attempt import Attempt
+from services.dispatch.chain import Chain
 from services.dispatch.failover import Finish, Situation, Start
 from services.dispatch.generation import FIRST, Generation, decide_in, may_retry
 from services.dispatch.ledger import Completion
@@ -83,3 +85,13 @@ async def test_a_retry_goes_on_counting_and_tells_its_end(bench: Bench) -> None:
     assert bench.kinds == ["attempt_started", "attempt_finished", "ended_again"]
     assert bench.ledger.written[0].events[0].sequence == 10
     assert bench.end.completes == ended
+
+
+async def test_a_retry_that_ends_as_before_is_told(bench: Bench) -> None:
+    """Nobody could be asked, now as before: whoever watches the retry is told all the same."""
+    bench.chain = Chain(project_id="shop", channel=Channel.EMAIL)
+    generation = Generation(number=2, after_attempt=0, retrying=True)
+
+    await bench.run(ended=Completion(state=State.FAILED, reason="NO_PROVIDER"), generation=generation)
+
+    assert bench.kinds == ["ended_again"]
