@@ -105,7 +105,7 @@ _RECEIPTS: Mapping[str, Any] = {
     ],
     "requestBody": {"required": True, "content": {"*/*": {}}},
     "responses": {
-        "204": {"description": "Kept."},
+        "200": {"description": "Kept."},
         **{status: {"$ref": f"#/components/responses/{status}"} for status in ("401", "413", "503")},
     },
 }

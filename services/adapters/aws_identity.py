@@ -14,6 +14,7 @@ from services.adapters import aws
 from services.adapters.egress import Egress
 from services.adapters.identity import Ask, NotSigned, not_sent
 from services.adapters.outcome import Outcome, Reason, Result
+from services.adapters.redaction import cleaned
 
 ROLE_SECONDS = 3600  # what every role allows at least
 RENEW_BEFORE = timedelta(minutes=5)
@@ -70,7 +71,7 @@ class AwsIdentity:
         role = self._role(config)
         async with role.lock:
             if role.expires is None or role.expires - RENEW_BEFORE <= self._clock.now():
-                role.keys, role.expires = _taken(await ask(self._assume(own)))
+                role.keys, role.expires = _taken(await ask(self._assume(own)), own)
             return {**own, **role.keys}
 
     def refused(self, config: Mapping[str, Any], result: Result) -> Result:
@@ -142,7 +143,7 @@ def _settings(key: str, secret: str, token: str) -> Mapping[str, str]:
     return {"accessKeyId": key, "secretAccessKey": secret, "sessionToken": token}
 
 
-def _taken(response: httpx.Response) -> tuple[Mapping[str, str], datetime]:
+def _taken(response: httpx.Response, own: Mapping[str, Any]) -> tuple[Mapping[str, str], datetime]:
     """The keys of STS's answer. Raises NotSigned: nothing was sent, whatever went wrong here."""
     names = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
     key, secret, token, expires = (aws.xml_text(response.text, name) for name in names)
@@ -153,4 +154,7 @@ def _taken(response: httpx.Response) -> tuple[Mapping[str, str], datetime]:
             pass  # an answer without a readable end is as unreadable as any other
     if response.is_success:
         raise NotSigned(not_sent(UNREADABLE, NOT_TAKEN))
-    raise NotSigned(not_sent(aws.refused(response, (), lambda _: ""), NOT_TAKEN))
+    refusal = aws.refused(response, (), lambda _: "")
+    # The host's own keys stand in no settings: nobody else would know to take them out of what STS quotes.
+    secrets = [str(own[name]) for name in ("secretAccessKey", "sessionToken", "accessKeyId") if own.get(name)]
+    raise NotSigned(not_sent(cleaned(refusal, tuple(secrets)), NOT_TAKEN))

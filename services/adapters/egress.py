@@ -22,8 +22,20 @@ _WRAPPED = tuple(
         "fec0::/10",  # site-local, RFC 3879
     )
 )
+# Reserved since, or never; older Pythons call them global.
+_RESERVED = tuple(
+    ip_network(net)
+    for net in (
+        "192.88.99.0/24",  # 6to4 relays, RFC 7526
+        "3fff::/20",  # documentation, RFC 9637
+        "5f00::/16",  # segment routing, RFC 9602
+    )
+)
+# What mail and web services listen at. Any other port of a public address is somebody's database or cache.
+PORTS = frozenset({25, 80, 443, 465, 587, 2465, 2525, 2587, 8443})
 REFUSED_TEXT = (
-    "The endpoint resolves to a loopback, private, link-local or otherwise reserved network address, which is refused. "
+    "The endpoint resolves to a loopback, private, link-local or otherwise reserved network address, or has a port "
+    "that no mail or web service uses, which is refused. "
     "If that is meant, name the network in MESSAGEPIPE_EGRESS_ALLOW (CIDR list)."
 )
 
@@ -48,9 +60,9 @@ class Egress:
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
     host_credentials: bool = False
 
-    def check(self, address: str) -> None:
-        """Raise EgressDenied unless this IP address is public or allowed by name; anything that is no IP address is
-        denied too.
+    def check(self, address: str, port: int = 443) -> None:
+        """Raise EgressDenied unless this IP address is public and the port one of PORTS, or its network is allowed by
+        name, then at any port; anything that is no IP address is denied too.
         """
         try:
             ip = ip_address(address)
@@ -58,7 +70,7 @@ class Egress:
             raise EgressDenied from None
         if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
             ip = ip.ipv4_mapped
-        if not (any(ip in network for network in self.allow) or _is_public(ip)):
+        if not (any(ip in network for network in self.allow) or (_is_public(ip) and port in PORTS)):
             raise EgressDenied
 
     def open_socket(self, addr_info: tuple[Any, ...]) -> socket.socket:
@@ -67,7 +79,7 @@ class Egress:
         """
         family, kind, proto, _, address = addr_info
         try:
-            self.check(str(address[0]))
+            self.check(str(address[0]), int(address[1]))
         except EgressDenied:
             progress = current_progress.get()
             if progress is not None:
@@ -78,7 +90,7 @@ class Egress:
 
 def _is_public(ip: IPv4Address | IPv6Address) -> bool:
     odd = ip.is_multicast or ip.is_unspecified or ip.is_reserved or ip.is_loopback or ip.is_link_local or ip.is_private
-    return ip.is_global and not odd and not any(ip in network for network in _WRAPPED)
+    return ip.is_global and not odd and not any(ip in network for network in (*_WRAPPED, *_RESERVED))
 
 
 def parse_networks(words: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -5,25 +5,23 @@ write `build` and `read`.
 import asyncio
 import re
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, cast
-from urllib.parse import quote
 
 import httpx
 
-from services.adapters.base import Call, EmailContent, ProviderSpec, SmsContent, secret_paths
+from services.adapters.base import Call, EmailContent, ProviderSpec, SmsContent
 from services.adapters.egress import REFUSED_TEXT, EgressDenied
 from services.adapters.identity import Identity, NotSigned, not_sent
 from services.adapters.mime import check_headers
 from services.adapters.outcome import Outcome, Reason, Result, Verdict
+from services.adapters.redaction import cleaned, redact, secret_values
 from services.chassis.log import get_logger
 
 MAX_ANSWER_BYTES = 64 * 1024
-MAX_TEXT = 500
-SHORTEST_SECRET = 4
 LARGE_BYTES = 256 * 1024
 MAX_RETRY_AFTER = 24 * 3600.0
 CONNECT_SECONDS = 5.0
@@ -278,45 +276,6 @@ def retry_after(response: httpx.Response, now: datetime) -> float | None:
 
 def _seconds(text: str) -> float | None:
     return float(text) if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,6})?", text, re.ASCII) else None
-
-
-def secret_values(spec: ProviderSpec, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Every secret in these settings, longest first so that one inside another leaves nothing behind."""
-    found = set()
-    for path in secret_paths(spec):
-        value: Any = config
-        for key in path:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        # A secret of a few characters is in every other word: taking it out would only make the rest unreadable.
-        if isinstance(value, str) and len(value) >= SHORTEST_SECRET:
-            found.add(value)
-    return tuple(sorted(found, key=len, reverse=True))
-
-
-_AUTHORIZATION = re.compile(r"\b(Basic|Bearer)\s+[A-Za-z0-9+/=._~-]{6,}", re.IGNORECASE)
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-
-
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """The same text without these secrets, in plain or URL-quoted form, and without any Basic or Bearer credential."""
-    for secret in secrets:
-        text = text.replace(secret, "***").replace(quote(secret, safe=""), "***")
-    return _AUTHORIZATION.sub(r"\1 ***", text)
-
-
-def cleaned(result: Result, secrets: tuple[str, ...]) -> Result:
-    """The result as it may be kept and shown: redacted, on one line, cut to length."""
-    return replace(
-        result,
-        provider_code=clean(result.provider_code, secrets, 64),
-        provider_text=clean(result.provider_text, secrets),
-        provider_message_id=clean(result.provider_message_id, secrets, 256),
-    )
-
-
-def clean(text: str, secrets: Iterable[str], limit: int = MAX_TEXT) -> str:
-    """A stranger's words as they may be kept and shown: redacted, on one line, at most `limit` characters."""
-    return _UNPRINTABLE.sub(" ", redact(text, secrets)).strip()[:limit]
 
 
 def unexpected(error: Exception, call: Call, secrets: tuple[str, ...], log: Any) -> Result:

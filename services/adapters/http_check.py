@@ -14,9 +14,10 @@ import httpx
 from services.adapters.base import ProviderSpec
 from services.adapters.check import CheckResult, bad, cannot_verify
 from services.adapters.egress import REFUSED_TEXT, EgressDenied
-from services.adapters.http import MAX_TEXT, clean, exchange, json_object, prepared, redact, secret_values
+from services.adapters.http import exchange, json_object, prepared
 from services.adapters.identity import Ask, Identity, NotSigned
 from services.adapters.outcome import Outcome
+from services.adapters.redaction import MAX_TEXT, clean, redact, secret_values
 from services.chassis.log import get_logger
 
 MAX_MESSAGE = 1000

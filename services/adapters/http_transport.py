@@ -59,6 +59,20 @@ class TruthfulTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Hands out no idle connection on which something was said meanwhile: the next request would take that for its
+    answer, and a message that nobody has would count as accepted.
+    """
+
+    async def _get(self, key: Any, traces: Any) -> Any:
+        while (connection := await super()._get(key, traces)) is not None:
+            # aiohttp asks this when a connection is put back, not when it is taken up again
+            if connection.protocol is not None and not connection.protocol.should_close:
+                return connection
+            connection.close()
+        return None
+
+
 class _Chunks(httpx.AsyncByteStream):
     """A body in pieces: aiohttp writes one big `bytes` without giving anybody else a turn, and warns of it."""
 
@@ -116,7 +130,7 @@ def _session(egress: Egress) -> aiohttp.ClientSession:
     trace = aiohttp.TraceConfig()
     # Fires before the first byte of the request is handed over: from there on only the provider knows.
     trace.on_request_headers_sent.append(_request_starts)
-    connector = aiohttp.TCPConnector(
+    connector = _Connector(
         ssl=tls_context(),
         limit=MAX_CONNECTIONS,
         keepalive_timeout=IDLE_SECONDS,

@@ -33,7 +33,7 @@ class ReceiptStatus(StrEnum):
 class ReceiptRequest:
     """One call of a provider, as it came: `url` is the public one with its query, header names are in lower case."""
 
-    url: str
+    url: str = field(repr=False)  # its query may hold the secret of those who can set no header
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     received_at: datetime

@@ -8,9 +8,10 @@ from uuid import uuid4
 from services.adapters.base import Address, Call, Channel, EmailContent, SmsContent
 from services.adapters.check import CheckResult, CheckVerdict, cannot_verify
 from services.adapters.egress import Egress
-from services.adapters.http import secret_values, unexpected
+from services.adapters.http import unexpected
 from services.adapters.http_check import failed_unexpectedly
 from services.adapters.outcome import Outcome, Reason, Result
+from services.adapters.redaction import secret_values
 from services.adapters.registry import Kind
 from services.chassis.clock import Clock
 from services.chassis.log import get_logger

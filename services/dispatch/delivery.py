@@ -12,8 +12,9 @@ from uuid import UUID
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 
 from services.adapters.base import Adapter, Call, Channel
-from services.adapters.http import secret_values, unexpected
+from services.adapters.http import unexpected
 from services.adapters.outcome import Outcome, Reason, Result
+from services.adapters.redaction import secret_values
 from services.chassis.clock import Clock
 from services.chassis.errors import ResourceExhausted, Unavailable
 from services.chassis.log import get_logger

@@ -32,6 +32,8 @@ class Dialect:
     # A 2xx nobody can read: accepted without an id, unless providers.md says otherwise for this kind.
     unreadable: Reply = HOTEL_NETWORK
     unreadable_means: Outcome = Outcome.ACCEPTED
+    # The same of the kind's own acceptance whose body does not come to its end: it may have held the id.
+    cut_means: Outcome = Outcome.ACCEPTED
     obeys_retry_after: bool = True
 
 
@@ -79,6 +81,7 @@ MAILGUN = Dialect(
     bad_credentials=Reply(status=401, body=b"Forbidden"),
     bad_recipient=Reply.json(400, {"message": "to parameter is not a valid address. please check documentation"}),
     unreadable_means=Outcome.DENIED,  # a wrong path answers 200 (providers.md §2.3)
+    cut_means=Outcome.UNKNOWN,
 )
 
 _AWS_KEYS = {
@@ -117,6 +120,7 @@ TERMII = Dialect(
     bad_credentials=Reply.json(401, {"message": "Unauthorized"}),
     bad_recipient=Reply.json(400, {"code": 400, "message": "Invalid phone number"}),
     unreadable_means=Outcome.UNKNOWN,  # a 200 counts only with a message_id (providers.md §6.3)
+    cut_means=Outcome.UNKNOWN,
 )
 
 

@@ -12,6 +12,8 @@ from enum import Enum
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
+DRIP_SECONDS = 0.05
+
 
 class Rude(Enum):
     """Ways not to answer."""
@@ -23,6 +25,9 @@ class Rude(Enum):
     CUT_HEAD = "close in the middle of the answer's head"
     CUT_BODY = "close in the middle of the answer's body"
     STALL_BODY = "send the head and half of the body, then stay silent"
+    NO_BODY = "send the head that promises a body, then close"
+    DRIP = "send the head, then the body one byte at a time, slowly"
+    ENDLESS = "send the head, then the body again and again"
     GARBAGE = "answer with something that is not HTTP"
 
 
@@ -36,6 +41,7 @@ class Reply:
     delay: float = 0.0
     rude: Rude | None = None
     close: bool = False  # answer properly, then close without having said so
+    raw: bytes = b""  # in place of everything else: these bytes, whatever they are
 
     @classmethod
     def json(cls, status: int, value: object, **more: Any) -> Self:
@@ -77,6 +83,7 @@ class VendorServer:
         self._script: deque[Reply] = deque()
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._talks: set[asyncio.Task[None]] = set()
 
     def script(self, *replies: Reply) -> None:
         """Answer the next requests with these."""
@@ -93,16 +100,24 @@ class VendorServer:
         """The address to point settings at."""
         return f"http://127.0.0.1:{self.port}"
 
-    async def start(self, port: int = 0) -> None:
+    async def start(self, port: int = 0, host: str = "127.0.0.1") -> None:
         """Listen; the port is known afterwards."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        self._server = await asyncio.start_server(self._begin, host, port)
 
     async def stop(self) -> None:
         """Stop listening and drop every connection."""
         assert self._server is not None
         self._server.close()
         self.drop_connections()
+        for talk in self._talks:
+            talk.cancel()
+        await asyncio.gather(*self._talks, return_exceptions=True)
         await self._server.wait_closed()
+
+    def interject(self, reply: Reply) -> None:
+        """Answer on every open connection, though nobody has asked."""
+        for writer in self._writers:
+            writer.write(_head(reply).encode("latin-1") + reply.body)
 
     def drop_connections(self) -> None:
         """Close what is open, idle connections too."""
@@ -115,6 +130,12 @@ class VendorServer:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own: asyncio's own would complain of being cancelled while it answers slowly.
+        talk = asyncio.create_task(self._serve(reader, writer))
+        self._talks.add(talk)
+        talk.add_done_callback(self._talks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -135,6 +156,7 @@ class VendorServer:
         headers = {name.lower(): value.strip() for name, _, value in (text.partition(":") for text in lines)}
         early = self._script[0].rude if self._script else None
         if early is Rude.RESET_EARLY:
+            self._script.popleft()
             _reset(writer)
             return False
         received = Received(method=method, path=path, headers=headers, body=await _body(reader, headers))
@@ -158,33 +180,56 @@ async def _body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> byt
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reply: Reply) -> bool:
     await asyncio.sleep(reply.delay)
-    headers = {"content-length": str(len(reply.body)), **reply.headers}
-    head = (
-        f"HTTP/1.1 {reply.status} Scripted\r\n"
-        + "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        + "\r\n"
-    )
+    if reply.raw:
+        writer.write(reply.raw)
+        await writer.drain()
+        return not reply.close
+    head = _head(reply).encode("latin-1")
     match reply.rude:
         case Rude.HANG:
             await reader.read()  # until the client gives up
         case Rude.RESET:
             _reset(writer)
         case Rude.CUT_HEAD:
-            writer.write(head.encode()[: len(head) // 2])
-        case Rude.CUT_BODY:
-            writer.write(head.encode() + reply.body[: len(reply.body) // 2])
-        case Rude.STALL_BODY:
-            writer.write(head.encode() + reply.body[: len(reply.body) // 2])
-            await reader.read()
+            writer.write(head[: len(head) // 2])
         case Rude.GARBAGE:
             writer.write(b"\x16\x03\x01 I am not HTTP at all\r\n\r\n")
         case Rude.CLOSE | Rude.RESET_EARLY:
             pass
         case None:
-            writer.write(head.encode("latin-1") + reply.body)
+            writer.write(head + reply.body)
             await writer.drain()
             return not reply.close
+        case spoilt:
+            writer.write(head)
+            await _spoil(reader, writer, spoilt, reply.body)
     return False
+
+
+def _head(reply: Reply) -> str:
+    endless = reply.rude is Rude.ENDLESS
+    framing = {"transfer-encoding": "chunked"} if endless else {"content-length": str(len(reply.body))}
+    lines = [f"{name}: {value}\r\n" for name, value in {**framing, **reply.headers}.items()]
+    return f"HTTP/1.1 {reply.status} Scripted\r\n{''.join(lines)}\r\n"
+
+
+async def _spoil(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rude: Rude, body: bytes) -> None:
+    """The body of an answer whose head was proper; what never ends does when the client goes away."""
+    match rude:
+        case Rude.CUT_BODY:
+            writer.write(body[: len(body) // 2])
+        case Rude.STALL_BODY:
+            writer.write(body[: len(body) // 2])
+            await reader.read()
+        case Rude.DRIP:
+            for byte in body:
+                writer.write(bytes([byte]))
+                await writer.drain()
+                await asyncio.sleep(DRIP_SECONDS)
+        case Rude.ENDLESS:
+            while True:
+                writer.write(b"%x\r\n%b\r\n" % (len(body), body))
+                await writer.drain()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -145,7 +145,7 @@ class Rule(NamedTuple):
 RULES = (
     Rule(0, r"limit exceeded, try again", Verdict(Outcome.DEFERRED, Reason.RATE_LIMITED)),
     Rule(0, r"^(to|cc|bcc) parameter is not a valid address", Verdict(Outcome.INVALID, Reason.RECIPIENT_INVALID)),
-    Rule(0, r"^from parameter is not a valid address", Verdict(Outcome.DENIED, Reason.SENDER_REFUSED)),
+    Rule(0, r"^from parameter is not a valid address", Verdict(Outcome.DENIED, Reason.SENDER_REFUSED, "sender")),
     Rule(400, r"parameter is missing", Verdict(Outcome.INVALID, Reason.CONTENT_INVALID)),
     Rule(400, r"need at least one of", Verdict(Outcome.INVALID, Reason.CONTENT_INVALID)),
     Rule(400, r"\bascii\b", Verdict(Outcome.INVALID, Reason.CONTENT_INVALID)),
@@ -265,7 +265,6 @@ def _mime_bytes(content: EmailContent) -> int:
 
 def read(response: httpx.Response, call: Call) -> Result:
     """What Mailgun's answer means. Accepted takes a 200 and an id: a wrong path is a 200 too (providers.md §2.3)."""
-    del call  # the answer says it all
     body = json_object(response)
     text = str(body.get("message") or response.text)
     found_id = str(body.get("id") or "").strip().removeprefix("<").removesuffix(">")
@@ -275,6 +274,7 @@ def read(response: httpx.Response, call: Call) -> Result:
         verdict = _without_id(response, complete=bool(body))
     else:
         verdict = _verdict(response.status_code, text)
+    sender = sender_of(call)
     return Result(
         outcome=verdict.outcome,
         reason=verdict.reason,
@@ -282,6 +282,7 @@ def read(response: httpx.Response, call: Call) -> Result:
         provider_text=text,
         provider_message_id=found_id,
         retry_after=_wait(text, response) if verdict.outcome is Outcome.DEFERRED else None,
+        scope=f"sender:{sender.email}" if verdict.scope and sender is not None else "",
     )
 
 

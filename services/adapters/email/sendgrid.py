@@ -139,7 +139,7 @@ CODES: tuple[Row, ...] = (
     Row(
         400,
         "",
-        ("1000 recipients", "too many recipients", "personalizations may", "maximum number of"),
+        ("limit of 1000", "limited to 1000"),  # recipients, personalizations: its page "Errors"
         Verdict(Outcome.UNFIT, Reason.TOO_MANY_RECIPIENTS),
     ),
     Row(400, "from", (), Verdict(Outcome.DENIED, Reason.SENDER_REFUSED, "sender")),
@@ -147,7 +147,7 @@ CODES: tuple[Row, ...] = (
     Row(
         400,
         "personalizations",
-        ("valid address", "does not contain a valid", "invalid email"),
+        ("valid address", "valid email address"),
         Verdict(Outcome.INVALID, Reason.RECIPIENT_INVALID),
     ),
     Row(400, "personalizations", ("unique", "duplicate"), Verdict(Outcome.INVALID, Reason.RECIPIENT_INVALID)),

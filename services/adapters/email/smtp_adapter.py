@@ -18,9 +18,10 @@ from services.adapters.egress import REFUSED_TEXT, Egress, Progress, current_pro
 from services.adapters.email.sender import SENDER_MISSING
 from services.adapters.email.smtp import SPEC, Phase, enhanced_code, smtp_sender, verdict_of
 from services.adapters.email.smtp_wire import NoMechanism, Refused, Reply, SmtpConnection, TlsMissing, stuffed
-from services.adapters.http import cleaned, is_large, secret_values, unexpected
+from services.adapters.http import is_large, unexpected
 from services.adapters.mime import build_mime, message_id_header, needs_smtputf8, wire_address
 from services.adapters.outcome import Outcome, Reason, Result, unfit
+from services.adapters.redaction import cleaned, secret_values
 from services.chassis.clock import Clock
 from services.chassis.log import get_logger
 

@@ -13,10 +13,10 @@ from services.adapters.egress import REFUSED_TEXT, Egress, Progress, current_pro
 from services.adapters.email.smtp import SPEC, Phase, verdict_of
 from services.adapters.email.smtp_adapter import spoken_secrets
 from services.adapters.email.smtp_wire import NoMechanism, Refused, Reply, SmtpConnection, TlsMissing
-from services.adapters.http import clean
 from services.adapters.http_check import MAX_MESSAGE, failed_unexpectedly
 from services.adapters.mime import wire_address
 from services.adapters.outcome import Outcome
+from services.adapters.redaction import clean
 
 
 class SmtpChecker:

@@ -53,5 +53,6 @@ async def test_everything_else_fails(server: VendorServer, reply: Reply) -> None
 
 async def test_nobody_listens() -> None:
     """A refused connection is a failure too."""
-    with pytest.raises(FetchFailed):
-        await guarded_fetch(LOOPBACK)(f"http://127.0.0.1:{refusing_port()}/x.pem")
+    async with refusing_port() as port:
+        with pytest.raises(FetchFailed, match="ConnectError"):
+            await guarded_fetch(LOOPBACK)(f"http://127.0.0.1:{port}/x.pem")

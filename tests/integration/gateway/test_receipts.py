@@ -20,7 +20,7 @@ async def test_it_is_handed_on_byte_for_byte_with_the_gateways_own_token(house: 
     sent = [("X-Twice", "a"), ("x-twice", "b"), ("Content-Type", "application/x-www-form-urlencoded"), ("Host", "h:1")]
     response = await house.client.post(f"{PATH}?a=%20b", content=b"\x00\xffa=b", headers=[*sent])
 
-    assert (response.status_code, response.content) == (204, b"")
+    assert (response.status_code, response.content) == (200, b"")
     request = house.dispatch.last.request
     assert (request.kind, request.provider_id, request.body.data) == ("sendgrid", "p-1", b"\x00\xffa=b")
     assert request.body.content_type == request.headers["content-type"] == "application/x-www-form-urlencoded"
@@ -37,7 +37,7 @@ async def test_without_a_token_it_is_served_all_the_same(house: House) -> None:
     house.dispatch.answers["ReceiveReceipt"] = empty_pb2.Empty()
     del house.client.headers["authorization"]
 
-    assert (await house.client.post(PATH, content=b"{}")).status_code == 204
+    assert (await house.client.post(PATH, content=b"{}")).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ async def test_a_body_over_1_mib_is_refused(house: House) -> None:
     fits = await house.client.post(PATH, content=b"x" * MAX_BYTES)
     over = await house.client.post(PATH, content=b"x" * (MAX_BYTES + 1))
 
-    assert (fits.status_code, over.status_code, over.json()["reason"]) == (204, 413, "BODY_TOO_LARGE")
+    assert (fits.status_code, over.status_code, over.json()["reason"]) == (200, 413, "BODY_TOO_LARGE")
     assert len(house.dispatch.asked) == 1
 
 

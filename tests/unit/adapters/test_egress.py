@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from contextlib import nullcontext
 
 import pytest
 
@@ -13,7 +14,7 @@ REFUSED = [
     "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1",
     "fec0::1", "ff02::1",
     "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1", "2002:7f00:1::",
-    "2001::1", "2001:db8::1",
+    "2001::1", "2001:db8::1", "3fff::1", "5f00::1", "192.88.99.1",
     "", "localhost", "127.1", "0x7f000001",
 ]  # fmt: skip
 
@@ -29,6 +30,15 @@ def test_refused(address: str) -> None:
 def test_public(address: str) -> None:
     """Public addresses need no permission."""
     Egress().check(address)
+
+
+@pytest.mark.parametrize(("port", "allowed"), [(443, True), (587, True), (6379, False), (22, False), (0, False)])
+def test_ports(port: int, allowed: bool) -> None:
+    """Of public addresses only the ports of mail and web services, of a network that is named any (S14)."""
+    named = Egress(allow=parse_networks(("8.8.8.0/24",)))
+    named.check("8.8.8.8", port)
+    with nullcontext() if allowed else pytest.raises(EgressDenied):
+        Egress().check("8.8.8.8", port)
 
 
 def test_named_networks() -> None:

@@ -14,11 +14,8 @@ from services.adapters.http import (
     HttpAdapter,
     HttpKind,
     by_status,
-    cleaned,
     json_object,
-    redact,
     retry_after,
-    secret_values,
     verdict_of,
 )
 from services.adapters.outcome import Outcome, Reason, Result
@@ -105,24 +102,18 @@ def test_retry_after(status: int, headers: dict[str, str], seconds: float | None
     assert retry_after(httpx.Response(status, headers=encoded), NOW) == seconds
 
 
-def test_redact() -> None:
-    """A secret disappears plain, URL-quoted, and as Basic or Bearer credentials of any make."""
-    text = "key a/b+c, quoted a%2Fb%2Bc, Authorization: Basic QUM6c2VrcmV0, bearer SG.zzzzzz"
-    assert redact(text, ["a/b+c"]) == "key ***, quoted ***, Authorization: Basic ***, bearer ***"
-
-
-def test_cleaned() -> None:
-    """Provider text is on one line and at most 500 characters; a secret that the cut would halve is gone before."""
-    result = Result(outcome=Outcome.UNFIT, reason="X", provider_text="a\r\nb\x00" + "x" * 490 + "sekrit-password")
-    text = cleaned(result, ("sekrit-password",)).provider_text
-    assert text == "a b " + "x" * 490 + "***"
-    assert len(cleaned(Result(outcome=Outcome.UNFIT, reason="X", provider_text="y" * 9999), ()).provider_text) == 500
-
-
 @pytest.mark.parametrize("body", [b"", b"[1]", b"{", b'"x"', b"\xff\xfe", b"[" * 100_000])
 def test_json_object_of_anything(body: bytes) -> None:
     """What is no JSON object is an empty one."""
     assert json_object(httpx.Response(200, content=body)) == {}
+
+
+class Frozen:
+    """A clock that stands still."""
+
+    def now(self) -> datetime:
+        """The same time always."""
+        return NOW
 
 
 SPEC = ProviderSpec(
@@ -133,23 +124,6 @@ SPEC = ProviderSpec(
     documentation_url="",
     config_schema={"properties": {"key": {"writeOnly": True}, "auth": {"properties": {"pass": {"writeOnly": True}}}}},
 )
-
-
-def test_secret_values() -> None:
-    """Secrets are collected at any depth, the longest first; what is missing, no text or too short to hide is left
-    out.
-    """
-    assert secret_values(SPEC, {"key": "abcd", "auth": {"pass": "abcde"}}) == ("abcde", "abcd")
-    assert secret_values(SPEC, {"key": "abc"}) == ()
-    assert secret_values(SPEC, {"key": "", "auth": None}) == ()
-
-
-class Frozen:
-    """A clock that stands still."""
-
-    def now(self) -> datetime:
-        """The same time always."""
-        return NOW
 
 
 def an_adapter(*, build: Any = None, read: Any = None, handle: Any = None) -> HttpAdapter:

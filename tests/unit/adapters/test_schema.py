@@ -105,7 +105,21 @@ def test_host(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["", "http://a.b", "a.b:25", "a/b", "a b", "-a.b", "a..b", "[::1]", "a@b", "x" * 64, "a\n"]
+    "host",
+    [
+        *["", "http://a.b", "a.b:25", "a/b", "a b", "-a.b", "a..b", "[::1]", "a@b", "x" * 64, "a\n"],
+        *[
+            "2130706433",
+            "0x7f.1",
+            "0177.0.0.1",
+            "127.1",
+            "127.0.0.1.",
+            "0x7F000001",
+            "①②⑦.⓪.⓪.①",
+            "a.b.0x",
+            "1.2.3.4.5",
+        ],
+    ],
 )
 def test_no_host(host: str) -> None:
     """A host has no scheme, port, path or space."""

@@ -138,7 +138,7 @@ def test_sender_of_the_settings() -> None:
 
 
 SAMPLES = [
-    (400, "to", "maximum number of recipients is 1000 recipients", Outcome.UNFIT, ""),
+    (400, "to", "There is a limit of 1000 total recipients (to + cc + bcc) per request.", Outcome.UNFIT, ""),
     (400, "from.email", "The from email does not contain a valid address.", Outcome.DENIED, "sender:shop@example.com"),
     (400, "reply_to.email", "bad", Outcome.INVALID, ""),
     (400, "personalizations.0.to.0.email", "Does not contain a valid address.", Outcome.INVALID, ""),

@@ -39,6 +39,8 @@ SHEET = [
     ("MAIL", 421, "Domain x is not allowed to send", B),
     ("DOT", 554, "Message rejected: Email address is not verified.", B),
     ("DOT", 550, "from does not match a verified Sender Identity", B),
+    ("DOT", 554, "Access denied: User `x' is not authorized to perform `ses:SendRawEmail' on resource `y'", B),
+    ("DOT", 554, "Sandbox subdomains are for test purposes only.", B),
     ("STARTTLS", 554, "no", B), ("CONNECT", 554, "no SMTP service here", B), ("STARTTLS", 454, "TLS not available", C),
     ("DOT", -1, "garbage", D), ("MAIL", -1, "garbage", C), ("DOT", 354, "what", D),
 ]  # fmt: skip
