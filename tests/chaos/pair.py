@@ -1,27 +1,31 @@
 """PostgreSQL and the model as one store: whatever a worker does is done to both, and the answers must be the same.
 
-Time is the database's own `now()`, replaced by a function that answers what the test says (migrations and statements
-are not changed: the function stands before PostgreSQL's in the search path).
+Time is the database's own `now()`, replaced by a function that answers what the test says (statements are not changed:
+the function stands before PostgreSQL's in the search path).
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from services.adapters.outcome import Result
 from services.chassis.failpoints import FailpointSettings, arm
 from services.dispatch.attempt import Attempt
 from services.dispatch.errors import DatabaseUnavailable
-from services.dispatch.ledger import Acceptance, Completion, Settled, Transition
-from services.dispatch.records import Claim, attempt_from_row, completion_from_row
+from services.dispatch.idempotency import Standing
+from services.dispatch.ledger import Acceptance, Completion, Connection, Settled, Transition
+from services.dispatch.peers import Share
+from services.dispatch.records import Claim, attempt_from_row, completion_from_row, generation_from_row
 from services.dispatch.store import Store
 from tests.chaos.model import Model
 
-TABLES = "messages queue attempts completions events evidence provider_health receipts receipt_calls".split()
+TABLES = "messages queue attempts completions events evidence receipts receipt_calls".split()
 # A failed statement → whether what it belonged to was written all the same.
 FAILURES = {
     "accept.before_commit": False,
@@ -39,6 +43,7 @@ CREATE FUNCTION test_clock.now() RETURNS timestamptz LANGUAGE sql STABLE
     AS 'SELECT at FROM test_clock.time';
 CREATE FUNCTION test_clock.clock_timestamp() RETURNS timestamptz LANGUAGE sql STABLE
     AS 'SELECT at FROM test_clock.time';
+ALTER TABLE dispatch.messages ALTER created_at SET DEFAULT test_clock.now();
 """
 
 
@@ -71,21 +76,22 @@ class Pair:
         if self.killed:
             raise asyncio.CancelledError
 
-    async def accept(self, item: Acceptance) -> datetime:
+    async def accept(self, item: Acceptance) -> Standing:
         """As Store.accept."""
         await self.pass_gate()
         async with self._turn:
             try:
-                at = await self.store.accept(item)
+                standing = await self.store.accept(item)
             except DatabaseUnavailable:
                 if _failed_after_commit("accept"):
                     self.model.accept(item)
                 raise
             self.model.accept(item)
-        return at
+        return standing
 
     async def apply(self, step: Transition) -> Settled:
-        """As Store.apply."""
+        """As Store.apply, but for what it means for the health of providers, which is kept quiet here."""
+        step = replace(step, lesson=None, engagement=None)
         await self.pass_gate()
         async with self._turn:
             try:
@@ -103,15 +109,37 @@ class Pair:
         await self.pass_gate()
         async with self._turn:
             await self.store.keep_evidence(step)
-            self.model.messages[step.message_id].evidence += 1
+            self.model.keep_evidence(step)
 
-    async def claim(self, limit: int) -> list[Claim]:
+    async def late_results(self, message_id: UUID) -> Mapping[int, Result]:
+        """As Store.late_results."""
+        await self.pass_gate()
+        async with self._turn:
+            results = await self.store.late_results(message_id)
+            assert results == self.model.late_results(message_id)
+        return results
+
+    async def claim(self, limit: int, share: Share) -> list[Claim]:
         """As Store.claim."""
         async with self._turn:
-            claims = await self.store.claim(limit)
-            expected = self.model.claim(self.worker)
+            claims = await self.store.claim(limit, share)
+            expected = self.model.claim(self.worker, share)
             assert {claim.id: claim.epoch for claim in claims} == expected
         return claims
+
+    async def claim_suspect(self) -> Claim | None:
+        """As Store.claim_suspect."""
+        async with self._turn:
+            claim = await self.store.claim_suspect()
+            expected = self.model.claim_suspect(self.worker, claim.id if claim else None)
+            assert (claim.epoch if claim else None) == expected
+        return claim
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """As Store.transaction; whoever asks tells the model."""
+        async with self._turn, self.store.transaction() as connection:
+            yield connection
 
     async def renew(self, leases: Mapping[UUID, int]) -> frozenset[UUID]:
         """As Store.renew."""
@@ -187,6 +215,7 @@ class Clocked:
                 "attempts": [],
                 "events": [],
                 "evidence": row["evidence"],
+                "generation": generation_from_row(row),
             }
         for row in await self.pool.fetch("SELECT * FROM dispatch.attempts ORDER BY message_id, number"):
             found[row["message_id"]]["attempts"].append(essence(attempt_from_row(row)))
@@ -198,7 +227,7 @@ class Clocked:
 
 _MESSAGES = """
 SELECT m.id, m.project_id, q.due_at, q.worker, q.epoch, q.claims, c.state, c.reason, c.provider_id, c.kind,
-       c.possible_duplicate, c.duplicates,
+       c.possible_duplicate, c.duplicates, c.generation, c.after_attempt, c.deadline, c.retrying,
        (SELECT count(*) FROM dispatch.evidence e WHERE e.message_id = m.id) AS evidence
 FROM dispatch.messages m LEFT JOIN dispatch.queue q ON q.id = m.id
 LEFT JOIN dispatch.completions c ON c.message_id = m.id
@@ -223,7 +252,8 @@ def dump_of(model: Model) -> dict[UUID, dict[str, Any]]:
             "duplicates": kept.duplicates if kept.completion else 0,
             "attempts": [essence(attempt) for attempt in kept.attempts],
             "events": sorted(kept.sequences),
-            "evidence": kept.evidence,
+            "evidence": len(kept.evidence),
+            "generation": kept.generation,
         }
         for key, kept in model.messages.items()
     }

@@ -24,9 +24,12 @@ from hypothesis.stateful import (
 
 from services.adapters.outcome import Outcome
 from services.adapters.receipts import ReceiptStatus
+from services.dispatch import delivery, suspects
+from services.dispatch.message import EndReason
 from tests import postgres
 from tests.chaos.invariants import hold
 from tests.chaos.pair import FAILURES, clocked, fail_next, fail_no_more
+from tests.chaos.quiet import Looks
 from tests.chaos.walk import OUTCOMES, Walker
 from tests.chaos.world import LEASE_SECONDS, World
 
@@ -84,6 +87,22 @@ class Machine(RuleBasedStateMachine):
         """A worker renews its leases."""
         self.run(self.world.renew(place))
 
+    @rule(place=places)
+    def look(self, place: int) -> None:
+        """A worker cuts the calls whose lease is over."""
+        self.run(self.world.look(place))
+
+    @rule(place=places)
+    def suspect(self, place: int) -> None:
+        """A dispatcher takes one message that others died of, or takes it out of work."""
+        self.run(self.world.suspect(place))
+
+    @precondition(lambda self: self.world.accepted)
+    @rule(one=which, accept_duplicate=st.booleans())
+    def retry(self, one: int, accept_duplicate: bool) -> None:
+        """A caller wants a message dispatched anew."""
+        self.run(self.world.retry(one, accept_duplicate=accept_duplicate))
+
     @precondition(lambda self: self.world.waiting())
     @rule(one=which, outcome=st.sampled_from(OUTCOMES))
     def answer(self, one: int, outcome: str) -> None:
@@ -132,6 +151,12 @@ class Machine(RuleBasedStateMachine):
         """A process is killed and starts again with nothing in its memory."""
         self.run(self.world.crash(place))
 
+    @rule(died=st.lists(places, min_size=1, max_size=3))
+    def die_of_it(self, died: list[int]) -> None:
+        """Dispatchers die in a row, whatever they have in work, and their leases run out."""
+        for place in died:
+            self.run(self.world.die_of_it(place))
+
     @rule(seconds=st.sampled_from([0.5, 1.0, 3.0, 11.0, 31.0]))
     def advance(self, seconds: float) -> None:
         """Time goes by."""
@@ -164,14 +189,17 @@ class Machine(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def world(postgres_server: str) -> Iterator[tuple[World, asyncio.Runner]]:
+def world(postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[World, asyncio.Runner]]:
     """A world over a database of its own, and the loop that it lives in."""
+    looks = Looks()
+    monkeypatch.setattr(delivery, "within_lease", looks.within_lease)
+    monkeypatch.setattr(suspects, "ALONE_SECONDS", 0)  # the answers of providers are the test's to give
     with asyncio.Runner() as runner:
         cloned = postgres.cloned_database(postgres_server)
         dsn = runner.run(cloned.__aenter__())
         clock = clocked(dsn)
         database = runner.run(clock.__aenter__())
-        yield World(database), runner
+        yield World(database, looks), runner
         runner.run(clock.__aexit__(None, None, None))
         runner.run(cloned.__aexit__(None, None, None))
 
@@ -212,4 +240,7 @@ def test_a_long_walk(world: tuple[World, asyncio.Runner]) -> None:
     outcomes = {attempt.outcome for each in kept for attempt in each.attempts}
     assert {Outcome.ACCEPTED, Outcome.DEFERRED, Outcome.UNKNOWN, Outcome.INVALID} <= outcomes
     assert any(each.evidence for each in kept), "no answer came after its lease was lost"
+    assert any(each.generation.number > 1 for each in kept), "nothing was retried"
+    quarantined = [each for each in kept if each.completion and each.completion.reason == EndReason.QUARANTINED]
+    assert quarantined, "no message was taken out of work"
     assert any(len(each.attempts) > 1 for each in kept), "no message went further than one attempt"

@@ -28,11 +28,15 @@ class Walker:
             (10, self._accept),
             (18, self._claim),
             (6, self._renew),
+            (6, self._look),
+            (10, self._suspect),
             (26, self._answer),
             (4, self._pause),
             (10, self._resume),
             (4, self._sleep_through_a_takeover),
             (2, self._crash),
+            (2, self._die_of_it),
+            (3, self._retry),
             (10, self._advance),
             (2, self._cancel),
             (6, self._receipt),
@@ -61,6 +65,16 @@ class Walker:
     async def _renew(self) -> None:
         await self.world.renew(self._place())
 
+    async def _look(self) -> None:
+        await self.world.look(self._place())
+
+    async def _suspect(self) -> None:
+        await self.world.suspect(self._place())
+
+    async def _retry(self) -> None:
+        if self.world.accepted:
+            await self.world.retry(self.dice.randrange(50), accept_duplicate=self.dice.random() < 0.5)
+
     async def _answer(self) -> None:
         if self.world.waiting():
             await self.world.answer(self.dice.randrange(50), self.dice.choice(OUTCOMES))
@@ -81,6 +95,10 @@ class Walker:
 
     async def _crash(self) -> None:
         await self.world.crash(self._place())
+
+    async def _die_of_it(self) -> None:
+        for _ in range(self.dice.randint(1, 3)):
+            await self.world.die_of_it(self._place())
 
     async def _advance(self) -> None:
         await self.world.advance(self.dice.choice([0.5, 1.0, 3.0, 11.0, 31.0]))

@@ -17,36 +17,33 @@ from services.adapters.outcome import Outcome, Reason, Result
 from services.adapters.receipts import Receipt, ReceiptRequest, ReceiptStatus
 from services.chassis.errors import ServiceError
 from services.dispatch import receipt_book as book
-from services.dispatch.chain import Chain, OpenedProvider
 from services.dispatch.convert import message_from_spec
 from services.dispatch.database_clock import DatabaseClock
-from services.dispatch.delivery import Delivery, Tools
+from services.dispatch.delivery import Delivery
+from services.dispatch.errors import DatabaseUnavailable, DuplicatePossible, WrongState
 from services.dispatch.failover import possible_duplicate
-from services.dispatch.health import Mark
+from services.dispatch.generation_book import Wish, retry
 from services.dispatch.intake import Intake
 from services.dispatch.ledger import Completion
 from services.dispatch.message import EndReason, Message, State, new_message_id
+from services.dispatch.peers import Share
+from services.dispatch.ports import Tools
 from services.dispatch.receipts import ReceiptDesk
 from services.dispatch.retry import Backoff
 from services.dispatch.store import Store
+from services.dispatch.suspects import Suspects
 from services.dispatch.verdict import effect
 from services.dispatch.watch import EventHub
 from services.dispatch.worker import Worker
-from tests.builders import a_provider, a_spec
+from tests.builders import a_spec
 from tests.chaos.model import Model
 from tests.chaos.pair import Clocked, Pair
+from tests.chaos.quiet import PROJECT, Looks, Quiet
 from tests.fakes.adapter import SCHEMA
 from tests.fakes.receipts import GOOD, ScriptedReader, wire
 
 LEASE_SECONDS = 10.0
-PROJECT = "shop"
 LETTERS = "ab"
-CHAIN = Chain(
-    project_id=PROJECT,
-    channel=Channel.EMAIL,
-    version=1,
-    providers=(a_provider("A", timeout=5), a_provider("B", timeout=5)),
-)
 RESULTS: Mapping[str, Result] = {
     "deferred": Result(outcome=Outcome.DEFERRED, reason=Reason.UNAVAILABLE),
     "unknown": Result(outcome=Outcome.UNKNOWN, reason=Reason.TIMEOUT),
@@ -133,22 +130,6 @@ class Provider:
         """Nothing is open."""
 
 
-class Quiet:
-    """Chains, health and providers that never change."""
-
-    async def get(self, project_id: str, channel: Channel) -> Chain:
-        return CHAIN
-
-    async def opened(self, provider_id: str) -> OpenedProvider | None:
-        return OpenedProvider(id=provider_id, channel=Channel.EMAIL, kind=provider_id, config={})
-
-    def marks(self) -> Mapping[str, list[Mark]]:
-        return {}
-
-    def learned(self, mark: Mark) -> None:
-        """Nothing is learned here."""
-
-
 @dataclass(kw_only=True)
 class Process:
     """One dispatch process as far as messages go."""
@@ -157,6 +138,7 @@ class Process:
     worker: Worker
     intake: Intake
     desk: ReceiptDesk
+    suspects: Suspects
 
 
 @dataclass
@@ -164,6 +146,7 @@ class World:
     """Everything around the database, and what the providers know."""
 
     database: Clocked
+    looks: Looks
     processes: list[Process] = field(default_factory=list)
     calling: list[Waiting] = field(default_factory=list)
     calls: list[Taken] = field(default_factory=list)
@@ -179,19 +162,20 @@ class World:
         self._turn = asyncio.Lock()
         self.calling, self.calls, self.accepted, self.sins = [], [], [], []
         self.acknowledged, self.at_most_once = set(), set()
-        self.processes = [self._process(f"p{place}") for place in range(2)]
+        self.processes = [self._process(place) for place in range(2)]
 
     async def end(self) -> None:
         """Every process is gone."""
         for place in range(2):
             await self._kill(self.processes[place])
 
-    def _process(self, name: str) -> Process:
-        store = Store(self.database.pool, worker=f"{name}:{uuid4().hex[:4]}", lease_seconds=LEASE_SECONDS)
+    def _process(self, place: int) -> Process:
+        store = Store(self.database.pool, worker=f"p{place}:{uuid4().hex[:4]}", lease_seconds=LEASE_SECONDS)
         pair, clock, hub, quiet = Pair(store, self.model, self._turn), Boot(self.database), EventHub(), Quiet()
         database_clock = DatabaseClock(clock)
         database_clock.learn(self.database.now)
-        worker = Worker(cast(Any, pair), clock, database_clock, max_in_flight=1000)
+        share = Share(place, 2)
+        worker = Worker(cast(Any, pair), clock, database_clock, max_in_flight=1000, share=lambda: share)
         adapters: dict[tuple[Channel, str], Adapter] = {
             (Channel.EMAIL, letter): Provider(letter, pair, self) for letter in LETTERS
         }
@@ -205,13 +189,15 @@ class World:
             fraction=lambda: 0.5,
             publish=hub.publish,
             lease_left=worker.lease_left,
+            give_up=worker.give_up,
             backoff=Backoff(),
         )
         worker.deliver_with(lambda lease: Delivery(tools, lease).run())
         intake = Intake(cast(Any, pair), worker, hub, clock, database_clock, max_message_bytes=10_000, kinds={})
         readers = {(Channel.EMAIL, letter): ScriptedReader() for letter in LETTERS}
         desk = ReceiptDesk(store, quiet, readers, clock, hub.publish)
-        return Process(pair=pair, worker=worker, intake=intake, desk=desk)
+        suspects = Suspects(cast(Any, pair), worker, clock, lambda _id, _project, step, _at: self.model.take_out(step))
+        return Process(pair=pair, worker=worker, intake=intake, desk=desk, suspects=suspects)
 
     async def settle(self) -> None:
         """Until nobody does anything but wait for a provider, or stand still."""
@@ -259,6 +245,39 @@ class World:
         if process.pair.goes_on.is_set():
             await process.worker._renew()
 
+    async def look(self, place: int) -> None:
+        """A look at every lease, unless the process stands still: calls whose lease is over are cut."""
+        process = self.processes[place]
+        if process.pair.goes_on.is_set():
+            self.looks.look([held.task for held in process.worker._held.values()])
+            await self.settle()
+
+    async def suspect(self, place: int) -> None:
+        """One suspect is worked on, or one whom nobody survived is taken out, unless the process stands still."""
+        process = self.processes[place]
+        if not process.pair.goes_on.is_set():
+            return
+        try:
+            if not await process.suspects.take_one_out():
+                self.model.take_out(None)
+                await process.suspects.work_on_one()
+        except DatabaseUnavailable:
+            return  # whatever it was is rolled back, whichever statement failed
+        await self.settle()
+
+    async def retry(self, one: int, *, accept_duplicate: bool) -> None:
+        """A caller wants one of the messages dispatched anew, at the first process."""
+        message_id = self.accepted[one % len(self.accepted)]
+        try:
+            async with self.processes[0].pair.transaction() as connection:
+                wish = Wish(accept_duplicate=accept_duplicate)
+                word = "nothing" if await retry(connection, message_id, wish) is None else "retried"
+        except WrongState:
+            word = "wrong state"
+        except DuplicatePossible:
+            word = "duplicate possible"
+        assert word == self.model.retry(message_id, accept_duplicate=accept_duplicate)
+
     def waiting(self) -> list[Waiting]:
         """Calls without an answer."""
         return [each for each in self.calling if not each.answer.done()]
@@ -274,8 +293,12 @@ class World:
         taken = Taken(message_id=message_id, attempt=attempt, provider_id=provider_id, reference=reference)
         before = [each for each in self.calls if each.message_id == message_id]
         self.calls.append(taken)
-        refused = {each.number for each in self.model.messages[message_id].attempts if each.refused}
-        if message_id in self.at_most_once and any(each.attempt not in refused for each in before):
+        kept = self.model.messages[message_id]
+        # Who retries a message that is UNKNOWN has accepted that it may be taken twice.
+        excused = {
+            each.number for each in kept.attempts if each.refused or each.number <= kept.generation.after_attempt
+        }
+        if message_id in self.at_most_once and any(each.attempt not in excused for each in before):
             self.sins.append(f"AT_MOST_ONCE {message_id} was taken by {before} and {taken}")
 
     async def pause(self, place: int) -> None:
@@ -290,7 +313,14 @@ class World:
     async def crash(self, place: int) -> None:
         """SIGKILL, and a new process."""
         await self._kill(self.processes[place])
-        self.processes[place] = self._process(f"p{place}")
+        self.processes[place] = self._process(place)
+
+    async def die_of_it(self, place: int) -> None:
+        """A process takes whatever it finds, suspects too, and is killed with it; its leases run out."""
+        await self.claim(place)
+        await self.suspect(place)
+        await self.crash(place)
+        await self.advance(LEASE_SECONDS + 1)
 
     async def _kill(self, process: Process) -> None:
         process.pair.killed = True
@@ -349,6 +379,8 @@ class World:
         return [each.attempt for each in self.calls if each.message_id == message_id]
 
     def doubles_allowed(self, message_id: UUID) -> set[int]:
-        """The attempts after which another one may be taken too: unknown ones, and those that a receipt refused."""
-        attempts = self.model.messages[message_id].attempts
-        return {each.number for each in attempts if each.outcome is Outcome.UNKNOWN or each.refused}
+        """The attempts after which another one may be taken too: those that were unknown before late truth came, and
+        those that a receipt refused.
+        """
+        kept = self.model.messages[message_id]
+        return kept.once_unknown | {each.number for each in kept.attempts if each.refused}
