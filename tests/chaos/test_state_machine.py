@@ -151,11 +151,11 @@ class Machine(RuleBasedStateMachine):
         """A process is killed and starts again with nothing in its memory."""
         self.run(self.world.crash(place))
 
-    @rule(died=st.lists(places, min_size=1, max_size=3))
-    def die_of_it(self, died: list[int]) -> None:
+    @rule(died=st.lists(places, min_size=1, max_size=3), at_once=st.booleans())
+    def die_of_it(self, died: list[int], at_once: bool) -> None:
         """Dispatchers die in a row, whatever they have in work, and their leases run out."""
         for place in died:
-            self.run(self.world.die_of_it(place))
+            self.run(self.world.die_of_it(place, at_once=at_once))
 
     @rule(seconds=st.sampled_from([0.5, 1.0, 3.0, 11.0, 31.0]))
     def advance(self, seconds: float) -> None:

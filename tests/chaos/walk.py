@@ -97,8 +97,9 @@ class Walker:
         await self.world.crash(self._place())
 
     async def _die_of_it(self) -> None:
+        at_once = self.dice.random() < 0.5
         for _ in range(self.dice.randint(1, 3)):
-            await self.world.die_of_it(self._place())
+            await self.world.die_of_it(self._place(), at_once=at_once)
 
     async def _advance(self) -> None:
         await self.world.advance(self.dice.choice([0.5, 1.0, 3.0, 11.0, 31.0]))

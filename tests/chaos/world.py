@@ -255,8 +255,10 @@ class World:
     async def suspect(self, place: int) -> None:
         """One suspect is worked on, or one whom nobody survived is taken out, unless the process stands still."""
         process = self.processes[place]
-        if not process.pair.goes_on.is_set():
-            return
+        if process.pair.goes_on.is_set():
+            await self._look_after_suspects(process)
+
+    async def _look_after_suspects(self, process: Process) -> None:
         try:
             if not await process.suspects.take_one_out():
                 self.model.take_out(None)
@@ -315,10 +317,15 @@ class World:
         await self._kill(self.processes[place])
         self.processes[place] = self._process(place)
 
-    async def die_of_it(self, place: int) -> None:
-        """A process takes whatever it finds, suspects too, and is killed with it; its leases run out."""
-        await self.claim(place)
-        await self.suspect(place)
+    async def die_of_it(self, place: int, *, at_once: bool) -> None:
+        """A process takes whatever it finds, suspects too, and is killed with it, before any of that is recorded or
+        while providers are called; its leases run out.
+        """
+        process = self.processes[place]
+        if at_once:
+            process.pair.goes_on.clear()
+        await process.worker._claim_some()
+        await self._look_after_suspects(process)
         await self.crash(place)
         await self.advance(LEASE_SECONDS + 1)
 
