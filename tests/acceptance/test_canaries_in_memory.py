@@ -77,7 +77,12 @@ class Watch:
                 issubclass(kind, Exception) and kind is not AssertionError
             ):
                 self.types.add(kind.__name__)
-                self.found |= {f"{kind.__module__}.{kind.__name__}: {leak}" for leak in leaks(f"{value!r} {value}")}
+                self.found |= {f"{kind.__module__}.{kind.__name__}: {leak}" for leak in leaks(said_by(value))}
+
+
+def said_by(value: object) -> str:
+    """Its repr and str; asyncpg's exceptions have no str without an argument."""
+    return repr(value) if isinstance(value, Exception) and not value.args else f"{value!r} {value}"
 
 
 @dataclass
