@@ -82,7 +82,7 @@ class Intake:
         return await asyncio.shield(asyncio.create_task(self._accept(message, spec)))
 
     async def _accept(self, message: Message, spec: message_pb2.MessageSpec) -> Message:
-        place = self._worker.reserve()
+        place = self._worker.reserve(message.project_id)
         since = self._clock.boottime()
         event = tell.numbered(0, [tell.queued(message.deadline)])
         acceptance = Acceptance(
@@ -97,7 +97,7 @@ class Intake:
         except BaseException:
             # If it was written all the same, its lease runs out and any worker takes it up.
             if place:
-                self._worker.release_place()
+                self._worker.release_place(message.project_id)
             raise
         accepted = replace(message, created_at=at)
         step = Transition(message_id=message.id, project_id=message.project_id, epoch=1, events=event)

@@ -85,10 +85,10 @@ WITH accepted AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::smallint[], $4::text[], $5::bytea[], $6::timestamptz[],
                          $11::bytea[])
 ), queued AS (
-    INSERT INTO dispatch.queue (id, due_at, worker, epoch, claims)
-    SELECT id, now() + CASE WHEN worker IS NULL THEN interval '0' ELSE $8 * interval '1 second' END,
-           worker, CASE WHEN worker IS NULL THEN 0 ELSE 1 END, CASE WHEN worker IS NULL THEN 0 ELSE 1 END
-    FROM unnest($1::uuid[], $7::text[]) AS q (id, worker)
+    INSERT INTO dispatch.queue (id, due_at, worker, epoch, claims, project_id)
+    SELECT id, now() + CASE WHEN worker IS NULL THEN interval '0' ELSE $8 * interval '1 second' END, worker,
+           CASE WHEN worker IS NULL THEN 0 ELSE 1 END, CASE WHEN worker IS NULL THEN 0 ELSE 1 END, project_id
+    FROM unnest($1::uuid[], $7::text[], $2::text[]) AS q (id, worker, project_id)
 ), told AS (
     INSERT INTO dispatch.events (message_id, sequence, project_id, payload)
     SELECT * FROM unnest($1::uuid[], $9::bigint[], $2::text[], $10::bytea[])

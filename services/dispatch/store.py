@@ -17,6 +17,7 @@ from services.chassis.batcher import MicroBatcher
 from services.chassis.database import Dsn, create_pool
 from services.dispatch import ledger
 from services.dispatch.attempt import Attempt
+from services.dispatch.claim_book import ClaimBook
 from services.dispatch.convert import CHANNEL_CODES
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.health import Block, Mark
@@ -31,6 +32,7 @@ from services.dispatch.records import (
     event_from_row,
     overview_from_row,
 )
+from services.dispatch.turns import Turns
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -57,11 +59,16 @@ class Store:
         self._pool = pool
         self.worker = worker
         self.lease_seconds = lease_seconds
+        self._claims = ClaimBook(worker=worker, lease_seconds=lease_seconds)
         self._acceptances: MicroBatcher[Acceptance, datetime | Exception] = MicroBatcher(
-            self._accept, name="accept", max_rows=BATCH, weigh=lambda item: len(item.spec)
+            self._accept,
+            name="accept",
+            max_rows=BATCH,
+            weigh=lambda item: len(item.spec),
+            lane=lambda item: item.message.project_id,
         )
         self._transitions: MicroBatcher[Transition, Settled | Exception] = MicroBatcher(
-            self._apply, name="settle", max_rows=BATCH, max_waiting=100_000
+            self._apply, name="settle", max_rows=BATCH, max_waiting=100_000, lane=lambda step: step.project_id
         )
 
     @classmethod
@@ -84,6 +91,11 @@ class Store:
         await self._acceptances.close()
         await self._transitions.close()
         await self._pool.close()
+
+    @property
+    def settling(self) -> int:
+        """How many steps wait to be written."""
+        return self._transitions.waiting
 
     async def accept(self, acceptance: Acceptance) -> datetime:
         """The moment the message became durable. Any exception means: not acknowledged, though it may be written."""
@@ -170,9 +182,12 @@ class Store:
         at: datetime = await self._fetchval("SELECT clock_timestamp()")
         return at
 
-    async def claim(self, limit: int) -> list[Claim]:
-        """Take up to `limit` messages that are due, those of expired leases among them, each under a fresh epoch."""
-        rows = await self._fetch(_CLAIM, limit, self.worker, self.lease_seconds)
+    async def claim(self, turns: Turns) -> list[Claim]:
+        """Take messages that are due, those of expired leases among them, each under a fresh epoch, projects taking
+        turns.
+        """
+        async with self._connection() as connection:
+            rows = await self._claims.take(connection, turns)
         if not rows:
             return []
         ids = [row["id"] for row in rows]
@@ -289,18 +304,6 @@ def _or_raise(answer: R | Exception) -> R:
     return answer
 
 
-_CLAIM = """
-WITH due AS (
-    SELECT id FROM dispatch.queue WHERE due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
-), taken AS (
-    UPDATE dispatch.queue q
-    SET worker = $2, epoch = q.epoch + 1, claims = q.claims + 1, due_at = now() + $3 * interval '1 second'
-    FROM due WHERE q.id = due.id
-    RETURNING q.id, q.epoch, q.claims
-)
-SELECT t.id, t.epoch, t.claims, m.project_id, m.spec, m.deadline, m.created_at, now() AS at
-FROM taken t JOIN dispatch.messages m ON m.id = t.id
-"""
 _STANDING = """
 SELECT t.id AS message_id, c.state, c.reason, c.provider_id, c.kind, c.possible_duplicate,
        (SELECT max(e.sequence) FROM dispatch.events e WHERE e.message_id = t.id) AS last_sequence

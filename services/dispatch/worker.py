@@ -25,8 +25,10 @@ from services.dispatch.ledger import Completion, Transition
 from services.dispatch.message import EndReason, Message, State
 from services.dispatch.records import Claim
 from services.dispatch.store import Store
+from services.dispatch.turns import Places
 
 CLAIM_BATCH = 200
+BREATH = 20  # claims that are taken up before others have their turn on the event loop
 SHORTEST_POLL, LONGEST_POLL = 0.02, 0.5
 
 
@@ -39,7 +41,7 @@ class _Held:
 
 
 class Worker:
-    """Works on at most `max_in_flight` messages at a time, each through `deliver`."""
+    """Works on at most `max_in_flight` messages at a time, each through `deliver`; projects share the places."""
 
     def __init__(
         self,
@@ -53,7 +55,7 @@ class Worker:
         self._store = store
         self._clock = clock
         self._database_clock = database_clock
-        self._free, self._taken = max_in_flight, 0
+        self._places = Places(max_in_flight)
         self._idle = asyncio.Event()
         self._idle.set()
         self._jitter = jitter
@@ -79,27 +81,21 @@ class Worker:
         held = self._held.get((message_id, epoch))
         return held.ends - self._clock.boottime() if held else 0.0
 
-    def reserve(self) -> bool:
+    def reserve(self, project_id: str) -> bool:
         """Keep a place for a message that is about to be accepted; give it back with `start` or `release_place`."""
-        if self._free <= 0 or self._stopping:
+        if self._stopping or not self._places.take(project_id):
             return False
-        self._take_places(1)
+        self._idle.clear()
         return True
 
-    def release_place(self) -> None:
-        """The message that the place was for was not accepted."""
-        self._give_back(1)
+    def release_place(self, project_id: str) -> None:
+        """The message that the place was for was not accepted, or is in work no more."""
+        self._places.give_back(project_id)
+        self._note_idle()
         self._wake.set()
 
-    def _take_places(self, count: int) -> None:
-        self._free -= count
-        self._taken += count
-        self._idle.clear()
-
-    def _give_back(self, count: int) -> None:
-        self._free += count
-        self._taken -= count
-        if not self._taken:
+    def _note_idle(self) -> None:
+        if not self._places.taken:
             self._idle.set()
 
     def start(self, lease: Lease, *, since: float) -> None:
@@ -119,7 +115,7 @@ class Worker:
             return
         finally:
             self._held.pop((lease.id, lease.epoch), None)
-            self.release_place()
+            self.release_place(lease.message.project_id)
         if due_in is not None:
             asyncio.get_running_loop().call_later(due_in, self._wake.set)
 
@@ -137,19 +133,24 @@ class Worker:
                     await self._wake.wait()
 
     async def _claim_some(self) -> int:
-        limit = min(self._free, CLAIM_BATCH)
-        if limit <= 0:
+        # What waits to be written is work for this process and the database: more of it would only wait too, and before
+        # other projects' messages. Messages that wait for their provider do not count here.
+        turns = self._places.keep(max(CLAIM_BATCH - self._store.settling, 0))
+        if not turns.limit:
             return 0
-        self._take_places(limit)
+        self._idle.clear()
         since = self._clock.boottime()
         claims: list[Claim] = []
         try:
-            claims = await self._store.claim(limit)
+            claims = await self._store.claim(turns)
         except DatabaseUnavailable as error:
             self._log.warning("claim_failed", cause=type(error.__cause__).__name__)
         finally:
-            self._give_back(limit - len(claims))
-        for claim in claims:
+            self._places.settle(turns, [claim.project_id for claim in claims])
+            self._note_idle()
+        for number, claim in enumerate(claims, start=1):
+            if not number % BREATH:
+                await asyncio.sleep(0)
             self._database_clock.learn(claim.at)
             await self._take_up(claim, since)
         return len(claims)
@@ -167,7 +168,7 @@ class Worker:
                 await self._refuse(
                     claim, "; ".join(f"{violation.field} {violation.description}" for violation in message)
                 )
-            self.release_place()
+            self.release_place(claim.project_id)
             return
         settled = bool(claim.attempts) and claim.attempts[-1].result is not None
         lease = Lease(

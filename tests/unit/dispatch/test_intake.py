@@ -72,7 +72,7 @@ class Door:
             self._door.accepted.append(acceptance)
             return COMMITTED
 
-    def reserve(self) -> bool:
+    def reserve(self, project_id: str) -> bool:
         """A place, if one is free, as the worker gives them."""
         self.places -= 1
         if self.places < 0:
@@ -80,7 +80,7 @@ class Door:
             return False
         return True
 
-    def release_place(self) -> None:
+    def release_place(self, project_id: str) -> None:
         """A place comes back."""
         self.places += 1
 
