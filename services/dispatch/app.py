@@ -38,6 +38,7 @@ from services.dispatch.delivery import Delivery, Tools
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.health_board import HealthBoard
 from services.dispatch.intake import Intake
+from services.dispatch.limit_board import LimitBoard
 from services.dispatch.receipts import ReceiptDesk
 from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
 from services.dispatch.servicer import DispatchServicer
@@ -137,6 +138,7 @@ async def open_dispatch(
             fraction=fraction,
             publish=hub.publish,
             lease_left=worker.lease_left,
+            limits=await stack.enter_async_context(_open_limits(store, clock, settings, stop)),
             public_url=settings.public_url.rstrip("/"),
             backoff=backoff or DEFAULT_BACKOFF,
         )
@@ -246,6 +248,16 @@ async def _first_look(health: HealthBoard) -> None:
         await health.refresh()
     except asyncpg.UndefinedTableError as error:
         raise SchemaMissing("the database lacks DispatchService's tables: run `messagepipe migrate` first") from error
+
+
+@asynccontextmanager
+async def _open_limits(
+    store: Store, clock: Clock, settings: DispatchSettings, stop: asyncio.Event
+) -> AsyncIterator[LimitBoard]:
+    limits = LimitBoard(store, clock, ceiling=settings.max_in_flight)
+    async with background(limits.run, stop), background(limits.call_up_forever, stop):
+        yield limits
+    await limits.close()
 
 
 @asynccontextmanager

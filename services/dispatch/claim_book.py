@@ -46,12 +46,13 @@ WITH RECURSIVE oldest AS (
     UPDATE dispatch.queue q
     SET worker = $2, epoch = q.epoch + 1, claims = q.claims + 1, due_at = now() + $3 * interval '1 second'
     WHERE q.id = ANY (ARRAY(SELECT id FROM due ORDER BY turn, due_at LIMIT $1))
-    RETURNING q.id, q.epoch, q.claims
+    RETURNING q.id, q.epoch, q.claims, q.waits_for
 )
-SELECT t.id, t.epoch, t.claims, m.project_id, m.spec, m.deadline, m.created_at, now() AS at, NULL AS walked_to
+SELECT t.id, t.epoch, t.claims, t.waits_for, m.project_id, m.spec, m.deadline, m.created_at, now() AS at,
+       NULL AS walked_to
 FROM taken t CROSS JOIN LATERAL (SELECT * FROM dispatch.messages WHERE id = t.id OFFSET 0) AS m
 UNION ALL
-SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, now(), project_id FROM walk WHERE step = $5
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, now(), project_id FROM walk WHERE step = $5
 """
 
 

@@ -4,7 +4,7 @@ worker.py.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -23,8 +23,9 @@ from services.dispatch.attempt import NOT_SENT, Attempt, begin, interrupted, sto
 from services.dispatch.chain import Chain
 from services.dispatch.config_client import ConfigUnavailable
 from services.dispatch.failover import Decision, Finish, Situation, Skip, Start, Wait, decide, possible_duplicate
-from services.dispatch.health import Mark, Marks, mark_from, scopes_of
+from services.dispatch.health import Block, Mark, Marks, mark_from, scopes_of
 from services.dispatch.ledger import Completion, Settled, Transition
+from services.dispatch.limits import AtLimit, Limits, Permit, Unlimited, passed_by
 from services.dispatch.message import Message
 from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
 
@@ -67,7 +68,8 @@ class Health(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """The right to work on one message under one epoch; `waited` says that a wait after its last attempt is over,
-    `ended` how its dispatch had ended before a receipt, or the want of one, brought it back.
+    `waits_for` which provider it waited for because that one was at its limit, `ended` how its dispatch had ended
+    before a receipt, or the want of one, brought it back.
     """
 
     message: Message
@@ -75,6 +77,7 @@ class Lease:
     history: tuple[Attempt, ...] = ()
     last_sequence: int = 1
     waited: bool = False
+    waits_for: str = ""
     ended: Completion | None = None
 
     @property
@@ -96,6 +99,7 @@ class Tools:
     fraction: Callable[[], float]
     publish: Callable[[UUID, str, Transition, datetime], None]
     lease_left: Callable[[UUID, int], float]
+    limits: Limits = field(default_factory=Unlimited)
     public_url: str = ""
     backoff: Backoff = DEFAULT_BACKOFF
 
@@ -116,6 +120,7 @@ class Delivery:
         self._lease = lease
         self._unsettled: Attempt | None = None
         self._mark: Mark | None = None
+        self._at_limit: dict[str, float] = {}
         self._skips_told: set[tuple[str, str]] = set()
         self._log = get_logger(message=str(lease.id), epoch=lease.epoch)
 
@@ -133,7 +138,7 @@ class Delivery:
                         await self._put_off(decision)
                         return decision.delay
                     case Start():
-                        await self._attempt(decision, chain)
+                        await self._at_the_gate(decision, chain)
         except Fenced:
             self._log.warning("lease_lost")
             return None
@@ -167,18 +172,40 @@ class Delivery:
         return Wait(delay=min(pause, situation.time_left), provider=None, reason="CONFIGURATION_UNAVAILABLE")
 
     def _situation(self, chain: Chain) -> Situation:
+        now = self._tools.database_now()
         return Situation(
             message=self._lease.message,
             history=self._lease.history,
             chain=chain,
-            marks=self._tools.health.marks(),
-            now=self._tools.database_now(),
+            marks=passed_by(self._tools.health.marks(), self._at_limit, chain, now, self._tools.backoff.cap),
+            at_limit=self._at_limit,
+            now=now,
             fraction=self._tools.fraction(),
             waited=self._lease.waited,
             backoff=self._tools.backoff,
         )
 
-    async def _attempt(self, start: Start, chain: Chain) -> None:
+    async def _at_the_gate(self, start: Start, chain: Chain) -> None:
+        """One attempt, if the provider's limits allow it and, after a moment in line, it is still what comes next."""
+        permit = await self._tools.limits.enter(
+            start.provider, self._lease.message.project_id, waited_for=self._lease.waits_for
+        )
+        if isinstance(permit, AtLimit):
+            self._at_limit[start.provider.id] = permit.wait
+            return
+        sent: tuple[Result | None, float | None] = None, None
+        try:
+            if permit.waited:
+                now, chain = await self._decide()
+                if not isinstance(now, Start) or now.provider.id != start.provider.id:
+                    return
+                start = now
+            sent = await self._attempt(start, chain, permit)
+        finally:
+            permit.end(*sent)
+        self._at_limit.clear()
+
+    async def _attempt(self, start: Start, chain: Chain, permit: Permit) -> tuple[Result | None, float | None]:
         """One attempt: recorded, sent, understood. It is settled together with what comes next."""
         attempt = begin(start.provider, self._lease.history, round_number=start.round, epoch=self._lease.epoch)
         previous = self._lease.history[-1] if self._lease.history else None
@@ -188,7 +215,7 @@ class Delivery:
         events.append(tell.attempt_started(attempt))
         started = await self._write(self._transition(opens=attempt, chain_version=chain.version), events)
         attempt = replace(attempt, started_at=started.at)
-        result, latency = await self._send(start, chain, attempt)
+        result, latency = await self._send(start, chain, attempt, permit)
         self._unsettled = attempt.finished(result, latency=latency)
         self._lease = replace(self._lease, history=(*self._lease.history, self._unsettled), waited=False)
         self._log.info(
@@ -198,13 +225,16 @@ class Delivery:
         self._mark = mark_from(start.provider, result, self._tools.database_now(), scopes)
         if self._mark is not None:
             self._tools.health.learned(self._mark)
+        return (None if latency is None else result), latency
 
-    async def _send(self, start: Start, chain: Chain, attempt: Attempt) -> tuple[Result, float | None]:
+    async def _send(self, start: Start, chain: Chain, attempt: Attempt, permit: Permit) -> tuple[Result, float | None]:
         """The call itself, cut off when it outlives every limit; whatever happens becomes a result."""
         adapter = self._tools.adapters.get((self._lease.message.channel, start.provider.kind))
         if adapter is None:
             text = f"This dispatcher has no adapter for kind {start.provider.kind!r}."
             return Result(outcome=Outcome.UNFIT, reason=Reason.FEATURE_UNSUPPORTED, provider_text=text), None
+        if not await permit.ready():
+            return NOT_SENT, None
         # The last look before the first byte: a process that was paused past its lease must not send any more.
         if self._tools.lease_left(self._lease.id, self._lease.epoch) <= 0:
             return NOT_SENT, None
@@ -260,7 +290,8 @@ class Delivery:
 
     async def _put_off(self, wait: Wait) -> None:
         events = [*self._finished(), *self._skipped(wait.skips), tell.retry_scheduled(wait)]
-        await self._write(self._transition(due_in=wait.delay), events)
+        waits_for = wait.provider.id if wait.provider and wait.reason == Block.RATE_LIMITED else ""
+        await self._write(replace(self._transition(due_in=wait.delay), waits_for=waits_for), events)
 
     def _transition(
         self,

@@ -5,8 +5,8 @@ R1 to R5, R8).
 delivery.py acts.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from services.adapters.outcome import Outcome
@@ -72,7 +72,8 @@ Decision = Start | Wait | Finish
 class Situation:
     """All that a decision depends on.
 
-    `waited` says that the wait after the last attempt is over; `fraction` in [0, 1) is the jitter of this decision.
+    `waited` says that the wait after the last attempt is over; `fraction` in [0, 1) is the jitter of this decision;
+    `at_limit` are providers that can not be called before so many seconds have passed (limits.py).
     """
 
     message: Message
@@ -82,6 +83,7 @@ class Situation:
     now: datetime
     fraction: float
     waited: bool = False
+    at_limit: Mapping[str, float] = field(default_factory=dict)
     backoff: Backoff = DEFAULT_BACKOFF
 
     @property
@@ -287,7 +289,9 @@ def _cooled_down(situation: Situation, provider: Provider, mark: Mark) -> Wait |
     if mark.until is None:
         return None
     delay = (mark.until - situation.now).total_seconds()
-    if delay > min(situation.backoff.cap, situation.time_left):
+    # Nothing speaks against one that is at its limit but the time it takes.
+    longest = situation.time_left if mark.block is Block.RATE_LIMITED else situation.backoff.cap
+    if delay > min(longest, situation.time_left):
         return None
     return Wait(delay=delay, provider=provider, reason=mark.block)
 
@@ -318,6 +322,8 @@ def _same_again(situation: Situation, order: tuple[Provider, ...], number: int, 
         return None
     asked = last.result.retry_after
     if situation.waited and not _rest(situation, last):
+        if others and situation.at_limit.get(provider.id, 0.0) > situation.backoff.cap:
+            return None
         return _begin(situation, provider, number)
     if situation.waited:
         delay = _rest(situation, last)
@@ -349,6 +355,8 @@ def _begin(situation: Situation, provider: Provider, number: int) -> Start | Wai
         delay = min(situation.backoff.delay(number - 1, situation.fraction), situation.time_left)
         return Wait(delay=delay, provider=provider, reason="BACKOFF")
     left = situation.time_left
+    if provider.id in situation.at_limit:
+        return Wait(delay=min(situation.at_limit[provider.id], left), provider=provider, reason=Block.RATE_LIMITED)
     return Start(provider=provider, round=number, timeout=min(provider.timeout, left), time_left=left)
 
 

@@ -25,6 +25,7 @@ class Block(StrEnum):
 
     DENIED = "DENIED"
     COOLDOWN = "COOLDOWN"
+    RATE_LIMITED = "RATE_LIMITED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

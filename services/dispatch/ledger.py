@@ -44,6 +44,7 @@ class Completion:
 class Transition:
     """One step of one message's life. At most one of `opens`, `completes` and `due_in` (seconds) is given; `due_in`
     beside `completes` keeps the message in the queue, to be looked at again when no receipt has come by then.
+    `waits_for` beside `due_in` is the provider at whose limit it waits.
     """
 
     message_id: UUID
@@ -54,6 +55,7 @@ class Transition:
     chain_version: int = 0
     completes: Completion | None = None
     due_in: float | None = None
+    waits_for: str = ""
     events: tuple[Event, ...] = ()
     mark: Mark | None = None
 
@@ -122,8 +124,9 @@ ON CONFLICT (message_id, number) DO NOTHING
 """
 _RENEW_OPENED = "UPDATE dispatch.queue SET due_at = now() + $2 * interval '1 second' WHERE id = ANY($1::uuid[])"
 _PUT_OFF = """
-UPDATE dispatch.queue q SET due_at = now() + t.delay * interval '1 second', worker = NULL, claims = 0
-FROM unnest($1::uuid[], $2::float8[]) AS t (id, delay) WHERE q.id = t.id
+UPDATE dispatch.queue q
+SET due_at = now() + t.delay * interval '1 second', worker = NULL, claims = 0, waits_for = t.waits_for
+FROM unnest($1::uuid[], $2::float8[], $3::text[]) AS t (id, delay, waits_for) WHERE q.id = t.id
 """
 _COMPLETE = """
 INSERT INTO dispatch.completions (message_id, state, reason, provider_id, kind, possible_duplicate, epoch)
@@ -246,9 +249,9 @@ async def _write_attempts(connection: Connection, held: list[Transition], lease_
 
 
 async def _write_queue(connection: Connection, held: list[Transition]) -> None:
-    put_off = [(t.message_id, t.due_in) for t in held if t.due_in is not None]
+    put_off = [(t.message_id, t.due_in, t.waits_for) for t in held if t.due_in is not None]
     if put_off:
-        await connection.execute(_PUT_OFF, [message_id for message_id, _ in put_off], [delay for _, delay in put_off])
+        await connection.execute(_PUT_OFF, *map(list, zip(*put_off, strict=True)))
     ended = [(t, t.completes) for t in held if t.completes is not None]
     if ended:
         await connection.execute(

@@ -32,6 +32,7 @@ class Claim:
     attempts: tuple[Attempt, ...]
     last_sequence: int
     at: datetime
+    waits_for: str = ""
     ended: Completion | None = None
 
 

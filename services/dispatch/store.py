@@ -206,6 +206,7 @@ class Store:
                 attempts=tuple(attempts.get(row["id"], ())),
                 last_sequence=standing[row["id"]]["last_sequence"],
                 at=row["at"],
+                waits_for=row["waits_for"],
                 ended=completion_from_row(standing[row["id"]]),
             )
             for row in rows

@@ -177,6 +177,7 @@ class Worker:
             history=claim.attempts,
             last_sequence=claim.last_sequence,
             waited=settled,
+            waits_for=claim.waits_for,
             ended=claim.ended,
         )
         self.start(lease, since=since)

@@ -114,7 +114,7 @@ class DeliveryEvent(_message.Message):
         provider_name: _builtins.str
         """Its name."""
         reason: _builtins.str
-        """Why: `DENIED`, `COOLDOWN`, `DISABLED`, `PREFERRED_PROVIDER_NOT_FOUND`, `PREFERRED_PROVIDER_DISABLED`."""
+        """Why: `DENIED`, `COOLDOWN`, `RATE_LIMITED` (its own limits), `DISABLED`, `PREFERRED_PROVIDER_NOT_FOUND`, `PREFERRED_PROVIDER_DISABLED`."""
         detail: _builtins.str
         """More about it in words, such as what the provider had answered."""
         @_builtins.property
@@ -194,7 +194,7 @@ class DeliveryEvent(_message.Message):
         kind: _builtins.str
         """Its kind. JSON name: `provider`."""
         reason: _builtins.str
-        """Why: `BACKOFF`, `RETRY_AFTER`, `COOLDOWN`, `CONFIGURATION_UNAVAILABLE`."""
+        """Why: `BACKOFF`, `RETRY_AFTER`, `COOLDOWN`, `RATE_LIMITED` (the provider is at its limit), `CONFIGURATION_UNAVAILABLE`."""
         @_builtins.property
         def delay(self) -> _duration_pb2.Duration:
             """How long."""
