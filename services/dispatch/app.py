@@ -138,7 +138,7 @@ async def open_dispatch(
             fraction=fraction,
             publish=hub.publish,
             lease_left=worker.lease_left,
-            limits=await stack.enter_async_context(_open_limits(store, clock, settings, stop)),
+            limits=await stack.enter_async_context(_open_limits(store, chains, clock, settings, stop)),
             public_url=settings.public_url.rstrip("/"),
             backoff=backoff or DEFAULT_BACKOFF,
         )
@@ -252,9 +252,9 @@ async def _first_look(health: HealthBoard) -> None:
 
 @asynccontextmanager
 async def _open_limits(
-    store: Store, clock: Clock, settings: DispatchSettings, stop: asyncio.Event
+    store: Store, chains: ChainCache, clock: Clock, settings: DispatchSettings, stop: asyncio.Event
 ) -> AsyncIterator[LimitBoard]:
-    limits = LimitBoard(store, clock, ceiling=settings.max_in_flight)
+    limits = LimitBoard(store, chains, clock, ceiling=settings.max_in_flight)
     async with background(limits.run, stop), background(limits.call_up_forever, stop):
         yield limits
     await limits.close()

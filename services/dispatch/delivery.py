@@ -187,9 +187,7 @@ class Delivery:
 
     async def _at_the_gate(self, start: Start, chain: Chain) -> None:
         """One attempt, if the provider's limits allow it and, after a moment in line, it is still what comes next."""
-        permit = await self._tools.limits.enter(
-            start.provider, self._lease.message.project_id, waited_for=self._lease.waits_for
-        )
+        permit = await self._tools.limits.enter(start.provider, self._lease.message, waited_for=self._lease.waits_for)
         if isinstance(permit, AtLimit):
             self._at_limit[start.provider.id] = permit.wait
             return

@@ -7,6 +7,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
+from services.adapters.base import Channel
 from services.adapters.outcome import Outcome, Result
 from services.dispatch.limits import AT_ONCE, Allowance, Pace, Window, is_overload, pace_of
 
@@ -24,8 +25,9 @@ class _Grant:
 class Gate:
     """Times are seconds since boot. Nothing here waits for the database."""
 
-    def __init__(self, provider_id: str, project_id: str, ceiling: int) -> None:
-        self.provider_id, self.project_id = provider_id, project_id
+    def __init__(self, provider_id: str, project_id: str, channel: Channel, ceiling: int) -> None:
+        self.provider_id, self.project_id, self.channel = provider_id, project_id, channel
+        self.gone = False  # disabled or deleted: nobody waits for it any more
         self.allowance = Allowance()
         self.pace: Pace | None = None
         self.window = Window()
@@ -146,6 +148,12 @@ class Gate:
         self.open_calls -= 1
         if seconds is not None:
             self.call_seconds += (max(seconds, 0.001) - self.call_seconds) / 8
+
+    def room(self, now: float, ahead: float) -> int:
+        """How many of those that wait in the queue can be called within the next `ahead` seconds."""
+        if self.expected(now, called_up=True) > ahead:
+            return 0
+        return max(math.ceil(self.speed * ahead) - len(self.line), 0)
 
     def reckon(self, seconds: float) -> None:
         """Learn from the last `seconds` what part of the allowance comes to this process."""

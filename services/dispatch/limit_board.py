@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Mapping
-from typing import Never
+from typing import Never, Protocol
 
+from services.adapters.base import Channel
 from services.adapters.outcome import Result
 from services.chassis.clock import Clock
 from services.chassis.log import get_logger
 from services.dispatch import limit_book as book
-from services.dispatch.chain import Provider
+from services.dispatch.chain import Chain, Provider
+from services.dispatch.config_client import ConfigUnavailable
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.gate import Gate
 from services.dispatch.limits import VALID, AtLimit, Permit, allowance_of
+from services.dispatch.message import Message
 from services.dispatch.store import Store
 
 PATIENCE = 1.0
@@ -24,7 +27,15 @@ LAPSED = 10.0
 TICK, AHEAD_OF_TICK = 1.0, 1.2
 REFUSED_PAUSE = 0.1
 IDLE = 60.0
+SOME = 200
 SWEEP_EVERY = 600.0
+
+
+class Chains(Protocol):
+    """Where chains come from."""
+
+    async def get(self, project_id: str, channel: Channel) -> Chain:
+        """The chain as it is now; raises ConfigUnavailable."""
 
 
 class GatePermit:
@@ -55,8 +66,8 @@ class GatePermit:
 class LimitBoard:
     """The gates of one process by provider, as `Limits` promises; `run` and `call_up_forever` keep them supplied."""
 
-    def __init__(self, store: Store, clock: Clock, *, ceiling: int) -> None:
-        self._store, self._clock, self._ceiling = store, clock, ceiling
+    def __init__(self, store: Store, chains: Chains, clock: Clock, *, ceiling: int) -> None:
+        self._store, self._chains, self._clock, self._ceiling = store, chains, clock, ceiling
         # A slot outlives the lease of the call that uses it, so that no other begins before that one was cut.
         self._keep_seconds = 2 * store.lease_seconds
         self._gates: dict[str, Gate] = {}
@@ -68,11 +79,12 @@ class LimitBoard:
         """Seconds since boot."""
         return self._clock.boottime()
 
-    async def enter(self, provider: Provider, project_id: str, *, waited_for: str) -> Permit | AtLimit:
+    async def enter(self, provider: Provider, message: Message, *, waited_for: str) -> Permit | AtLimit:
         """A permit, at once or after a moment; AtLimit when it would take longer."""
         gate = self._gates.get(provider.id)
         if gate is None:
-            gate = self._gates[provider.id] = Gate(provider.id, project_id, self._ceiling)
+            gate = Gate(provider.id, message.project_id, message.channel, self._ceiling)
+            self._gates[provider.id] = gate
         gate.allow(allowance_of(provider))
         gate.used_at = self.time()
         called_up = waited_for == provider.id
@@ -227,10 +239,13 @@ class LimitBoard:
     async def _call_up(self) -> None:
         async with self._store.transaction() as connection:
             lines = await book.lines(connection)
-            for gate in self._gates.values():
-                gate.reckon(TICK)
-                waiting = lines.get(gate.provider_id, 0)
-                gate.elsewhere = waiting if waiting < book.LOOK else max(gate.elsewhere, waiting)
+        for gate in list(self._gates.values()):
+            gate.reckon(TICK)
+            waiting = lines.get(gate.provider_id, 0)
+            gate.elsewhere = waiting if waiting < book.LOOK else max(gate.elsewhere, waiting)
+            if waiting:
+                await self._learn_settings(gate)
+        async with self._store.transaction() as connection:
             turns = {provider_id: self._room_for(provider_id) for provider_id in lines}
             turns = {provider_id: room for provider_id, room in turns.items() if room > 0}
             if turns:
@@ -242,8 +257,18 @@ class LimitBoard:
 
     def _room_for(self, provider_id: str) -> int:
         gate = self._gates.get(provider_id)
-        # Of a provider that this process does not know yet, one message teaches all that has to be known.
-        return 1 if gate is None else math.ceil(gate.speed * AHEAD_OF_TICK) - len(gate.line)
+        if gate is None:
+            return 1  # of a provider that this process does not know yet, one message teaches all that has to be known
+        return SOME if gate.gone else gate.room(self.time(), AHEAD_OF_TICK)
+
+    async def _learn_settings(self, gate: Gate) -> None:
+        """Changed limits count for those that wait already; nobody waits for a provider that is not asked any more."""
+        with contextlib.suppress(ConfigUnavailable):
+            chain = await self._chains.get(gate.project_id, gate.channel)
+            provider = next((each for each in chain.providers if each.id == gate.provider_id and each.enabled), None)
+            gate.gone = provider is None
+            if provider is not None:
+                gate.allow(allowance_of(provider))
 
     async def _tidy(self) -> None:
         """Slots that are not needed go back, gates that nobody uses are forgotten."""

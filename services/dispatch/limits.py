@@ -15,6 +15,7 @@ from typing import Protocol
 from services.adapters.outcome import Outcome, Reason, Result
 from services.dispatch.chain import Chain, Provider
 from services.dispatch.health import Block, Mark, Marks
+from services.dispatch.message import Message
 
 VALID = 0.1
 """How long a grant's calls may begin, in seconds."""
@@ -145,7 +146,7 @@ class Permit(Protocol):
 class Limits(Protocol):
     """What keeps providers from being called too much."""
 
-    async def enter(self, provider: Provider, project_id: str, *, waited_for: str) -> Permit | AtLimit:
+    async def enter(self, provider: Provider, message: Message, *, waited_for: str) -> Permit | AtLimit:
         """A permit, at once or after a moment; AtLimit when it would take longer. `waited_for` is the provider that the
         message has waited for in the queue.
         """
@@ -164,6 +165,6 @@ class _Free:
 class Unlimited:
     """Every call may begin."""
 
-    async def enter(self, provider: Provider, project_id: str, *, waited_for: str) -> Permit | AtLimit:
+    async def enter(self, provider: Provider, message: Message, *, waited_for: str) -> Permit | AtLimit:
         """A permit."""
         return _Free()

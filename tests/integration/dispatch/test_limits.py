@@ -19,7 +19,7 @@ from services.dispatch.app import open_dispatch
 from services.dispatch.limit_book import AskGrant, AskSlots
 from services.dispatch.limits import pace_of
 from services.dispatch.settings import DispatchSettings
-from tests.integration.rig import Pipe, auth_settings, eventually, metadata, rig
+from tests.integration.rig import Pipe, auth_settings, eventually, metadata, rig, struct
 
 
 @asynccontextmanager
@@ -93,6 +93,47 @@ async def test_a_long_wait_passes_the_provider_by(database_url: str) -> None:
 
     assert (first.calls, second.calls) == ("A:accepted", "B:accepted")
     assert second.skips() == [("A", "RATE_LIMITED")]
+
+
+async def all_put_off(database_url: str, count: int) -> bool:
+    """Whether so many messages wait for their provider, for longer than a few seconds."""
+    connection = await asyncpg.connect(database_url)
+    waiting = await connection.fetchval(
+        "SELECT count(*) FROM dispatch.queue WHERE waits_for <> '' AND worker IS NULL"
+        " AND due_at > now() + interval '5 seconds'"
+    )
+    await connection.close()
+    return bool(waiting == count)
+
+
+async def test_a_changed_limit_counts_for_those_that_wait(database_url: str) -> None:
+    """Messages that were put off for minutes are called up when the provider allows more; until then nobody looks at
+    them again and again.
+    """
+    async with rig(database_url) as pipe:
+        await pipe.chain("A", limits={"A": {"ratePerSecond": 0.01}})
+        await pipe.send()
+        created = [await pipe.create() for _ in range(5)]
+        await eventually(lambda: all_put_off(database_url, 5), seconds=20)
+        await asyncio.sleep(4)  # four looks at the line: the fact is that they do nothing
+        await pipe.change("A", config=struct(ratePerSecond=50))
+        stories = await asyncio.gather(*(pipe.watch(message.id) for message in created))
+
+    assert {story.calls for story in stories} == {"A:accepted"}
+    assert max(story.kinds().count("retry_scheduled") for story in stories) <= 2
+
+
+async def test_nobody_waits_for_a_provider_that_is_disabled(database_url: str) -> None:
+    """X19 at a limit: those that wait for it go on to the next one."""
+    async with rig(database_url) as pipe:
+        await pipe.chain("A", "B", limits={"A": {"ratePerSecond": 0.05}})
+        await pipe.send()
+        message = await pipe.create()
+        await eventually(lambda: all_put_off(database_url, 1))
+        await pipe.change("A", enabled=False)
+        story = await pipe.watch(message.id)
+
+    assert story.calls == "B:accepted"
 
 
 async def test_open_calls_are_limited_across_dispatchers(database_url: str) -> None:

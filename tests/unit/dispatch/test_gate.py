@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from services.adapters.base import Channel
 from services.adapters.outcome import Reason
 from services.dispatch.gate import Gate
 from services.dispatch.limits import Allowance
@@ -12,7 +13,7 @@ from tests.builders import a_result, throttled
 
 def a_gate(rate: float | None = None, most: int | None = None, ceiling: int = 100) -> Gate:
     """A gate with these limits."""
-    gate = Gate("p", "shop", ceiling)
+    gate = Gate("p", "shop", Channel.EMAIL, ceiling)
     gate.allow(Allowance(rate=rate, most=most))
     return gate
 

@@ -41,6 +41,17 @@ def test_no_second_sees_more_calls_than_the_rate(rate: float, asks: list[tuple[i
         assert sum(start <= call < start + length - 1e-6 for call in calls) <= max(rate, 1)
 
 
+@pytest.mark.parametrize("rate", [0.1, 0.7, 1, 2, 10, 14, 19, 40, 100, 999, 1000])
+def test_a_late_grant_before_prompt_ones_exceeds_nothing(rate: float) -> None:
+    """The worst case: one grant is used at its end, all that follow at their beginning, each of them full."""
+    pace, length = pace_of(rate), max(1.0, 1 / rate)
+    late = VALID * 0.999
+    begins = [number * pace.chunk * pace.spacing for number in range(1, 3000)]
+    followers = [at for at in begins if at < late + length - 1e-6]
+
+    assert pace.chunk * (1 + len(followers)) <= max(rate, 1)
+
+
 @pytest.mark.parametrize(("rate", "least"), [(0.1, 0.09), (1, 0.9), (14, 12.7), (100, 87), (1000, 860)])
 def test_most_of_the_rate_comes_out(rate: float, least: float) -> None:
     """What the spacing costs is a seventh at most."""
