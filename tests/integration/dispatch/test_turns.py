@@ -88,7 +88,7 @@ async def test_a_quick_backlog_goes_before_nobody(database_url: str) -> None:
         assert len(pipe.adapters["B"].calls) < MANY
 
     # A count: seconds would measure the machine.
-    assert max(before) <= 5 * CLAIM_BATCH, before
+    assert sorted(before)[1] <= 2 * CLAIM_BATCH, before
 
 
 @pytest.fixture
