@@ -39,6 +39,23 @@ COMMON_SETTINGS: Mapping[str, object] = {
         "description": "How long one call may take, in seconds; never more than the message's deadline leaves.",
         "examples": [10],
     },
+    "ratePerSecond": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "maximum": 100000,
+        "title": "Calls per second",
+        "description": "In no second do more calls begin, however many dispatchers there are; 0.5 is one in two "
+        "seconds. Messages wait for their turn.",
+        "examples": [14],
+    },
+    "maxConcurrency": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 100000,
+        "title": "Calls at a time",
+        "description": "Never are more calls open, however many dispatchers there are. Messages wait for their turn.",
+        "examples": [10],
+    },
 }
 
 Factory = Callable[[Egress, Clock], Adapter]

@@ -5,12 +5,12 @@ A commit costs an fsync whatever its size, so callers that arrive together share
 
 import asyncio
 import contextvars
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
+from services.chassis.fair_line import FairLine
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -31,7 +31,8 @@ class _Entry(Generic[T, R]):
 
 
 class MicroBatcher(Generic[T, R]):
-    """Gathers items and hands them to `flush` in the order submitted, at most `concurrency` flushes at a time.
+    """Gathers items and hands them to `flush` in the order submitted, at most `concurrency` flushes at a time; items of
+    different `lane` take turns.
 
     A flush starts when `max_rows` items or `max_weight` units wait, when a flush ended and anything waits, or
     `max_delay` seconds after the first item. `flush` answers one result per item, in order. For one event loop.
@@ -48,6 +49,7 @@ class MicroBatcher(Generic[T, R]):
         concurrency: int = 1,
         weigh: Callable[[T], int] | None = None,
         max_weight: int = 4 * 1024 * 1024,
+        lane: Callable[[T], str] = lambda _: "",
     ) -> None:
         self._flush = flush
         self._name = name
@@ -57,7 +59,8 @@ class MicroBatcher(Generic[T, R]):
         self._concurrency = concurrency
         self._weigh = weigh
         self._max_weight = max_weight
-        self._queue: deque[_Entry[T, R]] = deque()
+        self._lane = lane
+        self._queue: FairLine[_Entry[T, R]] = FairLine()
         self._queued_weight = 0
         self._unanswered = 0
         self._runners: set[asyncio.Task[None]] = set()
@@ -79,7 +82,7 @@ class MicroBatcher(Generic[T, R]):
             raise ResourceExhausted("Too much is waiting to be written.", reason="OVERLOADED", retry_after=1.0)
         entry: _Entry[T, R] = _Entry(item, asyncio.get_running_loop().create_future(), self._weight_of(item))
         self._unanswered += 1
-        self._queue.append(entry)
+        self._queue.append(entry, self._lane(item))
         self._queued_weight += entry.weight
         self._arm()
         try:
@@ -138,7 +141,7 @@ class MicroBatcher(Generic[T, R]):
         batch: list[_Entry[T, R]] = []
         weight = 0
         while self._queue and len(batch) < self._max_rows:
-            entry = self._queue[0]
+            entry = self._queue.first
             if batch and weight + entry.weight > self._max_weight:
                 break
             self._queue.popleft()

@@ -41,6 +41,7 @@ from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.health_board import HealthBoard
 from services.dispatch.housekeeping import keep_sweeping
 from services.dispatch.intake import Intake
+from services.dispatch.limit_board import LimitBoard
 from services.dispatch.peers import Peers
 from services.dispatch.ports import Tools
 from services.dispatch.receipts import ReceiptDesk
@@ -150,6 +151,7 @@ async def open_dispatch(
             publish=hub.publish,
             lease_left=worker.lease_left,
             give_up=worker.give_up,
+            limits=await stack.enter_async_context(_open_limits(store, chains, clock, settings, stop)),
             public_url=settings.public_url.rstrip("/"),
             backoff=backoff or DEFAULT_BACKOFF,
         )
@@ -259,6 +261,16 @@ async def _first_look(health: HealthBoard, peers: Peers) -> None:
         await peers.beat()
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
         raise SchemaMissing("the database lacks DispatchService's tables: run `messagepipe migrate` first") from error
+
+
+@asynccontextmanager
+async def _open_limits(
+    store: Store, chains: ChainCache, clock: Clock, settings: DispatchSettings, stop: asyncio.Event
+) -> AsyncIterator[LimitBoard]:
+    limits = LimitBoard(store, chains, clock, ceiling=settings.max_in_flight)
+    async with background(limits.run, stop), background(limits.call_up_forever, stop):
+        yield limits
+    await limits.close()
 
 
 @asynccontextmanager

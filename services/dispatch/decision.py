@@ -1,6 +1,7 @@
 """What a decision depends on and what it may be, as values. How it is made is failover.py's."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.dispatch.attempt import Attempt
@@ -63,7 +64,8 @@ Decision = Start | Wait | Finish
 class Situation:
     """All that a decision depends on.
 
-    `waited` says that the wait after the last attempt is over; `fraction` in [0, 1) is the jitter of this decision.
+    `waited` says that the wait after the last attempt is over; `fraction` in [0, 1) is the jitter of this decision;
+    `at_limit` are providers that can not be called before so many seconds have passed (limits.py).
     """
 
     message: Message
@@ -73,6 +75,7 @@ class Situation:
     now: datetime
     fraction: float
     waited: bool = False
+    at_limit: Mapping[str, float] = field(default_factory=dict)
     backoff: Backoff = DEFAULT_BACKOFF
 
     @property

@@ -23,13 +23,15 @@ from services.dispatch.chain import Chain
 from services.dispatch.config_client import ConfigUnavailable
 from services.dispatch.failover import Decision, Finish, Situation, Skip, Start, Wait, possible_duplicate
 from services.dispatch.generation import decide_in
-from services.dispatch.health import scopes_of
+from services.dispatch.health import Block, scopes_of
 from services.dispatch.late_truth import as_known_by_now, is_lost
 from services.dispatch.lease_bound import LeaseEnding, within_lease
 from services.dispatch.ledger import Completion, Settled, Transition
+from services.dispatch.limits import AtLimit, Permit, passed_by
 from services.dispatch.ports import Lease, Tools
 
 T = TypeVar("T")
+Sent = tuple[Result | None, float | None]
 
 CONFIG_PAUSE, LONGEST_CONFIG_PAUSE = 1.0, 10.0
 SETTLE_PAUSE, LONGEST_SETTLE_PAUSE = 0.1, 5.0
@@ -55,6 +57,7 @@ class Delivery:
         self._unsettled: Attempt | None = None
         self._amended: tuple[Attempt, ...] = ()
         self._lesson: Lesson | None = None
+        self._at_limit: dict[str, float] = {}
         self._skips_told: set[tuple[str, str]] = set()
         self._log = get_logger(message=str(lease.id), epoch=lease.epoch)
 
@@ -72,7 +75,7 @@ class Delivery:
                         await self._put_off(decision)
                         return decision.delay
                     case Start():
-                        await self._attempt(decision, chain)
+                        await self._at_the_gate(decision, chain)
         except Fenced:
             self._log.warning("lease_lost")
             self._tools.give_up(self._lease.id, self._lease.epoch)
@@ -125,30 +128,50 @@ class Delivery:
         return Wait(delay=min(pause, situation.time_left), provider=None, reason="CONFIGURATION_UNAVAILABLE")
 
     def _situation(self, chain: Chain) -> Situation:
+        now = self._tools.database_now()
         return Situation(
             message=self._lease.message,
             history=self._lease.history,
             chain=chain,
-            marks=self._tools.health.marks(),
-            now=self._tools.database_now(),
+            marks=passed_by(self._tools.health.marks(), self._at_limit, chain, now, self._tools.backoff.cap),
+            at_limit=self._at_limit,
+            now=now,
             fraction=self._tools.fraction(),
             waited=self._lease.waited,
             backoff=self._tools.backoff,
         )
 
-    async def _attempt(self, start: Start, chain: Chain) -> None:
+    async def _at_the_gate(self, start: Start, chain: Chain) -> None:
+        """One attempt, if the provider's limits allow it and, after a moment in line, it is still what comes next."""
+        permit = await self._tools.limits.enter(start.provider, self._lease.message, waited_for=self._lease.waits_for)
+        if isinstance(permit, AtLimit):
+            self._at_limit[start.provider.id] = permit.wait
+            return
+        sent: Sent = None, None
+        try:
+            if permit.waited:
+                now, chain = await self._decide()
+                if not isinstance(now, Start) or now.provider.id != start.provider.id:
+                    return
+                start = now
+            sent = await self._attempt(start, chain, permit)
+        finally:
+            permit.end(*sent)
+        self._at_limit.clear()
+
+    async def _attempt(self, start: Start, chain: Chain, permit: Permit) -> Sent:
         """One attempt: recorded, sent, understood. It is settled together with what comes next. None at all when it
-        would have been a probe and another message is the one.
+        would have been a probe and another message is the one. Answers what came of what was sent.
         """
         scopes = scopes_of(self._lease.message, chain)
         probe = f"{self._lease.id} {len(self._lease.history) + 1} {self._lease.epoch}" if start.probe else ""
-        seconds = self._limit(start) + PROBE_MARGIN
+        seconds = self._limit(start) + permit.patience + PROBE_MARGIN
         if probe and not await self._tools.health.take_probe(start.provider, scopes, probe, seconds):
-            return
+            return None, None
         history, accepted = self._lease.history, False
         self._tools.health.begins(start.provider.id)
         try:
-            attempt, result = await self._call_provider(start, chain)
+            attempt, result = await self._call_provider(start, chain, permit)
             accepted = result.outcome is Outcome.ACCEPTED
         finally:
             self._tools.health.ended(start.provider.id, accepted=accepted)
@@ -166,8 +189,9 @@ class Delivery:
                 probe=probe,
                 accepted=self._tools.health.accepted(start.provider.id),
             )
+        return (None if attempt.latency is None else result), attempt.latency
 
-    async def _call_provider(self, start: Start, chain: Chain) -> tuple[Attempt, Result]:
+    async def _call_provider(self, start: Start, chain: Chain, permit: Permit) -> tuple[Attempt, Result]:
         """The attempt and what came of it; the attempt waits to be settled."""
         attempt = begin(start.provider, self._lease.history, round_number=start.round, epoch=self._lease.epoch)
         previous = next(reversed(self._lease.generation.of(self._lease.history)), None)
@@ -182,13 +206,13 @@ class Delivery:
         started = await self._write(step, events)
         failpoint("attempt.recorded")
         attempt = replace(attempt, started_at=started.at)
-        result, latency = await self._send(start, chain, attempt)
+        result, latency = await self._send(start, chain, attempt, permit)
         self._unsettled = attempt.finished(result, latency=latency)
         self._lease = replace(self._lease, history=(*self._lease.history, self._unsettled), waited=False)
         self._log.info(
             "attempt_finished", attempt=attempt.number, kind=attempt.kind, outcome=result.outcome, reason=result.reason
         )
-        return attempt, result
+        return self._unsettled, result
 
     def _limit(self, start: Start) -> float:
         """When a call that still hangs is cut, in seconds."""
@@ -196,12 +220,14 @@ class Delivery:
         verdict_seconds = adapter.spec.verdict_seconds if adapter else 0.0
         return min(start.timeout + verdict_seconds, start.time_left) + GRACE
 
-    async def _send(self, start: Start, chain: Chain, attempt: Attempt) -> tuple[Result, float | None]:
+    async def _send(self, start: Start, chain: Chain, attempt: Attempt, permit: Permit) -> tuple[Result, float | None]:
         """The call itself, cut off when it outlives every limit; whatever happens becomes a result."""
         adapter = self._tools.adapters.get((self._lease.message.channel, start.provider.kind))
         if adapter is None:
             text = f"This dispatcher has no adapter for kind {start.provider.kind!r}."
             return Result(outcome=Outcome.UNFIT, reason=Reason.FEATURE_UNSUPPORTED, provider_text=text), None
+        if not await permit.ready():
+            return NOT_SENT, None
         # The last look before the first byte: a process that was paused past its lease must not send any more.
         if self._tools.lease_left(self._lease.id, self._lease.epoch) <= 0:
             return NOT_SENT, None
@@ -264,7 +290,8 @@ class Delivery:
 
     async def _put_off(self, wait: Wait) -> None:
         events = [*self._finished(), *self._skipped(wait.skips), tell.retry_scheduled(wait)]
-        await self._write(self._transition(due_in=wait.delay), events)
+        waits_for = wait.provider.id if wait.provider and wait.reason == Block.RATE_LIMITED else ""
+        await self._write(replace(self._transition(due_in=wait.delay), waits_for=waits_for), events)
         failpoint("put_off.recorded")
 
     def _transition(

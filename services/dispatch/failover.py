@@ -221,13 +221,18 @@ def _step_in_round(
     blocked: list[tuple[Provider, Mark]] = []
     for provider in fresh:
         mark = _mark_on(situation, provider)
-        if mark is None or mark.probe_due(situation.now):
+        if mark is None or _may_probe(situation, mark):
             skips = tuple(_skip(*pair) for pair in blocked)
             return _begin(situation, provider, number, probe=mark is not None), skips
         blocked.append((provider, mark))
     step = _when_all_are_passed_by(situation, number, blocked, tried=bool(tried))
     asked = step.provider if isinstance(step, Start) else None
     return step, tuple(_skip(*pair) for pair in blocked if pair[0] is not asked)
+
+
+def _may_probe(situation: Situation, mark: Mark) -> bool:
+    """Whether this message may probe a provider now: at its limit nobody waits for that while others can be asked."""
+    return mark.probe_due(situation.now) and mark.provider_id not in situation.at_limit
 
 
 def _when_all_are_passed_by(
@@ -260,7 +265,9 @@ def _cooled_down(situation: Situation, provider: Provider, mark: Mark) -> Wait |
     if mark.until is None:
         return None
     delay = (mark.until - situation.now).total_seconds()
-    if delay > min(situation.backoff.cap, situation.time_left):
+    # Nothing speaks against one that is at its limit but the time it takes.
+    longest = situation.time_left if mark.block is Block.RATE_LIMITED else situation.backoff.cap
+    if delay > min(longest, situation.time_left):
         return None
     return Wait(delay=delay, provider=provider, reason=mark.block)
 
@@ -273,7 +280,7 @@ def _until_news(situation: Situation, provider: Provider, mark: Mark) -> Wait | 
     if mark.block is Block.RETURNING or moment is None:
         delay = RETURN_PAUSE * (0.5 + situation.fraction)
     else:
-        delay = (moment - situation.now).total_seconds() + SPREAD * (0.1 + situation.fraction)
+        delay = max((moment - situation.now).total_seconds(), 0.0) + SPREAD * (0.1 + situation.fraction)
     return Wait(delay=delay, provider=provider, reason=mark.block) if delay < situation.time_left else None
 
 
@@ -315,7 +322,8 @@ def _same_again(situation: Situation, order: tuple[Provider, ...], number: int, 
             return patience
     asked = last.result.retry_after
     if situation.waited and not _rest(situation, last):
-        return _begin(situation, provider, number)
+        too_long = others and situation.at_limit.get(provider.id, 0.0) > situation.backoff.cap
+        return None if too_long else _begin(situation, provider, number)
     if situation.waited:
         delay = _rest(situation, last)
     else:
@@ -349,6 +357,8 @@ def _begin(situation: Situation, provider: Provider, number: int, *, probe: bool
         delay = min(situation.backoff.delay(number - 1, situation.fraction), situation.time_left)
         return Wait(delay=delay, provider=provider, reason="BACKOFF")
     left = situation.time_left
+    if provider.id in situation.at_limit:
+        return Wait(delay=min(situation.at_limit[provider.id], left), provider=provider, reason=Block.RATE_LIMITED)
     return Start(provider=provider, round=number, timeout=min(provider.timeout, left), time_left=left, probe=probe)
 
 

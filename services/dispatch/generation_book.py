@@ -52,7 +52,7 @@ async def retry(connection: ledger.Connection, message_id: UUID, wish: Wish) -> 
     if state is State.UNKNOWN and not wish.accept_duplicate:
         raise DuplicatePossible(message_id)
     await connection.execute(_RETRY, message_id, now["attempts"], now["deadline"])
-    await connection.execute(_QUEUE, message_id, now["epoch"])
+    await connection.execute(_QUEUE, message_id, now["epoch"], project_id)
     (event,) = tell.numbered(now["last_sequence"], [tell.retried(now["generation"] + 1, now["deadline"])])
     await connection.execute(_TELL, message_id, event.sequence, project_id, event.payload)
     step = ledger.Transition(message_id=message_id, project_id=project_id, epoch=now["epoch"], events=(event,))
@@ -72,5 +72,5 @@ _RETRY = """
 UPDATE dispatch.completions SET generation = generation + 1, after_attempt = $2, deadline = $3, retrying = true
 WHERE message_id = $1
 """
-_QUEUE = "INSERT INTO dispatch.queue (id, due_at, epoch) VALUES ($1, now(), $2)"
+_QUEUE = "INSERT INTO dispatch.queue (id, due_at, epoch, project_id) VALUES ($1, now(), $2, $3)"
 _TELL = "INSERT INTO dispatch.events (message_id, sequence, project_id, payload) VALUES ($1, $2, $3, $4)"

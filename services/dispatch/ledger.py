@@ -45,9 +45,10 @@ class Completion:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
     """One step of one message's life. At most one of `opens`, `completes` and `due_in` (seconds) is given; `due_in`
-    beside `completes` keeps the message in the queue, to be looked at again when no receipt has come by then. `amends`
-    are attempts that were closed as lost and of which more is known by now; `lesson` and `engagement` what it means for
-    the health of providers (breaker_book.py).
+    beside `completes` keeps the message in the queue, to be looked at again when no receipt has come by then.
+    `waits_for` beside `due_in` is the provider at whose limit it waits. `amends` are attempts that were closed as lost
+    and of which more is known by now; `lesson` and `engagement` what it means for the health of providers
+    (breaker_book.py).
     """
 
     message_id: UUID
@@ -59,6 +60,7 @@ class Transition:
     chain_version: int = 0
     completes: Completion | None = None
     due_in: float | None = None
+    waits_for: str = ""
     events: tuple[Event, ...] = ()
     lesson: Lesson | None = None
     engagement: Engagement | None = None
@@ -95,10 +97,10 @@ WITH accepted AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::smallint[], $4::text[], $5::bytea[], $6::timestamptz[],
                          $11::bytea[])
 ), queued AS (
-    INSERT INTO dispatch.queue (id, due_at, worker, epoch, claims)
-    SELECT id, now() + CASE WHEN worker IS NULL THEN interval '0' ELSE $8 * interval '1 second' END,
-           worker, CASE WHEN worker IS NULL THEN 0 ELSE 1 END, CASE WHEN worker IS NULL THEN 0 ELSE 1 END
-    FROM unnest($1::uuid[], $7::text[]) AS q (id, worker)
+    INSERT INTO dispatch.queue (id, due_at, worker, epoch, claims, project_id)
+    SELECT id, now() + CASE WHEN worker IS NULL THEN interval '0' ELSE $8 * interval '1 second' END, worker,
+           CASE WHEN worker IS NULL THEN 0 ELSE 1 END, CASE WHEN worker IS NULL THEN 0 ELSE 1 END, project_id
+    FROM unnest($1::uuid[], $7::text[], $2::text[]) AS q (id, worker, project_id)
 ), told AS (
     INSERT INTO dispatch.events (message_id, sequence, project_id, payload)
     SELECT * FROM unnest($1::uuid[], $9::bigint[], $2::text[], $10::bytea[])
@@ -138,8 +140,9 @@ SET due_at = now() + $2 * interval '1 second', claims = CASE WHEN t.survived THE
 FROM unnest($1::uuid[], $3::bool[]) AS t (id, survived) WHERE q.id = t.id
 """
 _PUT_OFF = """
-UPDATE dispatch.queue q SET due_at = now() + t.delay * interval '1 second', worker = NULL, claims = 0
-FROM unnest($1::uuid[], $2::float8[]) AS t (id, delay) WHERE q.id = t.id
+UPDATE dispatch.queue q
+SET due_at = now() + t.delay * interval '1 second', worker = NULL, claims = 0, waits_for = t.waits_for
+FROM unnest($1::uuid[], $2::float8[], $3::text[]) AS t (id, delay, waits_for) WHERE q.id = t.id
 """
 _COMPLETE = """
 INSERT INTO dispatch.completions (message_id, state, reason, provider_id, kind, possible_duplicate, epoch)
@@ -157,8 +160,9 @@ ON CONFLICT (message_id, sequence) DO NOTHING
 # Messages that ended UNKNOWN although by now it is known what became of a lost attempt. What nobody survived comes back
 # only to be called sent.
 _RECALL = """
-INSERT INTO dispatch.queue (id, due_at, epoch)
-SELECT c.message_id, now(), c.epoch FROM dispatch.completions c
+INSERT INTO dispatch.queue (id, due_at, epoch, project_id)
+SELECT c.message_id, now(), c.epoch, m.project_id
+FROM dispatch.completions c JOIN dispatch.messages m ON m.id = c.message_id
 WHERE c.message_id = ANY($1::uuid[]) AND c.state = 9 AND NOT c.retrying AND EXISTS (
     SELECT FROM dispatch.evidence e JOIN dispatch.attempts a USING (message_id, number)
     WHERE e.message_id = c.message_id AND a.outcome = 6 AND a.reason = 'LEASE_LOST'
@@ -252,9 +256,9 @@ async def _write_attempts(connection: Connection, held: list[Transition], lease_
 
 
 async def _write_queue(connection: Connection, held: list[Transition]) -> None:
-    put_off = [(t.message_id, t.due_in) for t in held if t.due_in is not None]
+    put_off = [(t.message_id, t.due_in, t.waits_for) for t in held if t.due_in is not None]
     if put_off:
-        await connection.execute(_PUT_OFF, [message_id for message_id, _ in put_off], [delay for _, delay in put_off])
+        await connection.execute(_PUT_OFF, *map(list, zip(*put_off, strict=True)))
     ended = [(t, t.completes) for t in held if t.completes is not None]
     if ended:
         await connection.execute(

@@ -3,7 +3,7 @@ what it does with them.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -17,6 +17,7 @@ from services.dispatch.chain import Chain, Provider
 from services.dispatch.generation import FIRST, Generation
 from services.dispatch.health import Marks
 from services.dispatch.ledger import Completion, Settled, Transition
+from services.dispatch.limits import Limits, Unlimited
 from services.dispatch.message import Message
 from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
 
@@ -66,7 +67,8 @@ class Health(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """The right to work on one message under one epoch; `waited` says that a wait after its last attempt is over,
-    `ended` how its dispatch had ended before a receipt, or the want of one, or a retry brought it back.
+    `waits_for` which provider it waited for because that one was at its limit, `ended` how its dispatch had ended
+    before a receipt, or the want of one, or a retry brought it back.
     """
 
     message: Message
@@ -74,6 +76,7 @@ class Lease:
     history: tuple[Attempt, ...] = ()
     last_sequence: int = 1
     waited: bool = False
+    waits_for: str = ""
     ended: Completion | None = None
     generation: Generation = FIRST
 
@@ -97,6 +100,7 @@ class Tools:
     publish: Callable[[UUID, str, Transition, datetime], None]
     lease_left: Callable[[UUID, int], float]
     give_up: Callable[[UUID, int], None] = lambda _id, _epoch: None
+    limits: Limits = field(default_factory=Unlimited)
     public_url: str = ""
     backoff: Backoff = DEFAULT_BACKOFF
 

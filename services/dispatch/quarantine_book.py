@@ -60,12 +60,12 @@ WITH due AS (
     UPDATE dispatch.queue q
     SET worker = $1, epoch = q.epoch + 1, claims = q.claims + 1, due_at = now() + $2 * interval '1 second'
     FROM due WHERE q.id = due.id
-    RETURNING q.id, q.epoch, q.claims
+    RETURNING q.id, q.epoch, q.claims, q.waits_for
 )
-SELECT t.id, t.epoch, t.claims, m.project_id, m.spec, m.deadline, m.created_at, now() AS at
+SELECT t.id, t.epoch, t.claims, t.waits_for, m.project_id, m.spec, m.deadline, m.created_at, now() AS at
 FROM taken t JOIN dispatch.messages m ON m.id = t.id
 """
-"""As a claim (store.py), for one message that has two strikes, whosever share it is."""
+"""As a claim (claim_book.py), for one message that has two strikes, whosever share it is."""
 
 # The epoch grows, so that whoever was only paused settles nothing any more.
 _TAKE_OUT = """

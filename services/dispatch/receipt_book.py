@@ -230,8 +230,9 @@ UPDATE dispatch.completions SET state = $2, reason = $3, provider_id = $4, kind 
 WHERE message_id = $1
 """
 _WAKE = """
-INSERT INTO dispatch.queue (id, due_at, epoch)
-SELECT $1, now(), coalesce((SELECT epoch FROM dispatch.completions WHERE message_id = $1), 0)
+INSERT INTO dispatch.queue (id, due_at, epoch, project_id)
+SELECT $1, now(), coalesce((SELECT epoch FROM dispatch.completions WHERE message_id = $1), 0), m.project_id
+FROM dispatch.messages m WHERE m.id = $1
 ON CONFLICT (id) DO UPDATE SET due_at = now()
 """
 _END = "DELETE FROM dispatch.queue WHERE id = $1"

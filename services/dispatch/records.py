@@ -35,6 +35,7 @@ class Claim:
     attempts: tuple[Attempt, ...]
     last_sequence: int
     at: datetime
+    waits_for: str = ""
     ended: Completion | None = None
     generation: Generation = FIRST
 

@@ -20,6 +20,7 @@ from services.chassis.idempotency import DEFAULT_HOURS
 from services.dispatch import breaker_book, evidence_book, key_book, ledger, overviews
 from services.dispatch.access import Access
 from services.dispatch.attempt import Attempt
+from services.dispatch.claim_book import ClaimBook
 from services.dispatch.idempotency import Standing
 from services.dispatch.ledger import Acceptance, Settled, Transition
 from services.dispatch.peers import ALL, Share
@@ -33,6 +34,7 @@ from services.dispatch.records import (
     event_from_row,
     generation_from_row,
 )
+from services.dispatch.turns import Turns
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -55,15 +57,16 @@ class Store(Access):
         self.worker = worker
         self.lease_seconds = lease_seconds
         self.idempotency_hours = idempotency_hours
+        self._claim_book = ClaimBook(worker=worker, lease_seconds=lease_seconds)
         self._acceptances: MicroBatcher[Acceptance, Standing | Exception] = MicroBatcher(
-            self._accept, name="accept", max_rows=BATCH, weigh=lambda item: len(item.spec)
+            self._accept, name="accept", max_rows=BATCH, weigh=_weight, lane=_project
         )
         # Apart from the others: it may have to wait for another process's commit of the same key, and they need not.
         self._keyed: MicroBatcher[Acceptance, Standing | Exception] = MicroBatcher(
-            self._accept_keyed, name="accept_keyed", max_rows=BATCH, weigh=lambda item: len(item.spec)
+            self._accept_keyed, name="accept_keyed", max_rows=BATCH, weigh=_weight, lane=_project
         )
         self._transitions: MicroBatcher[Transition, Settled | Exception] = MicroBatcher(
-            self._apply, name="settle", max_rows=BATCH, max_waiting=100_000
+            self._apply, name="settle", max_rows=BATCH, max_waiting=100_000, lane=_project
         )
 
     @classmethod
@@ -94,6 +97,11 @@ class Store(Access):
         await self._keyed.close()
         await self._transitions.close()
         await self._pool.close()
+
+    @property
+    def settling(self) -> int:
+        """How many steps wait to be written."""
+        return self._transitions.waiting
 
     async def accept(self, acceptance: Acceptance) -> Standing:
         """What is durable now: this message, or the one that an earlier request with its key made. Any exception but
@@ -162,11 +170,12 @@ class Store(Access):
         at: datetime = await self.fetchval("SELECT clock_timestamp()")
         return at
 
-    async def claim(self, limit: int, share: Share = ALL) -> list[Claim]:
-        """Take up to `limit` messages that are due, those of expired leases among them, each under a fresh epoch; those
-        of other dispatchers' shares only when nobody took them for a second. Suspects are left alone.
+    async def claim(self, turns: Turns, share: Share = ALL) -> list[Claim]:
+        """Take messages that are due, those of expired leases among them, each under a fresh epoch, projects taking
+        turns; those of other dispatchers' shares only when nobody took them for a second. Suspects are left alone.
         """
-        rows = await self.fetch(_CLAIM, limit, self.worker, self.lease_seconds, share.rank, share.count)
+        async with self.connection() as connection:
+            rows = await self._claim_book.take(connection, turns, share)
         return await self._claims(rows)
 
     async def claim_suspect(self) -> Claim | None:
@@ -277,9 +286,18 @@ def _claim_from(row: asyncpg.Record, standing: asyncpg.Record, attempts: Sequenc
         attempts=tuple(attempts),
         last_sequence=standing["last_sequence"],
         at=row["at"],
+        waits_for=row["waits_for"],
         ended=completion_from_row(standing),
         generation=generation,
     )
+
+
+def _weight(item: Acceptance) -> int:
+    return len(item.spec)
+
+
+def _project(item: Acceptance | Transition) -> str:
+    return item.message.project_id if isinstance(item, Acceptance) else item.project_id
 
 
 def _or_raise(answer: R | Exception) -> R:
@@ -288,24 +306,6 @@ def _or_raise(answer: R | Exception) -> R:
     return answer
 
 
-# A share is a range of shards, and the shard is in the last ten bits of the id (message.py). What nobody took for a
-# second is everybody's. Those whose dispatchers died twice in a row are taken one by one (quarantine_book.py).
-_CLAIM = """
-WITH due AS (
-    SELECT id FROM dispatch.queue
-    WHERE due_at <= now() AND claims < 2
-      AND (((get_byte(uuid_send(id), 14) & 3) * 256 + get_byte(uuid_send(id), 15)) * $5::int / 1024 = $4
-           OR due_at <= now() - interval '1 second')
-    ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
-), taken AS (
-    UPDATE dispatch.queue q
-    SET worker = $2, epoch = q.epoch + 1, claims = q.claims + 1, due_at = now() + $3 * interval '1 second'
-    FROM due WHERE q.id = due.id
-    RETURNING q.id, q.epoch, q.claims
-)
-SELECT t.id, t.epoch, t.claims, m.project_id, m.spec, m.deadline, m.created_at, now() AS at
-FROM taken t JOIN dispatch.messages m ON m.id = t.id
-"""
 _STANDING = """
 SELECT t.id AS message_id, c.state, c.reason, c.provider_id, c.kind, c.possible_duplicate,
        c.generation, c.after_attempt, c.deadline, c.retrying,

@@ -50,14 +50,8 @@ class Suspects:
 
     async def work_on_one(self) -> bool:
         """Whether there was a suspect; it was worked on to its end, or for as long as it may hold up the others."""
-        if not self._worker.reserve():
-            return False
-        since, claim = self._clock.boottime(), None
-        try:
-            claim = await self._store.claim_suspect()
-        finally:
-            if claim is None:
-                self._worker.release_place()
+        since = self._clock.boottime()
+        claim = await self._worker.claim_alone(self._store.claim_suspect)
         if claim is None:
             return False
         self._log.warning("suspect", message=str(claim.id), claims=claim.claims)

@@ -27,8 +27,10 @@ from services.dispatch.peers import Share
 from services.dispatch.ports import Lease
 from services.dispatch.records import Claim
 from services.dispatch.store import Store
+from services.dispatch.turns import Places, Turns
 
 CLAIM_BATCH = 200
+BREATH = 20  # claims that are taken up before others have their turn on the event loop
 SHORTEST_POLL, LONGEST_POLL = 0.02, 0.5
 # Of a lease: how often it is renewed, how soon again when that failed, and how long before its end nothing may go over
 # the wire any more. So calls are cut only when no renewal came through for five sixths of a lease.
@@ -44,7 +46,7 @@ class _Held:
 
 
 class Worker:
-    """Works on at most `max_in_flight` messages at a time, each through `deliver`."""
+    """Works on at most `max_in_flight` messages at a time, each through `deliver`; projects share the places."""
 
     def __init__(
         self,
@@ -59,7 +61,7 @@ class Worker:
         self._store = store
         self._clock = clock
         self._database_clock = database_clock
-        self._free, self._taken = max_in_flight, 0
+        self._places = Places(max_in_flight)
         self._idle = asyncio.Event()
         self._idle.set()
         self._share, self._jitter = share, jitter
@@ -94,27 +96,31 @@ class Worker:
         """
         self._given_up[message_id] = epoch
 
-    def reserve(self) -> bool:
+    def reserve(self, project_id: str) -> bool:
         """Keep a place for a message that is about to be accepted; give it back with `start` or `release_place`."""
-        if self._free <= 0 or self._stopping:
+        if self._stopping or not self._places.take(project_id):
             return False
-        self._take_places(1)
+        self._idle.clear()
         return True
 
-    def release_place(self) -> None:
-        """The message that the place was for was not accepted."""
-        self._return_places(1)
+    def release_place(self, project_id: str) -> None:
+        """The message that the place was for was not accepted, or is in work no more."""
+        self._places.give_back(project_id)
+        self._note_idle()
         self._wake.set()
 
-    def _take_places(self, count: int) -> None:
-        self._free -= count
-        self._taken += count
-        self._idle.clear()
+    def _keep(self, most: int) -> Turns:
+        turns = self._places.keep(0 if self._stopping else most)
+        if turns.limit:
+            self._idle.clear()
+        return turns
 
-    def _return_places(self, count: int) -> None:
-        self._free += count
-        self._taken -= count
-        if not self._taken:
+    def _settle(self, turns: Turns, claims: list[Claim]) -> None:
+        self._places.settle(turns, [claim.project_id for claim in claims])
+        self._note_idle()
+
+    def _note_idle(self) -> None:
+        if not self._places.taken:
             self._idle.set()
 
     def start(self, lease: Lease, *, since: float) -> "asyncio.Task[None]":
@@ -135,7 +141,7 @@ class Worker:
             return
         finally:
             self._held.pop((lease.id, lease.epoch), None)
-            self.release_place()
+            self.release_place(lease.message.project_id)
         if due_in is not None:
             asyncio.get_running_loop().call_later(due_in, self._wake.set)
 
@@ -162,24 +168,39 @@ class Worker:
                 raise
 
     async def _claim_some(self) -> int:
-        limit = min(self._free, CLAIM_BATCH)
-        if limit <= 0:
+        # What waits to be written is work for this process and the database: more of it would only wait too, and before
+        # other projects' messages. Messages that wait for their provider do not count here.
+        turns = self._keep(max(CLAIM_BATCH - self._store.settling, 0))
+        if not turns.limit:
             return 0
-        self._take_places(limit)
         since = self._clock.boottime()
         claims: list[Claim] = []
         try:
             failpoint("claim.before")
             await self._give_back()
-            claims = await self._store.claim(limit, self._share())
+            claims = await self._store.claim(turns, self._share())
         except DatabaseUnavailable as error:
             self._log.warning("claim_failed", cause=type(error.__cause__).__name__)
         finally:
-            self._return_places(limit - len(claims))
-        for claim in claims:
+            self._settle(turns, claims)
+        for number, claim in enumerate(claims, start=1):
+            if not number % BREATH:
+                await asyncio.sleep(0)
             self._database_clock.learn(claim.at)
             await self.take_up(claim, since)
         return len(claims)
+
+    async def claim_alone(self, claim: Callable[[], Awaitable[Claim | None]]) -> Claim | None:
+        """What `claim` brings, with a place of its own, to be worked on with `take_up`; None without a free place."""
+        turns = self._keep(1)
+        if not turns.limit:
+            return None
+        found = None
+        try:
+            found = await claim()
+        finally:
+            self._settle(turns, [found] if found else [])
+        return found
 
     async def take_up(self, claim: Claim, since: float) -> "asyncio.Task[None] | None":
         """Work on a claimed message, whose place is taken; None when there is nothing to work on."""
@@ -194,14 +215,14 @@ class Worker:
         except Exception:  # noqa: BLE001 - whatever it is, it must not stop the other messages
             # Its lease runs out with a strike; after three of them it is quarantined.
             self._log.exception("message_unreadable", message=str(claim.id))
-            self.release_place()
+            self.release_place(claim.project_id)
             return None
         if not isinstance(message, Message):
             with contextlib.suppress(DatabaseUnavailable):  # its lease runs out and it comes again
                 await self._refuse(
                     claim, "; ".join(f"{violation.field} {violation.description}" for violation in message)
                 )
-            self.release_place()
+            self.release_place(claim.project_id)
             return None
         failpoint("claim.taken")
         settled = bool(claim.attempts) and claim.attempts[-1].result is not None
@@ -211,6 +232,7 @@ class Worker:
             history=claim.attempts,
             last_sequence=claim.last_sequence,
             waited=settled,
+            waits_for=claim.waits_for,
             ended=claim.ended,
             generation=claim.generation,
         )

@@ -23,6 +23,7 @@ from services.dispatch.ledger import Acceptance, Completion, Connection, Settled
 from services.dispatch.peers import Share
 from services.dispatch.records import Claim, attempt_from_row, completion_from_row, generation_from_row
 from services.dispatch.store import Store
+from services.dispatch.turns import Turns
 from tests.chaos.model import Model
 
 TABLES = "messages queue attempts completions events evidence receipts receipt_calls".split()
@@ -65,6 +66,11 @@ class Pair:
         self.killed = False
         self.standing = 0
         self._turn = turn
+
+    @property
+    def settling(self) -> int:
+        """As Store.settling."""
+        return self.store.settling
 
     async def pass_gate(self) -> None:
         """Stand still while the process is paused."""
@@ -119,10 +125,10 @@ class Pair:
             assert results == self.model.late_results(message_id)
         return results
 
-    async def claim(self, limit: int, share: Share) -> list[Claim]:
+    async def claim(self, turns: Turns, share: Share) -> list[Claim]:
         """As Store.claim."""
         async with self._turn:
-            claims = await self.store.claim(limit, share)
+            claims = await self.store.claim(turns, share)
             expected = self.model.claim(self.worker, share)
             assert {claim.id: claim.epoch for claim in claims} == expected
         return claims

@@ -15,6 +15,8 @@ SCHEMA = {
     "type": "object",
     "properties": {
         "timeoutSeconds": {"type": "number", "exclusiveMinimum": 0},
+        "ratePerSecond": {"type": "number", "exclusiveMinimum": 0},
+        "maxConcurrency": {"type": "integer", "minimum": 1},
         "apiKey": {"type": "string", "writeOnly": True},
     },
     "additionalProperties": False,
@@ -39,6 +41,9 @@ class ScriptedAdapter:
     clock: Clock
     calls: list[Call] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    open_calls: int = 0
+    most_open: int = 0
     _script: list[object] = field(default_factory=lambda: ["accepted"])
 
     def script(self, *steps: object) -> None:
@@ -46,9 +51,19 @@ class ScriptedAdapter:
         self._script = list(steps)
 
     async def send(self, call: Call) -> Result:
-        """Play the next step."""
+        """Play the next step, which takes at least `seconds`."""
         self.calls.append(call)
         self.times.append(self.clock.boottime())
+        self.open_calls += 1
+        self.most_open = max(self.most_open, self.open_calls)
+        try:
+            if self.seconds:
+                await self.clock.sleep(self.seconds)
+            return await self._play(call)
+        finally:
+            self.open_calls -= 1
+
+    async def _play(self, call: Call) -> Result:
         step = self._script.pop(0) if len(self._script) > 1 else self._script[0]
         if isinstance(step, Exception):
             raise step

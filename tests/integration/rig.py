@@ -121,10 +121,15 @@ class Pipe:
     reader: ScriptedReader
     ids: dict[str, str] = field(default_factory=dict)
 
-    async def chain(self, *names: str, timeouts: Mapping[str, float] | None = None) -> None:
+    async def chain(
+        self,
+        *names: str,
+        timeouts: Mapping[str, float] | None = None,
+        limits: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
         """Configure these providers in this order, each of the kind of the same letter."""
         for priority, name in enumerate(names):
-            config = struct(timeoutSeconds=(timeouts or {}).get(name, 10))
+            config = struct(timeoutSeconds=(timeouts or {}).get(name, 10), **(limits or {}).get(name, {}))
             provider = provider_pb2.Provider(
                 channel=EMAIL, kind=name.lower(), name=name, priority=priority, config=config, enabled=True
             )

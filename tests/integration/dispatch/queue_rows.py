@@ -44,13 +44,14 @@ async def queued(
             deadline,
         )
         await connection.execute(
-            "INSERT INTO dispatch.queue (id, due_at, worker, epoch, claims)"
-            " SELECT id, now() + $2 * interval '1 second', $3, $4, $5 FROM unnest($1::uuid[]) AS t (id)",
+            "INSERT INTO dispatch.queue (id, due_at, worker, epoch, claims, project_id)"
+            " SELECT id, now() + $2 * interval '1 second', $3, $4, $5, $6 FROM unnest($1::uuid[]) AS t (id)",
             ids,
             due_in,
             worker,
             epoch,
             claims,
+            PROJECT,
         )
         await connection.execute(
             "INSERT INTO dispatch.events (message_id, sequence, project_id, payload)"

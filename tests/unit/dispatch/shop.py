@@ -11,6 +11,7 @@ from services.dispatch.ledger import Settled, Transition
 from services.dispatch.peers import Share
 from services.dispatch.ports import Lease
 from services.dispatch.records import Claim
+from services.dispatch.turns import Turns
 from services.dispatch.worker import MARGIN, Worker
 from tests.builders import NOON, PROJECT, a_spec, seconds
 from tests.fakes.clock import FakeClock
@@ -22,6 +23,8 @@ SAFE = LEASE * (1 - MARGIN)
 
 class Queue:
     """What the worker sees of the store: a queue of claims, renewals that may fail, releases that are remembered."""
+
+    settling = 0
 
     def __init__(self, lease: float = LEASE) -> None:
         self.lease_seconds = lease
@@ -38,11 +41,11 @@ class Queue:
         if self.away:
             raise DatabaseUnavailable
 
-    async def claim(self, limit: int, share: Share) -> list[Claim]:
+    async def claim(self, turns: Turns, share: Share) -> list[Claim]:
         self._check()
         self.shares.append(share)
-        self.limits.append(limit)
-        taken, self.due = self.due[:limit], self.due[limit:]
+        self.limits.append(turns.limit)
+        taken, self.due = self.due[: turns.limit], self.due[turns.limit :]
         return taken
 
     async def renew(self, leases: dict[UUID, int]) -> frozenset[UUID]:

@@ -76,7 +76,7 @@ class Door:
             made = Standing(message_id=message.id, created_at=COMMITTED, deadline=message.deadline)
             return self._door.earlier or made
 
-    def reserve(self) -> bool:
+    def reserve(self, project_id: str) -> bool:
         """A place, if one is free, as the worker gives them."""
         self.places -= 1
         if self.places < 0:
@@ -84,7 +84,7 @@ class Door:
             return False
         return True
 
-    def release_place(self) -> None:
+    def release_place(self, project_id: str) -> None:
         """A place comes back."""
         self.places += 1
 

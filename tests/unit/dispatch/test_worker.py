@@ -10,7 +10,7 @@ from services.dispatch.attempt import Attempt
 from services.dispatch.message import State
 from services.dispatch.ports import Lease
 from services.dispatch.worker import CLAIM_BATCH
-from tests.builders import NOON, a_history, a_message, a_spec, an_attempt, seconds
+from tests.builders import NOON, PROJECT, a_history, a_message, a_spec, an_attempt, seconds
 from tests.unit.dispatch.shop import LEASE, SAFE, Shop, a_claim, until
 
 
@@ -57,19 +57,19 @@ async def test_never_more_than_there_are_places() -> None:
     """`max_in_flight` bounds claims and acceptances together; a place that comes free is used."""
     shop = Shop(places=2)
     shop.queue.due = [a_claim(number) for number in range(1, 4)]
-    assert shop.worker.reserve()
+    assert shop.worker.reserve("other")
     task = await claiming(shop)
     await until(lambda: shop.deliveries.leases)
-    assert not shop.worker.reserve()
+    assert not shop.worker.reserve("third")
     assert shop.queue.limits == [1]
-    shop.worker.release_place()
+    shop.worker.release_place("other")
     await until(lambda: len(shop.deliveries.leases) == 2)
     shop.deliveries.go.set()
     await until(lambda: len(shop.deliveries.leases) == 3 and not shop.worker.in_flight)
     task.cancel()
 
     assert max(shop.queue.limits) <= 2
-    assert [shop.worker.reserve() for _ in range(3)] == [True, True, False]
+    assert [shop.worker.reserve(project) for project in "abc"] == [True, True, False]
 
 
 async def test_a_claim_asks_for_a_batch_at_most() -> None:
@@ -80,6 +80,20 @@ async def test_a_claim_asks_for_a_batch_at_most() -> None:
     task.cancel()
 
     assert shop.queue.limits[0] == CLAIM_BATCH
+
+
+async def test_what_waits_to_be_written_is_not_added_to(shop: Shop) -> None:
+    """While a batch of steps waits to be written, nothing is claimed; afterwards it goes on."""
+    shop.queue.due = [a_claim()]
+    shop.queue.settling = CLAIM_BATCH
+    task = await claiming(shop)
+    await asyncio.sleep(0.1)
+    assert not shop.queue.limits
+    shop.queue.settling = CLAIM_BATCH - 3
+    await until(lambda: shop.deliveries.leases)
+    task.cancel()
+
+    assert shop.queue.limits[0] == 3
 
 
 async def test_claiming_outlives_the_database(shop: Shop) -> None:
@@ -93,7 +107,7 @@ async def test_claiming_outlives_the_database(shop: Shop) -> None:
     await until(lambda: shop.deliveries.leases)
     task.cancel()
 
-    assert set(shop.queue.limits) == {10}
+    assert set(shop.queue.limits) == {8}
 
 
 async def test_a_bug_in_one_delivery_stops_no_other(shop: Shop) -> None:
@@ -106,7 +120,19 @@ async def test_a_bug_in_one_delivery_stops_no_other(shop: Shop) -> None:
 
     assert not task.done()
     task.cancel()
-    assert [shop.worker.reserve() for _ in range(11)] == [True] * 10 + [False]
+    assert [shop.worker.reserve(project) for project in "abcdefghijk"] == [True] * 10 + [False]
+
+
+async def test_one_project_leaves_a_place_to_others(shop: Shop) -> None:
+    """A project alone gets eight of ten places, by acceptances and claims alike; the others are for others."""
+    shop.queue.due = [a_claim(number) for number in range(1, 20)]
+    task = await claiming(shop)
+    await until(lambda: shop.deliveries.leases)
+    task.cancel()
+
+    assert len(shop.deliveries.leases) == 8
+    assert not shop.worker.reserve(PROJECT)
+    assert shop.worker.reserve("other")
 
 
 async def test_a_message_that_waits_is_asked_for_when_its_time_comes() -> None:
@@ -138,7 +164,7 @@ async def test_a_stored_message_that_is_refused_today_ends_visibly(shop: Shop) -
     assert (step.epoch, step.events[0].sequence, step.completes.state) == (2, 4, State.FAILED)
     assert "message.to" in told.detail
     assert not shop.deliveries.leases
-    assert shop.queue.limits[-1] == 10
+    assert shop.queue.limits[-1] == 8
 
 
 async def test_leases_are_known_and_renewed_in_one_statement(shop: Shop) -> None:
@@ -146,7 +172,7 @@ async def test_leases_are_known_and_renewed_in_one_statement(shop: Shop) -> None
     and only ours get longer.
     """
     for number in (1, 2):
-        assert shop.worker.reserve()
+        assert shop.worker.reserve(PROJECT)
         shop.worker.start(Lease(message=a_message(id=UUID(int=number)), epoch=number), since=0.0)
     renewing = asyncio.create_task(shop.worker.renew_forever())
     await asyncio.sleep(0)
@@ -174,7 +200,7 @@ async def test_a_message_taken_up_again_has_a_lease_of_its_own(shop: Shop) -> No
     shop.worker.deliver_with(deliver)
     message = a_message()
     for epoch in (1, 2):
-        assert shop.worker.reserve()
+        assert shop.worker.reserve(PROJECT)
         shop.worker.start(Lease(message=message, epoch=epoch), since=shop.clock.boottime())
         shop.clock.advance(LEASE)
     assert shop.worker.lease_left(message.id, 1) < shop.worker.lease_left(message.id, 2) <= 0.0
@@ -196,12 +222,12 @@ async def test_a_message_taken_up_again_has_a_lease_of_its_own(shop: Shop) -> No
 
 async def test_draining_lets_what_is_in_flight_end(shop: Shop) -> None:
     """A drain takes nothing new and returns as soon as what is in flight has ended; nothing is given back."""
-    assert shop.worker.reserve()
+    assert shop.worker.reserve(PROJECT)
     shop.worker.start(Lease(message=a_message(), epoch=1), since=0.0)
     task = await claiming(shop)
     draining = asyncio.create_task(shop.worker.drain(60))
     await asyncio.sleep(0)
-    assert not shop.worker.reserve()
+    assert not shop.worker.reserve(PROJECT)
     shop.deliveries.go.set()
     await draining
     await task
@@ -212,7 +238,7 @@ async def test_draining_lets_what_is_in_flight_end(shop: Shop) -> None:
 
 async def test_draining_waits_for_what_is_being_accepted(shop: Shop) -> None:
     """A message whose commit is under way when the drain begins is delivered within the grace and not cut."""
-    assert shop.worker.reserve()
+    assert shop.worker.reserve(PROJECT)
     draining = asyncio.create_task(shop.worker.drain(60))
     await asyncio.sleep(0)
     shop.worker.start(Lease(message=a_message(), epoch=1), since=0.0)
@@ -227,7 +253,7 @@ async def test_draining_waits_for_what_is_being_accepted(shop: Shop) -> None:
 
 async def test_draining_cuts_what_does_not_end_and_gives_it_back(shop: Shop) -> None:
     """After the grace what is in flight is cut, and its leases are given back under their epochs."""
-    assert shop.worker.reserve()
+    assert shop.worker.reserve(PROJECT)
     shop.worker.start(Lease(message=a_message(), epoch=7), since=0.0)
     await asyncio.sleep(0)
 
@@ -239,7 +265,7 @@ async def test_draining_cuts_what_does_not_end_and_gives_it_back(shop: Shop) -> 
 
 async def test_draining_outlives_the_database(shop: Shop) -> None:
     """When the leases can not be given back they run out by themselves; the drain still ends."""
-    assert shop.worker.reserve()
+    assert shop.worker.reserve(PROJECT)
     shop.worker.start(Lease(message=a_message(), epoch=7), since=0.0)
     await asyncio.sleep(0)
     shop.queue.away = True

@@ -118,8 +118,8 @@ class DeliveryEvent(_message.Message):
         """Its name."""
         reason: _builtins.str
         """Why: `BREAKER_OPEN` (it failed too often), `DENIED` (it refused to work for us), `COOLDOWN` (it asked for a pause),
-        `RETURNING` (it works again and is given few calls at a time), `HELD` (an operator holds it out), `DISABLED`,
-        `PREFERRED_PROVIDER_NOT_FOUND`, `PREFERRED_PROVIDER_DISABLED`.
+        `RETURNING` (it works again and is given few calls at a time), `RATE_LIMITED` (its own limits), `HELD` (an operator
+        holds it out), `DISABLED`, `PREFERRED_PROVIDER_NOT_FOUND`, `PREFERRED_PROVIDER_DISABLED`.
         """
         detail: _builtins.str
         """More about it in words, such as what the provider had answered."""
@@ -200,7 +200,9 @@ class DeliveryEvent(_message.Message):
         kind: _builtins.str
         """Its kind. JSON name: `provider`."""
         reason: _builtins.str
-        """Why: `BACKOFF`, `RETRY_AFTER`, `COOLDOWN`, `BREAKER_OPEN`, `RETURNING`, `CONFIGURATION_UNAVAILABLE`."""
+        """Why: `BACKOFF`, `RETRY_AFTER`, `COOLDOWN`, `BREAKER_OPEN`, `RETURNING`, `RATE_LIMITED` (the provider is at its
+        limit), `CONFIGURATION_UNAVAILABLE`.
+        """
         @_builtins.property
         def delay(self) -> _duration_pb2.Duration:
             """How long."""
