@@ -25,6 +25,8 @@ from services.dispatch.verdict import standing
 CLOCK_SLACK = 0.1
 # How long messages that wait for the same provider come apart, and how soon they look again at one that works again.
 SPREAD, RETURN_PAUSE = 5.0, 0.5
+# What says nothing against a provider but that it needs time.
+_WAITED_FOR = frozenset({Block.COOLDOWN, Block.RATE_LIMITED})
 _ONE_TRY = frozenset({Outcome.ACCEPTED, Outcome.DENIED, Outcome.UNFIT, Outcome.UNKNOWN})
 
 
@@ -245,13 +247,13 @@ def _when_all_are_passed_by(
     if tried and number == 1:
         # Failing with an open provider untried could lose the message for nothing; one that cools down comes after it.
         worth = [pair for pair in open_to if pair[1].block in (Block.BREAKER_OPEN, Block.RETURNING)]
-        open_to = worth or [pair for pair in open_to if pair[1].block is Block.COOLDOWN]
+        open_to = worth or [pair for pair in open_to if pair[1].block in _WAITED_FOR]
     elif tried:
-        open_to = [pair for pair in open_to if pair[1].block is Block.COOLDOWN]
+        open_to = [pair for pair in open_to if pair[1].block in _WAITED_FOR]
     if not open_to:
         return None
     provider, mark = min(open_to, key=lambda pair: recovery_order(pair[1]))
-    if mark.block is Block.COOLDOWN and tried:
+    if mark.block in _WAITED_FOR and tried:
         return _cooled_down(situation, provider, mark)
     if mark.block is Block.RETURNING or (mark.block is Block.BREAKER_OPEN and number > 1):
         return _until_news(situation, provider, mark) or _begin(situation, provider, number)
