@@ -19,6 +19,8 @@ from services.chassis.database import migrate, wait_until_reachable
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "messagepipe_template"
+# The column has a default for dispatchers of an older version only; whoever forgot it would fail here.
+NO_ROW_WITHOUT_ITS_PROJECT = "ALTER TABLE dispatch.queue ALTER COLUMN project_id DROP DEFAULT"
 SCHEMAS = ("config", "dispatch")
 
 
@@ -65,6 +67,7 @@ def make_template(server: str) -> None:
             scripts = ROOT / "services" / schema / "migrations"
             if scripts.is_dir():
                 await migrate(with_database(server, TEMPLATE), script_location=scripts, version_schema=schema)
+        await _execute(with_database(server, TEMPLATE), NO_ROW_WITHOUT_ITS_PROJECT)
 
     asyncio.run(build())
 

@@ -1,6 +1,6 @@
 """What DispatchService answers: responses made of messages, events and routes. The documented sentences stand here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from messagepipe.dispatch.v1 import attempt_pb2, message_pb2
 from messagepipe.dispatch.v1 import dispatch_service_pb2 as pb
@@ -192,8 +192,8 @@ def with_any_content(spec: message_pb2.MessageSpec) -> message_pb2.MessageSpec:
     return filled
 
 
-def route(found: Route, chain: Chain) -> pb.ExplainRouteResponse:
-    """The answer of ExplainRoute."""
+def route(found: Route, chain: Chain, concurrency: Mapping[str, int]) -> pb.ExplainRouteResponse:
+    """The answer of ExplainRoute; `concurrency` are the limits of calls at a time by provider id."""
     steps = [
         pb.ExplainRouteResponse.Step(
             provider_id=step.provider.id,
@@ -203,6 +203,7 @@ def route(found: Route, chain: Chain) -> pb.ExplainRouteResponse:
             skip_reason=step.skip_reason,
             skip_until=timestamp(step.skip_until),
             breaker=step.breaker,
+            concurrency=concurrency.get(step.provider.id),
         )
         for step in found.steps
     ]

@@ -140,6 +140,7 @@ async def open_dispatch(
         chains = ChainCache(settings.config_target, _token_of(settings, clock), clock, idempotent_kinds=idempotent)
         stack.push_async_callback(chains.close)
         worker = Worker(store, clock, database_clock, max_in_flight=settings.max_in_flight, share=lambda: peers.share)
+        limits = await stack.enter_async_context(_open_limits(store, chains, clock, settings, stop))
         tools = Tools(
             chains=chains,
             ledger=store,
@@ -151,7 +152,7 @@ async def open_dispatch(
             publish=hub.publish,
             lease_left=worker.lease_left,
             give_up=worker.give_up,
-            limits=await stack.enter_async_context(_open_limits(store, chains, clock, settings, stop)),
+            limits=limits,
             public_url=settings.public_url.rstrip("/"),
             backoff=backoff or DEFAULT_BACKOFF,
         )
@@ -161,7 +162,7 @@ async def open_dispatch(
         readers = build_receipt_readers(settings.egress, clock) if readers is None else readers
         suspects = Suspects(store, worker, clock, hub.publish)
         desk = ReceiptDesk(store, chains, readers, clock, hub.publish)
-        servicer = DispatchServicer(store, intake, hub, chains, health, database_clock, receipts=desk)
+        servicer = DispatchServicer(store, intake, hub, chains, health, database_clock, receipts=desk, limits=limits)
         server = await stack.enter_async_context(_serve(settings, servicer, clock))
         works = (chains.run, health.run, peers.run, worker.claim_forever, worker.renew_forever, suspects.run, desk.run)
         for work in works:

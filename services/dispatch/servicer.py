@@ -32,6 +32,7 @@ from services.dispatch.health_board import HealthBoard
 from services.dispatch.idempotency import key_for_recipient
 from services.dispatch.intake import Accepted, Intake, project_of
 from services.dispatch.ledger import Completion
+from services.dispatch.limit_board import LimitBoard
 from services.dispatch.message import EndReason, Message, State
 from services.dispatch.overviews import Wanted
 from services.dispatch.receipts import ReceiptDesk
@@ -60,6 +61,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         database_clock: DatabaseClock,
         *,
         receipts: ReceiptDesk,
+        limits: LimitBoard,
     ) -> None:
         self._store = store
         self._intake = intake
@@ -68,6 +70,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         self._health = health
         self._database_clock = database_clock
         self._receipts = receipts
+        self._limits = limits
 
     async def CreateMessage(self, request: pb.CreateMessageRequest, context: Context) -> message_pb2.Message:
         """Accept durably, answer at once."""
@@ -266,7 +269,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         except ConfigUnavailable:
             raise ServiceUnavailable("ConfigService") from None
         route = explain(message, chain, self._health.marks(), self._database_clock.now())
-        return answers.route(route, chain)
+        return answers.route(route, chain, self._limits.concurrency())
 
     async def ReceiveReceipt(self, request: pb.ReceiveReceiptRequest, context: Context) -> empty_pb2.Empty:
         """What a provider tells, durable when answered."""

@@ -29,7 +29,8 @@ from services.dispatch.records import Claim
 from services.dispatch.store import Store
 from services.dispatch.turns import Places, Turns
 
-CLAIM_BATCH = 200
+# Few at a time: they are written together, and a message of another project waits for as many as are (ADR 0019).
+CLAIM_BATCH = 50
 BREATH = 20  # claims that are taken up before others have their turn on the event loop
 SHORTEST_POLL, LONGEST_POLL = 0.02, 0.5
 # Of a lease: how often it is renewed, how soon again when that failed, and how long before its end nothing may go over
@@ -153,7 +154,8 @@ class Worker:
             taken = await self._claim_some()
             if taken == CLAIM_BATCH:
                 continue
-            pause = SHORTEST_POLL if taken else min(pause * 2, LONGEST_POLL)
+            more_to_come = taken or self._store.settling >= CLAIM_BATCH
+            pause = SHORTEST_POLL if more_to_come else min(pause * 2, LONGEST_POLL)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause * (0.5 + self._jitter())):
                     await self._wake.wait()

@@ -161,6 +161,20 @@ async def test_a_dispatcher_that_shrank_gets_through(database_url: str) -> None:
     assert {story.state for story in stories} == {"SENT"}
 
 
+async def test_how_many_calls_at_a_time_can_be_seen(database_url: str) -> None:
+    """ExplainRoute tells the limit that 429s have left, and tells none of a provider that never refused."""
+    async with rig(database_url) as pipe:
+        await pipe.chain("A", "B")
+        pipe.adapters["A"].seconds = 0.5
+        pipe.script("A", Result(outcome=Outcome.DEFERRED, reason=Reason.RATE_LIMITED))
+        await asyncio.gather(*(pipe.send(max_tries=1) for _ in range(4)))
+        request = dispatch_service_pb2.ExplainRouteRequest(message=pipe.spec())
+        first, second = (await pipe.messages.ExplainRoute(request, metadata=metadata())).steps
+
+    assert 1 <= first.concurrency <= 2
+    assert not second.HasField("concurrency")
+
+
 async def test_without_limits_nothing_is_written(database_url: str) -> None:
     """A provider without limits has no row and takes no turn in the database."""
     async with rig(database_url) as pipe:

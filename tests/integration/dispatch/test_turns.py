@@ -72,23 +72,25 @@ async def test_a_backlog_of_one_project_delays_no_other(database_url: str) -> No
 
 
 async def test_a_quick_backlog_goes_before_nobody(database_url: str) -> None:
-    """With 100,000 messages of another project due and the machine busy with nothing but them, few of them are begun
-    while a message is on its way to its provider.
+    """With 100,000 messages of another project due and the machine busy with nothing but them, a message is sent within
+    a second, and few of the others are begun meanwhile.
     """
     async with rig(database_url) as pipe:
         await pipe.chain("A")
         await flooded(pipe, database_url, kind="b")
         await eventually(lambda: len(pipe.adapters["B"].calls) > 1000, seconds=60)
 
-        before = []
-        for _ in range(3):
-            begun = len(pipe.adapters["B"].calls)
+        before, delays = [], []
+        for _ in range(5):
+            began, begun = SystemClock().boottime(), len(pipe.adapters["B"].calls)
             assert (await pipe.send()).calls == "A:accepted"
+            delays.append(SystemClock().boottime() - began)
             before.append(len(pipe.adapters["B"].calls) - begun)
         assert len(pipe.adapters["B"].calls) < MANY
 
-    # A count: seconds would measure the machine.
-    assert sorted(before)[1] <= 2 * CLAIM_BATCH, before
+    # The middle one: a machine that stands still for a moment says nothing. The count does not depend on the machine.
+    assert sorted(delays)[2] <= 1.0, delays
+    assert sorted(before)[2] <= 3 * CLAIM_BATCH <= 150, before
 
 
 @pytest.fixture

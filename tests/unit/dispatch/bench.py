@@ -15,6 +15,7 @@ from services.dispatch.chain import Chain, Provider
 from services.dispatch.delivery import Delivery
 from services.dispatch.health import Marks
 from services.dispatch.ledger import Transition
+from services.dispatch.limits import Limits, Unlimited
 from services.dispatch.message import Message
 from services.dispatch.ports import Lease, Tools
 from tests.builders import NOON, a_chain, a_message
@@ -35,6 +36,7 @@ class Bench:
     published: list[Transition] = field(default_factory=list)
     left: float = 30.0
     public_url: str = ""
+    limits: Limits = field(default_factory=Unlimited)
 
     def __post_init__(self) -> None:
         self.ledger = MemoryLedger(self.clock.now)
@@ -101,6 +103,7 @@ class Bench:
             publish=self.publish,
             lease_left=lambda _id, _epoch: self.left,
             public_url=self.public_url,
+            limits=self.limits,
         )
         return Delivery(tools, Lease(**{"message": message or a_message(), "epoch": 1, **lease}))
 

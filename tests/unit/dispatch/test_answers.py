@@ -199,7 +199,7 @@ def test_a_route() -> None:
     chain = a_chain("A", "C", a_provider("B", enabled=False), version=8)
     found = explain(a_message(), chain, marks_of(a_cooldown("A", ends_in=60)), NOON)
 
-    answer = answers.route(found, chain)
+    answer = answers.route(found, chain, {"a": 7})
 
     assert [(step.provider_name, step.eligible, step.skip_reason) for step in answer.steps] == [
         ("A", False, "COOLDOWN"),
@@ -208,6 +208,7 @@ def test_a_route() -> None:
     ]
     assert answer.steps[0].skip_until.ToDatetime(tzinfo=NOON.tzinfo) == NOON + seconds(60)
     assert not answer.steps[2].HasField("skip_until")
+    assert [(step.HasField("concurrency"), step.concurrency) for step in answer.steps[:2]] == [(True, 7), (False, 0)]
     assert (answer.chain_version, answer.state) == (8, SENT)
 
 
@@ -216,6 +217,6 @@ def test_a_route_when_all_are_passed_by() -> None:
     chain = a_chain("A", "B")
     marks = marks_of(a_cooldown("A", ends_in=60), a_cooldown("B", ends_in=30))
 
-    answer = answers.route(explain(a_message(), chain, marks, NOON), chain)
+    answer = answers.route(explain(a_message(), chain, marks, NOON), chain, {})
 
     assert [(step.provider_name, step.eligible) for step in answer.steps] == [("A", False), ("B", True)]

@@ -5,11 +5,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.adapters.outcome import Reason
+from services.dispatch.chain import Chain
 from services.dispatch.failover import Finish, Situation, Start, Wait, decide
-from services.dispatch.health import Block, blocking_mark
+from services.dispatch.health import Block, Marks, blocking_mark
 from services.dispatch.limits import VALID, Allowance, Window, allowance_of, is_overload, pace_of, passed_by
 from services.dispatch.message import Message
-from tests.builders import NOON, a_chain, a_history, a_message, a_provider, a_result, throttled
+from tests.builders import (
+    NOON,
+    a_chain,
+    a_history,
+    a_mark,
+    a_message,
+    a_provider,
+    a_result,
+    marks_of,
+    seconds,
+    throttled,
+)
 
 ALL = frozenset({""})
 
@@ -92,15 +104,21 @@ def test_who_is_far_away_is_passed_by() -> None:
     assert "b" not in marks
 
 
-def decided(waits: dict[str, float], *history: tuple[str, str], **values: object) -> Start | Wait | Finish:
+def decided(
+    waits: dict[str, float],
+    *history: tuple[str, str],
+    chain: Chain | None = None,
+    marks: Marks | None = None,
+    **values: object,
+) -> Start | Wait | Finish:
     """What is next when these providers are at their limits."""
     message: Message = a_message(**values)
-    chain = a_chain("A", "B")
+    chain = chain or a_chain("A", "B")
     situation = Situation(
         message=message,
         history=a_history(*history),
         chain=chain,
-        marks=passed_by({}, waits, chain, NOON, 30.0),
+        marks=passed_by(marks or {}, waits, chain, NOON, 30.0),
         now=NOON,
         fraction=0.5,
         at_limit=waits,
@@ -114,6 +132,24 @@ def test_a_short_wait_is_waited_for() -> None:
 
     assert isinstance(step, Wait)
     assert (step.provider and step.provider.id, step.delay, step.reason) == ("a", 20.0, "RATE_LIMITED")
+
+
+def test_nobody_waits_at_a_limit_to_probe_while_others_can_be_asked() -> None:
+    """R7 at a limit: a provider whose probe is due but whose gate is not open is passed by like one whose probe is not
+    due; only when nobody else is left it is waited for.
+    """
+    probe_due = marks_of(a_mark("A", until=NOON))
+
+    step = decided({"a": 20.0}, marks=probe_due)
+    assert isinstance(step, Start)
+    assert (step.provider.id, step.probe) == ("b", False)
+    last = decided({"a": 20.0}, chain=a_chain("A"), marks=probe_due)
+    assert isinstance(last, Wait)
+    assert (last.delay, last.reason) == (20.0, "RATE_LIMITED")
+    open_one = marks_of(a_mark("A", block=Block.BREAKER_OPEN, until=NOON - seconds(60)))
+    later = decided({"a": 20.0}, ("A", "deferred"), ("B", "unfit"), chain=a_chain("A"), marks=open_one, max_rounds=2)
+    assert isinstance(later, Wait)
+    assert later.delay > 0
 
 
 def test_a_long_wait_is_passed_by() -> None:

@@ -627,6 +627,7 @@ class ExplainRouteResponse(_message.Message):
         SKIP_REASON_FIELD_NUMBER: _builtins.int
         SKIP_UNTIL_FIELD_NUMBER: _builtins.int
         BREAKER_FIELD_NUMBER: _builtins.int
+        CONCURRENCY_FIELD_NUMBER: _builtins.int
         provider_id: _builtins.str
         """The provider's id."""
         kind: _builtins.str
@@ -640,6 +641,10 @@ class ExplainRouteResponse(_message.Message):
         breaker: _builtins.str
         """Its breaker, as this dispatcher knows it: `CLOSED`, `OPEN`, `PROBE_DUE` (the next message would probe it), `PROBING`
         (a message does), `RETURNING` (it works again and has as many calls as it may have).
+        """
+        concurrency: _builtins.int
+        """How many calls at a time this dispatcher makes through it at most, after it answered 429 or let calls time out; not
+        set while there is no such limit. One more after as many successes.
         """
         @_builtins.property
         def skip_until(self) -> _timestamp_pb2.Timestamp:
@@ -655,12 +660,15 @@ class ExplainRouteResponse(_message.Message):
             skip_reason: _builtins.str = ...,
             skip_until: _timestamp_pb2.Timestamp | None = ...,
             breaker: _builtins.str = ...,
+            concurrency: _builtins.int | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["skip_until", b"skip_until"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency", "concurrency", b"concurrency", "skip_until", b"skip_until"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker", "eligible", b"eligible", "kind", b"kind", "provider_id", b"provider_id", "provider_name", b"provider_name", "skip_reason", b"skip_reason", "skip_until", b"skip_until"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency", "breaker", b"breaker", "concurrency", b"concurrency", "eligible", b"eligible", "kind", b"kind", "provider_id", b"provider_id", "provider_name", b"provider_name", "skip_reason", b"skip_reason", "skip_until", b"skip_until"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
+        _WhichOneofReturnType__concurrency: _TypeAlias = _typing.Literal["concurrency"]  # noqa: Y015
+        _WhichOneofArgType__concurrency: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__concurrency) -> _WhichOneofReturnType__concurrency | None: ...
 
     STEPS_FIELD_NUMBER: _builtins.int
     CHAIN_VERSION_FIELD_NUMBER: _builtins.int
