@@ -24,8 +24,9 @@ from services.chassis.auth import TokenVerifier
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.env import SettingsError, load
 from services.chassis.log import configure, get_logger
-from services.chassis.server import PortBusy, run_until_signal
+from services.chassis.server import PortBusy
 from services.chassis.service_token import service_token
+from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
 
 CONFIG = config_service_pb2.DESCRIPTOR.services_by_name["ConfigService"]
 DISPATCH = dispatch_service_pb2.DESCRIPTOR.services_by_name["DispatchService"]
@@ -113,10 +114,12 @@ async def main(environ: Mapping[str, str]) -> int:
         return 1
     stop = asyncio.Event()
     try:
-        async with open_gateway(settings) as running:
-            _log.info("gateway_ready", host=settings.host, port=running.port)
-            await run_until_signal(stop)
-            _log.info("gateway_draining")
+        with hard_stop() as limit:
+            async with open_gateway(settings) as running:
+                _log.info("gateway_ready", host=settings.host, port=running.port)
+                await run_until_signal(stop)
+                limit.arm(settings.drain_grace + MARGIN_SECONDS)
+                _log.info("gateway_draining")
     except PortBusy as error:
         sys.stderr.write(_lines(str(error)))
         return 1

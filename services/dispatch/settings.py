@@ -20,10 +20,11 @@ class DispatchSettings:
     """The settings of one DispatchService process; times in seconds.
 
     `lease_seconds` is how long the messages of a dispatcher that died wait for rescue. `max_in_flight` bounds the
-    provider calls at a time. `egress_allow` names networks (CIDR) that a provider may be reached in although they are
-    not public; `allow_host_aws_credentials` lets providers use this host's own. `public_url` is how the gateway is
-    known outside: where providers that ask send their receipts. `internal_token` goes to ConfigService; without it one
-    is made from the JWT secret.
+    provider calls at a time, `max_in_flight_bytes` the messages that are being accepted and those that are being sent.
+    `egress_allow` names networks (CIDR) that a provider may be reached in although they are not public;
+    `allow_host_aws_credentials` lets providers use this host's own. `public_url` is how the gateway is known outside:
+    where providers that ask send their receipts. `internal_token` goes to ConfigService; without it one is made from
+    the JWT secret.
     """
 
     database_url: SecretText
@@ -37,10 +38,11 @@ class DispatchSettings:
     public_url: str = ""
     max_message_bytes: int = 10 * MEBIBYTE
     max_in_flight: int = 1000
+    max_in_flight_bytes: int = 256 * MEBIBYTE
     lease_seconds: float = 30.0
     database_connections: int = 8
     database_wait: float = 30.0
-    drain_grace: float = 25.0
+    drain_grace: float = 20.0
     log_level: str = "info"
     log_json: bool | None = None
 
@@ -66,6 +68,8 @@ class DispatchSettings:
             yield f"MESSAGEPIPE_MAX_MESSAGE_BYTES must be {MEBIBYTE} to {LARGEST_MESSAGE}"
         if not 1 <= self.max_in_flight <= 100_000:
             yield "MESSAGEPIPE_MAX_IN_FLIGHT must be 1 to 100000"
+        if self.max_in_flight_bytes < self.max_message_bytes:
+            yield "MESSAGEPIPE_MAX_IN_FLIGHT_BYTES must not be less than MESSAGEPIPE_MAX_MESSAGE_BYTES"
         if not 1 <= self.lease_seconds <= 600:
             yield "MESSAGEPIPE_LEASE_SECONDS must be 1 to 600"
         if not 2 <= self.database_connections <= 100:

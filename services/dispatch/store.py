@@ -13,7 +13,9 @@ from uuid import UUID
 import asyncpg
 
 from services.adapters.base import Channel
+from services.chassis.admission import Waits
 from services.chassis.batcher import MicroBatcher
+from services.chassis.clock import SystemClock
 from services.chassis.database import Dsn, create_pool
 from services.dispatch import ledger
 from services.dispatch.attempt import Attempt
@@ -36,6 +38,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BATCH = 200
+# A commit takes some milliseconds: when one has been waited for so long, whoever comes now is refused and not kept.
+OLDEST_ACCEPTANCE = 2.0
 # What asyncpg raises when the database is away, restarting, full or in a conflict: the same statement may work later.
 DATABASE_AWAY = (
     OSError,
@@ -53,20 +57,30 @@ DATABASE_AWAY = (
 class Store:
     """Durable memory of the dispatch. Opened with `Store.open`, closed with `close`; one per process."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, worker: str, lease_seconds: float) -> None:
+    def __init__(
+        self, pool: "asyncpg.Pool[asyncpg.Record]", *, worker: str, lease_seconds: float, max_bytes: int | None = None
+    ) -> None:
         self._pool = pool
+        self._waits = Waits(SystemClock())
         self.worker = worker
         self.lease_seconds = lease_seconds
         self._acceptances: MicroBatcher[Acceptance, datetime | Exception] = MicroBatcher(
-            self._accept, name="accept", max_rows=BATCH, weigh=lambda item: len(item.spec)
+            self._accept,
+            name="accept",
+            max_rows=BATCH,
+            weigh=lambda item: len(item.spec),
+            max_held=max_bytes,
+            max_age=OLDEST_ACCEPTANCE,
         )
         self._transitions: MicroBatcher[Transition, Settled | Exception] = MicroBatcher(
             self._apply, name="settle", max_rows=BATCH, max_waiting=100_000
         )
 
     @classmethod
-    async def open(cls, dsn: Dsn, *, worker: str, lease_seconds: float, connections: int) -> "Store":
-        """Connect; raises the driver's errors when the database can not be reached."""
+    async def open(
+        cls, dsn: Dsn, *, worker: str, lease_seconds: float, connections: int, max_bytes: int | None = None
+    ) -> "Store":
+        """Connect; raises the driver's errors when it can not. `max_bytes` bounds what waits to be accepted."""
         settings = {
             "application_name": f"messagepipe dispatch {worker}",
             # A generic plan made while a table was small scans it when it is large.
@@ -75,9 +89,8 @@ class Store:
             # No statement_timeout: it could cut a COMMIT that waits for a standby, which then looks like success.
             "lock_timeout": "5000",
         }
-        return cls(
-            await create_pool(dsn, size=connections, settings=settings), worker=worker, lease_seconds=lease_seconds
-        )
+        pool = await create_pool(dsn, size=connections, settings=settings)
+        return cls(pool, worker=worker, lease_seconds=lease_seconds, max_bytes=max_bytes)
 
     async def close(self) -> None:
         """Write what waits, then let go of every connection."""
@@ -146,10 +159,17 @@ class Store:
     async def _connection(self) -> AsyncIterator[ledger.Connection]:
         """A connection of the pool; whatever says that the database is away becomes DatabaseUnavailable."""
         try:
-            async with self._pool.acquire() as connection:
-                yield connection
+            with self._waits.one() as served:
+                async with self._pool.acquire() as connection:
+                    served()
+                    yield connection
         except DATABASE_AWAY as error:
             raise DatabaseUnavailable from error
+
+    @property
+    def longest_wait(self) -> float:
+        """Seconds that somebody has been waiting for a connection by now."""
+        return self._waits.longest
 
     async def _fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         async with self._connection() as connection:
@@ -170,9 +190,11 @@ class Store:
         at: datetime = await self._fetchval("SELECT clock_timestamp()")
         return at
 
-    async def claim(self, limit: int) -> list[Claim]:
-        """Take up to `limit` messages that are due, those of expired leases among them, each under a fresh epoch."""
-        rows = await self._fetch(_CLAIM, limit, self.worker, self.lease_seconds)
+    async def claim(self, limit: int, max_bytes: int) -> list[Claim]:
+        """Take messages that are due, expired leases among them, each under a fresh epoch: up to `limit`, and no more
+        once they hold `max_bytes` together.
+        """
+        rows = await self._fetch(_CLAIM, limit, self.worker, self.lease_seconds, max_bytes)
         if not rows:
             return []
         ids = [row["id"] for row in rows]
@@ -291,11 +313,14 @@ def _or_raise(answer: R | Exception) -> R:
 
 _CLAIM = """
 WITH due AS (
-    SELECT id FROM dispatch.queue WHERE due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+    SELECT id, due_at FROM dispatch.queue WHERE due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+), sized AS (
+    SELECT id, sum(octet_length(m.spec)) OVER (ORDER BY d.due_at, id) - octet_length(m.spec) AS before
+    FROM due d JOIN dispatch.messages m USING (id)
 ), taken AS (
     UPDATE dispatch.queue q
     SET worker = $2, epoch = q.epoch + 1, claims = q.claims + 1, due_at = now() + $3 * interval '1 second'
-    FROM due WHERE q.id = due.id
+    FROM sized WHERE q.id = sized.id AND sized.before < $4
     RETURNING q.id, q.epoch, q.claims
 )
 SELECT t.id, t.epoch, t.claims, m.project_id, m.spec, m.deadline, m.created_at, now() AS at

@@ -24,9 +24,12 @@ from services.dispatch.failover import Finish
 from services.dispatch.ledger import Completion, Transition
 from services.dispatch.message import EndReason, Message, State
 from services.dispatch.records import Claim
+from services.dispatch.room import Room
 from services.dispatch.store import Store
 
 CLAIM_BATCH = 200
+# What one claim brings into memory at once, however much room there is.
+CLAIM_BYTES = 32 * 1024 * 1024
 SHORTEST_POLL, LONGEST_POLL = 0.02, 0.5
 
 
@@ -39,7 +42,9 @@ class _Held:
 
 
 class Worker:
-    """Works on at most `max_in_flight` messages at a time, each through `deliver`."""
+    """Works on at most `max_in_flight` messages at a time, of `max_bytes` and one message more, each through
+    `deliver`.
+    """
 
     def __init__(
         self,
@@ -48,14 +53,13 @@ class Worker:
         database_clock: DatabaseClock,
         *,
         max_in_flight: int,
+        max_bytes: int,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
         self._clock = clock
         self._database_clock = database_clock
-        self._free, self._taken = max_in_flight, 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._room = Room(max_in_flight, max_bytes)
         self._jitter = jitter
         # By epoch too: after a pause longer than a lease this process may hold a message anew while what it began
         # under the old epoch still runs.
@@ -79,36 +83,29 @@ class Worker:
         held = self._held.get((message_id, epoch))
         return held.ends - self._clock.boottime() if held else 0.0
 
-    def reserve(self) -> bool:
-        """Keep a place for a message that is about to be accepted; give it back with `start` or `release_place`."""
-        if self._free <= 0 or self._stopping:
+    def reserve(self, size: int) -> bool:
+        """Keep a place for a message of `size` bytes that is about to be accepted; give it back with `start` or
+        `release_place`.
+        """
+        if self._room.places <= 0 or self._stopping:
             return False
-        self._take_places(1)
+        self._room.take(1, size)
         return True
 
-    def release_place(self) -> None:
-        """The message that the place was for was not accepted."""
-        self._give_back(1)
+    def release_place(self, size: int) -> None:
+        """The message that the place was for was not accepted, or is done."""
+        self._room.give_back(1, size)
         self._wake.set()
 
-    def _take_places(self, count: int) -> None:
-        self._free -= count
-        self._taken += count
-        self._idle.clear()
-
-    def _give_back(self, count: int) -> None:
-        self._free += count
-        self._taken -= count
-        if not self._taken:
-            self._idle.set()
-
-    def start(self, lease: Lease, *, since: float) -> None:
-        """Work on a message whose lease began at `since` (seconds since boot); its place was reserved."""
+    def start(self, lease: Lease, *, since: float, size: int) -> None:
+        """Work on a message of `size` bytes whose lease began at `since` (seconds since boot); its place was
+        reserved.
+        """
         # In a context of its own: it goes on when the RPC that brought the message has ended.
-        task = asyncio.create_task(self._work(lease), name=f"deliver {lease.id}", context=contextvars.Context())
+        task = asyncio.create_task(self._work(lease, size), name=f"deliver {lease.id}", context=contextvars.Context())
         self._held[lease.id, lease.epoch] = _Held(ends=since + self._store.lease_seconds, task=task)
 
-    async def _work(self, lease: Lease) -> None:
+    async def _work(self, lease: Lease, size: int) -> None:
         if self._deliver is None:
             raise RuntimeError("deliver_with was not called")
         try:
@@ -119,7 +116,7 @@ class Worker:
             return
         finally:
             self._held.pop((lease.id, lease.epoch), None)
-            self.release_place()
+            self.release_place(size)
         if due_in is not None:
             asyncio.get_running_loop().call_later(due_in, self._wake.set)
 
@@ -137,18 +134,18 @@ class Worker:
                     await self._wake.wait()
 
     async def _claim_some(self) -> int:
-        limit = min(self._free, CLAIM_BATCH)
+        limit, most = min(self._room.places, CLAIM_BATCH), min(self._room.bytes_left, CLAIM_BYTES)
         if limit <= 0:
             return 0
-        self._take_places(limit)
+        self._room.take(limit, most)
         since = self._clock.boottime()
         claims: list[Claim] = []
         try:
-            claims = await self._store.claim(limit)
+            claims = await self._store.claim(limit, most)
         except DatabaseUnavailable as error:
             self._log.warning("claim_failed", cause=type(error.__cause__).__name__)
         finally:
-            self._give_back(limit - len(claims))
+            self._room.give_back(limit - len(claims), most - sum(len(claim.spec) for claim in claims))
         for claim in claims:
             self._database_clock.learn(claim.at)
             await self._take_up(claim, since)
@@ -167,7 +164,7 @@ class Worker:
                 await self._refuse(
                     claim, "; ".join(f"{violation.field} {violation.description}" for violation in message)
                 )
-            self.release_place()
+            self.release_place(len(claim.spec))
             return
         settled = bool(claim.attempts) and claim.attempts[-1].result is not None
         lease = Lease(
@@ -178,7 +175,7 @@ class Worker:
             waited=settled,
             ended=claim.ended,
         )
-        self.start(lease, since=since)
+        self.start(lease, since=since, size=len(claim.spec))
 
     async def _refuse(self, claim: Claim, why: str) -> None:
         """A stored message that today's rules refuse ends visibly instead of coming back for ever."""
@@ -223,7 +220,7 @@ class Worker:
         # Places, not tasks: what is being accepted or claimed at this moment is in flight too, and gets its time.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                await self._idle.wait()
+                await self._room.empty()
         left = dict(self._held)
         for held in left.values():
             held.task.cancel()

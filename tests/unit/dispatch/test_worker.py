@@ -19,6 +19,8 @@ from services.dispatch.worker import CLAIM_BATCH, Worker
 from tests.builders import NOON, PROJECT, a_history, a_message, a_spec, an_attempt, seconds
 from tests.fakes.clock import FakeClock
 
+MEBIBYTE = 1024 * 1024
+SIZE = 1000
 LEASE = 30.0
 
 
@@ -30,6 +32,7 @@ class Queue:
     def __init__(self) -> None:
         self.due: list[Claim] = []
         self.limits: list[int] = []
+        self.most: list[int] = []
         self.away = False
         self.renewed: list[dict[UUID, int]] = []
         self.lost: set[UUID] = set()
@@ -40,9 +43,10 @@ class Queue:
         if self.away:
             raise DatabaseUnavailable
 
-    async def claim(self, limit: int) -> list[Claim]:
+    async def claim(self, limit: int, max_bytes: int) -> list[Claim]:
         self._check()
         self.limits.append(limit)
+        self.most.append(max_bytes)
         taken, self.due = self.due[:limit], self.due[limit:]
         return taken
 
@@ -80,11 +84,18 @@ class Deliveries:
 class Shop:
     """A worker at work and everything around it."""
 
-    def __init__(self, places: int = 10, *, jitter: float = 0.5) -> None:
+    def __init__(self, places: int = 10, *, max_bytes: int = MEBIBYTE, jitter: float = 0.5) -> None:
         self.queue, self.deliveries, self.clock = Queue(), Deliveries(), FakeClock()
         self.database_clock = DatabaseClock(self.clock)
         store: Any = self.queue
-        self.worker = Worker(store, self.clock, self.database_clock, max_in_flight=places, jitter=lambda: jitter)
+        self.worker = Worker(
+            store,
+            self.clock,
+            self.database_clock,
+            max_in_flight=places,
+            max_bytes=max_bytes,
+            jitter=lambda: jitter,
+        )
         self.worker.deliver_with(self.deliveries)
 
 
@@ -161,19 +172,19 @@ async def test_never_more_than_there_are_places() -> None:
     """`max_in_flight` bounds claims and acceptances together; a place that comes free is used."""
     shop = Shop(places=2)
     shop.queue.due = [a_claim(number) for number in range(1, 4)]
-    assert shop.worker.reserve()
+    assert shop.worker.reserve(SIZE)
     task = await claiming(shop)
     await until(lambda: shop.deliveries.leases)
-    assert not shop.worker.reserve()
+    assert not shop.worker.reserve(SIZE)
     assert shop.queue.limits == [1]
-    shop.worker.release_place()
+    shop.worker.release_place(SIZE)
     await until(lambda: len(shop.deliveries.leases) == 2)
     shop.deliveries.go.set()
     await until(lambda: len(shop.deliveries.leases) == 3 and not shop.worker.in_flight)
     task.cancel()
 
     assert max(shop.queue.limits) <= 2
-    assert [shop.worker.reserve() for _ in range(3)] == [True, True, False]
+    assert [shop.worker.reserve(SIZE) for _ in range(3)] == [True, True, False]
 
 
 async def test_a_claim_asks_for_a_batch_at_most() -> None:
@@ -210,7 +221,7 @@ async def test_a_bug_in_one_delivery_stops_no_other(shop: Shop) -> None:
 
     assert not task.done()
     task.cancel()
-    assert [shop.worker.reserve() for _ in range(11)] == [True] * 10 + [False]
+    assert [shop.worker.reserve(SIZE) for _ in range(11)] == [True] * 10 + [False]
 
 
 async def test_a_message_that_waits_is_asked_for_when_its_time_comes() -> None:
@@ -248,8 +259,8 @@ async def test_a_stored_message_that_is_refused_today_ends_visibly(shop: Shop) -
 async def test_leases_are_known_and_renewed_in_one_statement(shop: Shop) -> None:
     """A lease ends 30 s after it began unless it is renewed; thrice per lease all are, and only ours get longer."""
     for number in (1, 2):
-        assert shop.worker.reserve()
-        shop.worker.start(Lease(message=a_message(id=UUID(int=number)), epoch=number), since=0.0)
+        assert shop.worker.reserve(SIZE)
+        shop.worker.start(Lease(message=a_message(id=UUID(int=number)), epoch=number), since=0.0, size=SIZE)
     renewing = asyncio.create_task(shop.worker.renew_forever())
     await asyncio.sleep(0)
     shop.queue.lost = {UUID(int=2)}
@@ -276,8 +287,8 @@ async def test_a_message_taken_up_again_has_a_lease_of_its_own(shop: Shop) -> No
     shop.worker.deliver_with(deliver)
     message = a_message()
     for epoch in (1, 2):
-        assert shop.worker.reserve()
-        shop.worker.start(Lease(message=message, epoch=epoch), since=shop.clock.boottime())
+        assert shop.worker.reserve(SIZE)
+        shop.worker.start(Lease(message=message, epoch=epoch), since=shop.clock.boottime(), size=SIZE)
         shop.clock.advance(LEASE)
     assert shop.worker.lease_left(message.id, 1) < shop.worker.lease_left(message.id, 2) == 0.0
 
@@ -298,8 +309,8 @@ async def test_a_message_taken_up_again_has_a_lease_of_its_own(shop: Shop) -> No
 
 async def test_renewing_outlives_the_database(shop: Shop) -> None:
     """A renewal that fails makes no lease longer and ends nothing."""
-    assert shop.worker.reserve()
-    shop.worker.start(Lease(message=a_message(), epoch=1), since=0.0)
+    assert shop.worker.reserve(SIZE)
+    shop.worker.start(Lease(message=a_message(), epoch=1), since=0.0, size=SIZE)
     renewing = asyncio.create_task(shop.worker.renew_forever())
     await asyncio.sleep(0)
     shop.queue.away = True
@@ -313,12 +324,12 @@ async def test_renewing_outlives_the_database(shop: Shop) -> None:
 
 async def test_draining_lets_what_is_in_flight_end(shop: Shop) -> None:
     """A drain takes nothing new and returns as soon as what is in flight has ended; nothing is given back."""
-    assert shop.worker.reserve()
-    shop.worker.start(Lease(message=a_message(), epoch=1), since=0.0)
+    assert shop.worker.reserve(SIZE)
+    shop.worker.start(Lease(message=a_message(), epoch=1), since=0.0, size=SIZE)
     task = await claiming(shop)
     draining = asyncio.create_task(shop.worker.drain(60))
     await asyncio.sleep(0)
-    assert not shop.worker.reserve()
+    assert not shop.worker.reserve(SIZE)
     shop.deliveries.go.set()
     await draining
     await task
@@ -329,10 +340,10 @@ async def test_draining_lets_what_is_in_flight_end(shop: Shop) -> None:
 
 async def test_draining_waits_for_what_is_being_accepted(shop: Shop) -> None:
     """A message whose commit is under way when the drain begins is delivered within the grace and not cut."""
-    assert shop.worker.reserve()
+    assert shop.worker.reserve(SIZE)
     draining = asyncio.create_task(shop.worker.drain(60))
     await asyncio.sleep(0)
-    shop.worker.start(Lease(message=a_message(), epoch=1), since=0.0)
+    shop.worker.start(Lease(message=a_message(), epoch=1), since=0.0, size=SIZE)
     await asyncio.sleep(0)
     assert not draining.done()
     shop.deliveries.go.set()
@@ -344,8 +355,8 @@ async def test_draining_waits_for_what_is_being_accepted(shop: Shop) -> None:
 
 async def test_draining_cuts_what_does_not_end_and_gives_it_back(shop: Shop) -> None:
     """After the grace what is in flight is cut, and its leases are given back under their epochs."""
-    assert shop.worker.reserve()
-    shop.worker.start(Lease(message=a_message(), epoch=7), since=0.0)
+    assert shop.worker.reserve(SIZE)
+    shop.worker.start(Lease(message=a_message(), epoch=7), since=0.0, size=SIZE)
     await asyncio.sleep(0)
 
     await shop.worker.drain(0.01)
@@ -356,8 +367,8 @@ async def test_draining_cuts_what_does_not_end_and_gives_it_back(shop: Shop) -> 
 
 async def test_draining_outlives_the_database(shop: Shop) -> None:
     """When the leases can not be given back they run out by themselves; the drain still ends."""
-    assert shop.worker.reserve()
-    shop.worker.start(Lease(message=a_message(), epoch=7), since=0.0)
+    assert shop.worker.reserve(SIZE)
+    shop.worker.start(Lease(message=a_message(), epoch=7), since=0.0, size=SIZE)
     await asyncio.sleep(0)
     shop.queue.away = True
 

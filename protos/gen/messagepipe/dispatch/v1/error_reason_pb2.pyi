@@ -99,6 +99,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     said. UNAUTHENTICATED.
     `{"reason": "RECEIPT_REFUSED", "domain": "messagepipe", "metadata": {}}`
     """
+    ERROR_REASON_STREAM_STALLED: _ErrorReason.ValueType  # 30
+    """A stream's reader took nothing for a minute; the metadata say from where to take it up again. ABORTED.
+    `{"reason": "STREAM_STALLED", "domain": "messagepipe", "metadata": {"afterSequence": "7"}}`
+    """
+    ERROR_REASON_DEADLINE_TOO_SHORT: _ErrorReason.ValueType  # 31
+    """Less time was left than an answer takes; nothing was done. DEADLINE_EXCEEDED.
+    `{"reason": "DEADLINE_TOO_SHORT", "domain": "messagepipe", "metadata": {}}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the error manual of DispatchService. On the wire the reason stands in `google.rpc.ErrorInfo.reason`
@@ -182,5 +190,13 @@ ERROR_REASON_RECEIPT_REFUSED: ErrorReason.ValueType  # 18
 """ReceiveReceipt only: the call is not proved to be the provider's, or there is no such provider; which of them is not
 said. UNAUTHENTICATED.
 `{"reason": "RECEIPT_REFUSED", "domain": "messagepipe", "metadata": {}}`
+"""
+ERROR_REASON_STREAM_STALLED: ErrorReason.ValueType  # 30
+"""A stream's reader took nothing for a minute; the metadata say from where to take it up again. ABORTED.
+`{"reason": "STREAM_STALLED", "domain": "messagepipe", "metadata": {"afterSequence": "7"}}`
+"""
+ERROR_REASON_DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 31
+"""Less time was left than an answer takes; nothing was done. DEADLINE_EXCEEDED.
+`{"reason": "DEADLINE_TOO_SHORT", "domain": "messagepipe", "metadata": {}}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
