@@ -6,6 +6,7 @@ until then a request costs its window (64 KiB), not its size.
 """
 
 import asyncio
+import contextlib
 import random
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -14,13 +15,16 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from services.chassis.clock import Clock
-from services.chassis.errors import DeadlineExceeded, ResourceExhausted
+from services.chassis.errors import DeadlineExceeded, ResourceExhausted, Unavailable
 
 T = TypeVar("T")
 
 # A caller who waits less than this is gone before an answer could be there (reliability: "refuse if < 20 ms").
 SHORTEST_DEADLINE = 0.02
 RETRY_SECONDS = 1.0
+# A door that closes waits until nobody has come for so long, but at most so many seconds; then turns people away.
+LEAVING_QUIET, LEAVING_SECONDS = 0.1, 2.0
+QUIET, TURN_AWAY_SECONDS = 0.02, 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +94,11 @@ class Admission:
         self._strained = strained
         self._calls = 0
         self._streams = 0
-        self._idle = asyncio.Event()
+        self._arrivals = 0
+        self._closed = False
+        self._idle, self._no_calls = asyncio.Event(), asyncio.Event()
         self._idle.set()
+        self._no_calls.set()
         self._reading = asyncio.Semaphore(self.limits.reading)
 
     @property
@@ -101,7 +108,12 @@ class Admission:
 
     @contextmanager
     def one(self, *, stream: bool) -> Iterator[None]:
-        """One call or stream, under way for as long as the block; raises ResourceExhausted before it is entered."""
+        """One call or stream, under way for as long as the block. Raises before it is entered: ResourceExhausted, or
+        Unavailable once the door is closed.
+        """
+        self._arrivals += 1
+        if self._closed:
+            raise Unavailable("The service is stopping; nothing was done.", retry_after=0.1)
         if self._strained():
             raise overloaded("The database is waited for too long already; nothing was done.")
         if stream and self._streams >= self.limits.streams:
@@ -114,9 +126,32 @@ class Admission:
         finally:
             self._count(-1, stream=stream)
 
+    async def close(self) -> None:
+        """Returns when the door is closed and nobody stands before it, as far as that can be had.
+
+        Callers who watch our health have heard that we stop serving: once nobody has come for a moment they have all
+        left. Others are turned away then. gRPC would cancel whoever stands before the door of a server that stops and is
+        behind with its work, and what was cancelled nobody tries again.
+        """
+        await self._nobody_for(LEAVING_QUIET, LEAVING_SECONDS)
+        self._closed = True
+        await self._nobody_for(QUIET, TURN_AWAY_SECONDS)
+
+    async def _nobody_for(self, quiet: float, at_most: float) -> None:
+        seen = -1
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(at_most):
+                while seen != self._arrivals:
+                    seen = self._arrivals
+                    await asyncio.sleep(quiet)
+
     async def idle(self) -> None:
         """Returns when nothing is under way."""
         await self._idle.wait()
+
+    async def no_calls(self) -> None:
+        """Returns when nothing but streams is under way."""
+        await self._no_calls.wait()
 
     async def read(self, read: Callable[[], Awaitable[T]]) -> T:
         """The request, once it is one of the few that may be read at a time: so the bytes of half-read requests are
@@ -147,7 +182,8 @@ class Admission:
             self._streams += change
         else:
             self._calls += change
-        if self.under_way:
-            self._idle.clear()
-        else:
-            self._idle.set()
+        for event, count in ((self._idle, self.under_way), (self._no_calls, self._calls)):
+            if count:
+                event.clear()
+            else:
+                event.set()

@@ -67,8 +67,10 @@ class RunningServer:
             self._draining = asyncio.create_task(self._drain(grace), name="drain")
         await asyncio.shield(self._draining)
 
-    async def finish(self, seconds: float) -> None:
-        """While it drains: whatever is still open gets at most so many seconds more."""
+    async def let_streams_go(self, seconds: float) -> None:
+        """While it drains: once no call is under way any more, open streams get at most so many seconds."""
+        if self._admission is not None:
+            await self._admission.no_calls()
         await self._server.stop(seconds)
 
     async def wait(self) -> None:
@@ -77,6 +79,8 @@ class RunningServer:
 
     async def _drain(self, grace: float) -> None:
         await self._checks.enter_graceful_shutdown()
+        if self._admission is not None:
+            await self._admission.close()
         stopping = asyncio.create_task(self._server.stop(grace))
         if self._admission is not None:
             idle = asyncio.create_task(_idle_for_a_moment(self._admission))

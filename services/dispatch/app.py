@@ -110,7 +110,7 @@ class RunningDispatch:
                 group.create_task(self._server.drain(self._grace + PARTING_SECONDS))
                 await self.worker.drain(self._grace)
                 self._hub.close()
-                await self._server.finish(PARTING_SECONDS)
+                await self._server.let_streams_go(PARTING_SECONDS)
 
 
 @asynccontextmanager

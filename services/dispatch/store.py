@@ -39,7 +39,7 @@ R = TypeVar("R")
 
 BATCH = 200
 # A commit takes some milliseconds: when one has been waited for so long, whoever comes now is refused and not kept.
-OLDEST_ACCEPTANCE = 2.0
+OLDEST_ACCEPTANCE = 5.0
 # What asyncpg raises when the database is away, restarting, full or in a conflict: the same statement may work later.
 DATABASE_AWAY = (
     OSError,

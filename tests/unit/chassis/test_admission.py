@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from services.chassis.admission import Admission, Limits, Waits, check_deadline, overloaded
-from services.chassis.errors import DeadlineExceeded, ResourceExhausted
+from services.chassis.errors import DeadlineExceeded, ResourceExhausted, Unavailable
 from tests.fakes.clock import FakeClock
 
 
@@ -61,9 +61,43 @@ async def test_idle_is_when_nothing_is_under_way():
     door = Admission()
     with door.one(stream=True):
         waiting = asyncio.create_task(door.idle())
-        await asyncio.sleep(0)
+        await asyncio.wait_for(door.no_calls(), 1)  # a stream is no call
+        with door.one(stream=False):
+            calls = asyncio.create_task(door.no_calls())
+            await asyncio.sleep(0)
+            assert not calls.done()
         assert not waiting.done()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(asyncio.gather(waiting, calls), 1)
+
+
+async def test_a_door_that_closes_turns_away_who_still_comes() -> None:
+    """Callers may leave by themselves first; who comes later is told UNAVAILABLE; who is inside may stay."""
+    door = Admission()
+    with door.one(stream=False):
+        closing = asyncio.create_task(door.close())
+        await asyncio.sleep(0.01)
+        with door.one(stream=False):
+            pass  # not closed yet: somebody who has not heard it
+        await asyncio.wait_for(closing, 2)
+        with pytest.raises(Unavailable), door.one(stream=False):
+            pytest.fail("let in")
+        assert door.under_way == 1
+
+
+async def test_a_door_closes_though_somebody_always_comes() -> None:
+    """Callers who do not watch our health keep it open for two seconds, and no longer."""
+    door = Admission()
+    closing = asyncio.create_task(door.close())
+    refused = 0
+    while not closing.done():
+        try:
+            with door.one(stream=False):
+                assert not refused
+        except Unavailable:
+            refused += 1
+        await asyncio.sleep(0.01)
+
+    assert refused
 
 
 async def test_few_requests_are_read_at_a_time():

@@ -190,7 +190,7 @@ async def test_all_cancelled_means_no_flush():
 
 
 async def test_too_many_waiting_is_refused():
-    """Beyond max_waiting callers, queued and in flight, the next is refused with OVERLOADED and a delay of about 1 s."""
+    """Beyond max_waiting callers, queued and in flight, the next is refused with OVERLOADED and about 1 s."""
     sink = Sink()
     sink.open.clear()
     batcher = MicroBatcher(sink.flush, name="t", max_rows=2, max_waiting=3)
