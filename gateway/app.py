@@ -20,6 +20,7 @@ from gateway.server import HttpServer, serve_http
 from gateway.settings import GatewaySettings
 from gateway.transcode import Transcoder
 from gateway.upstream import Upstream, open_upstream
+from services.chassis.admission import Admission
 from services.chassis.auth import TokenVerifier
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.env import SettingsError, load
@@ -54,7 +55,11 @@ class RunningGateway:
 
 @asynccontextmanager
 async def open_gateway(
-    settings: GatewaySettings, *, verifier: Verifier | None = None, clock: Clock | None = None
+    settings: GatewaySettings,
+    *,
+    verifier: Verifier | None = None,
+    clock: Clock | None = None,
+    admission: Admission | None = None,
 ) -> AsyncIterator[RunningGateway]:
     """A running gateway, drained at the end of the block. Raises PortBusy or RouteError before anything is served.
 
@@ -78,7 +83,15 @@ async def open_gateway(
             public_url=settings.public_url.rstrip("/"),
         )
         front = Front(
-            endpoints, open_pages, verifier=verifier, clock=clock, stopping=stopping, budget=budget, receipts=door
+            endpoints,
+            open_pages,
+            verifier=verifier,
+            clock=clock,
+            stopping=stopping,
+            budget=budget,
+            requests=BodyBudget(settings.max_in_flight_bytes),
+            receipts=door,
+            admission=admission,
         )
         host, port, grace = settings.host, settings.http_port, settings.drain_grace
         server = await stack.enter_async_context(serve_http(front, host=host, port=port, grace=grace))

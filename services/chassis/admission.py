@@ -22,7 +22,7 @@ T = TypeVar("T")
 # A caller who waits less than this is gone before an answer could be there (reliability: "refuse if < 20 ms").
 SHORTEST_DEADLINE = 0.02
 RETRY_SECONDS = 1.0
-# A door that closes waits until nobody has come for so long, but at most so many seconds; then turns people away.
+# A door that closes waits until nobody has come for so long, but at most so long; then turns people away.
 LEAVING_QUIET, LEAVING_SECONDS = 0.1, 2.0
 QUIET, TURN_AWAY_SECONDS = 0.02, 0.5
 
@@ -130,8 +130,8 @@ class Admission:
         """Returns when the door is closed and nobody stands before it, as far as that can be had.
 
         Callers who watch our health have heard that we stop serving: once nobody has come for a moment they have all
-        left. Others are turned away then. gRPC would cancel whoever stands before the door of a server that stops and is
-        behind with its work, and what was cancelled nobody tries again.
+        left. Others are turned away then. gRPC would cancel whoever stands before the door of a server that stops and
+        is behind with its work, and what was cancelled nobody tries again.
         """
         await self._nobody_for(LEAVING_QUIET, LEAVING_SECONDS)
         self._closed = True

@@ -68,8 +68,8 @@ class DispatchSettings:
             yield f"MESSAGEPIPE_MAX_MESSAGE_BYTES must be {MEBIBYTE} to {LARGEST_MESSAGE}"
         if not 1 <= self.max_in_flight <= 100_000:
             yield "MESSAGEPIPE_MAX_IN_FLIGHT must be 1 to 100000"
-        if self.max_in_flight_bytes < self.max_message_bytes:
-            yield "MESSAGEPIPE_MAX_IN_FLIGHT_BYTES must not be less than MESSAGEPIPE_MAX_MESSAGE_BYTES"
+        if self.max_in_flight_bytes < self.max_message_bytes + MEBIBYTE:
+            yield "MESSAGEPIPE_MAX_IN_FLIGHT_BYTES must be MESSAGEPIPE_MAX_MESSAGE_BYTES and 1 MiB, or more"
         if not 1 <= self.lease_seconds <= 600:
             yield "MESSAGEPIPE_LEASE_SECONDS must be 1 to 600"
         if not 2 <= self.database_connections <= 100:

@@ -47,6 +47,16 @@ class Process:
         """SIGTERM; answers the exit code."""
         return await self._end(signal.SIGTERM)
 
+    def send_signal(self, number: int) -> None:
+        """Send a signal and go on."""
+        assert self._running is not None
+        self._running.send_signal(number)
+
+    async def ended(self) -> int:
+        """The exit code, once it has ended."""
+        assert self._running is not None
+        return await self._running.wait()
+
     async def _end(self, number: signal.Signals) -> int:
         assert self._running is not None
         if self._running.returncode is None:

@@ -106,7 +106,6 @@ async def test_rolling_restarts_lose_no_call(database_url, tmp_path) -> None:
         accepted = {*ours.accepted, *bare.accepted}
         await eventually(lambda: accepted <= set(map(message_id_of, vendor.received)), seconds=30)
 
-    print(f"ours: {len(ours.accepted)} accepted, {ours.failed}; bare: {len(bare.accepted)} accepted, {bare.failed}")
     sent = Counter(map(message_id_of, vendor.received))
     assert [count for message_id, count in sent.items() if message_id in accepted and count > 1] == []
     assert ours.failed == Counter()

@@ -231,7 +231,7 @@ async def test_behind_an_old_wait_nobody_queues():
     with pytest.raises(ResourceExhausted):
         await batcher.submit(3)
     sink.open.set()
-    assert await asyncio.gather(first, second) == [10, 20]
+    assert (await first, await second) == (10, 20)
     assert await batcher.submit(4) == 40
 
 
