@@ -47,6 +47,12 @@ class Process:
         """SIGTERM; answers the exit code."""
         return await self._end(signal.SIGTERM)
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._running is not None
+        return self._running.pid
+
     def send_signal(self, number: int) -> None:
         """Send a signal and go on."""
         assert self._running is not None

@@ -65,10 +65,10 @@ async def a_site(database_url: str, tmp_path: Any, *, delay: float, **settings: 
     targets = [f"127.0.0.1:{port}" for port in ports]
     async with AsyncExitStack() as stack:
         vendor = await stack.enter_async_context(VendorServer(default=Reply(status=202, delay=delay)))
-        services = [
-            await stack.enter_async_context(process(name, environ=environ, log=tmp_path / f"{name}.log"))
+        services = {
+            name: await stack.enter_async_context(process(name, environ=environ, log=tmp_path / f"{name}.log"))
             for name in ("config", "dispatch", "gateway")
-        ]
+        }
         for target in targets[:2]:
             await until_serving(target)
         await add_provider(targets[0], "first", vendor.url, 1, timeoutSeconds=120)
@@ -76,7 +76,9 @@ async def a_site(database_url: str, tmp_path: Any, *, delay: float, **settings: 
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(targets[1]))
         url = f"http://{targets[2]}"
         await eventually(lambda: answers(f"{url}/readyz"), seconds=30)
-        yield Site(vendor, *services, targets[1], url, DispatchServiceStub(channel))
+        yield Site(
+            vendor=vendor, **services, dispatch_target=targets[1], url=url, messages=DispatchServiceStub(channel)
+        )
 
 
 async def answers(url: str) -> bool:
@@ -126,7 +128,7 @@ async def test_what_is_being_sent_is_finished(database_url, tmp_path) -> None:
         await site.dispatch.start()
         await until_serving(site.dispatch_target)
         resumed = pb.WatchProjectRequest(project_id=PROJECT, resume_token=token_of(moved))
-        again = site.messages.WatchProject(resumed, metadata=metadata())
+        again: Any = site.messages.WatchProject(resumed, metadata=metadata())
         ended = {item.event.message_id for item in told if item.event.HasField("completed")}
         async with asyncio.timeout(20):
             while ended != set(ids):
