@@ -147,7 +147,7 @@ class Front:
                 await exchange.respond(200, {headers.REQUEST_ID: request_id})  # Mailgun repeats after any other 2xx
             else:
                 exchange.route, codec = target.route.template.text, target.codec
-                if True:
+                with self._admission.one(stream=target.shape is not None):
                     await self._call(exchange, target, variables, request_id)
         except ClientGone:
             raise
