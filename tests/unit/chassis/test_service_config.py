@@ -36,6 +36,22 @@ def test_every_method_is_in_one_list(service: str) -> None:
 
 
 @pytest.mark.parametrize("service", [CONFIG, DISPATCH])
+def test_with_a_key_are_those_whose_request_has_a_place_for_one(service: str) -> None:
+    """In the request, in its message, or in each of its messages; reads have none, whatever they are asked with."""
+    takes_key = {
+        name
+        for name, method in METHODS[service].items()
+        if not method.GetOptions().Extensions[scope_pb2.required_scope].endswith(":read")
+        and any(
+            "idempotency_key" in place.fields_by_name
+            for place in (method.input_type, *(field.message_type for field in method.input_type.fields))
+            if place is not None
+        )
+    }
+    assert takes_key == set(KEYED[service])
+
+
+@pytest.mark.parametrize("service", [CONFIG, DISPATCH])
 def test_what_reads_is_tried_again(service: str) -> None:
     """Every method that asks for a scope to read is among the reads."""
     reads = {
