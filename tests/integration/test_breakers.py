@@ -42,6 +42,13 @@ async def explained(pipe: Pipe) -> list[tuple[str, bool, str, str]]:
     return [(step.provider_name, step.eligible, step.skip_reason, step.breaker) for step in answer.steps]
 
 
+async def until_primary(pipe: Pipe) -> None:
+    """Returns when A may be tried again, as this dispatcher knows it: what another one wrote takes a moment."""
+    async with asyncio.timeout(5):
+        while not (await explained(pipe))[0][1]:
+            await asyncio.sleep(0.05)
+
+
 async def test_x14_five_failures_open_the_breaker(pipe: Pipe) -> None:
     """X14: A always defers, six messages in a row: five times `A B`, then `B`; the project's stream says so once."""
     async with watching(pipe) as stream:
@@ -92,9 +99,9 @@ async def test_x15_one_probe_in_the_whole_cluster_and_primary_again(pipe: Pipe, 
         assert [story.skips() for story in others] == [PASSED_BY] * 19
         assert stream.about_providers[-1].provider_recovered.reason == "SUCCESS"
         assert stream.about_providers[-1].provider_recovered.after.seconds >= 61
-        assert await calls(pipe, 3) == ["A:accepted"] * 3
-        await asyncio.sleep(1.0)
-        assert await calls(other, 3) == ["A:accepted"] * 3
+        for each in (pipe, other):
+            await until_primary(each)
+            assert await calls(each, 3) == ["A:accepted"] * 3
 
 
 async def test_x16_bad_recipients_leave_the_breaker_closed(pipe: Pipe, database_url) -> None:
