@@ -1,7 +1,5 @@
 """The `messagepipe` command: the roof of the house, the only package that sees all others."""
 
-import os
+from services.chassis.env import leave_forks_alone
 
-# `up` asks its services for their health over gRPC and starts processes. gRPC's core has handlers that run in every
-# fork and start its threads again in the child, which dies of that now and then, before it becomes the program.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+leave_forks_alone()

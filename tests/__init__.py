@@ -1,6 +1,5 @@
 """The tests of messagepipe; tests/conftest.py says what every test may ask for."""
 
-import os
+from services.chassis.env import leave_forks_alone
 
-# Tests speak gRPC and start processes; see cli/__init__.py.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+leave_forks_alone()
