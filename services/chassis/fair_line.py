@@ -3,6 +3,7 @@ anybody waits on.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -27,6 +28,10 @@ class FairLine(Generic[T]):
     def first(self) -> T:
         """Whose turn it is; there must be one."""
         return next(iter(self._lanes.values()))[0]
+
+    def heads(self) -> Iterable[T]:
+        """The first of each lane."""
+        return (items[0] for items in self._lanes.values())
 
     def popleft(self) -> T:
         """Takes the first out; its lane goes behind the others."""

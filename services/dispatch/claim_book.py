@@ -49,10 +49,14 @@ WITH RECURSIVE oldest AS (
                OR due_at <= now() - interval '1 second')
         ORDER BY q.project_id, q.due_at LIMIT least(w.room, ($1 + w.projects - 1) / w.projects) FOR UPDATE SKIP LOCKED
     ) AS d
+), sized AS (
+    SELECT d.id, sum(m.size) OVER (ORDER BY d.turn, d.due_at, d.id) - m.size AS before
+    FROM (SELECT id, turn, due_at FROM due ORDER BY turn, due_at LIMIT $1) AS d
+    CROSS JOIN LATERAL (SELECT octet_length(spec) AS size FROM dispatch.messages WHERE id = d.id OFFSET 0) AS m
 ), taken AS (
     UPDATE dispatch.queue q
     SET worker = $2, epoch = q.epoch + 1, claims = q.claims + 1, due_at = now() + $3 * interval '1 second'
-    WHERE q.id = ANY (ARRAY(SELECT id FROM due ORDER BY turn, due_at LIMIT $1))
+    WHERE q.id = ANY (ARRAY(SELECT id FROM sized WHERE before < $11::bigint))
     RETURNING q.id, q.epoch, q.claims, q.waits_for
 )
 SELECT t.id, t.epoch, t.claims, t.waits_for, m.project_id, m.spec, m.deadline, m.created_at, now() AS at,
@@ -85,6 +89,7 @@ class ClaimBook:
             [turns.rooms[project_id] for project_id in turns.held],
             share.rank,
             share.count,
+            turns.max_bytes,
         )
         self._after = next((row["walked_to"] for row in rows if row["id"] is None), "")
         return [row for row in rows if row["id"] is not None]

@@ -4,7 +4,7 @@ Hot writes go through group commit: one writer per kind of statement, many calle
 Times that are compared are the database's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
@@ -40,6 +40,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BATCH = 200
+# A commit takes some milliseconds: when one has been waited for so long, whoever comes now is refused and not kept.
+OLDEST_ACCEPTANCE = 5.0
 
 
 class Store(Access):
@@ -52,19 +54,16 @@ class Store(Access):
         worker: str,
         lease_seconds: float,
         idempotency_hours: float = DEFAULT_HOURS,
+        max_bytes: int | None = None,
     ) -> None:
         super().__init__(pool)
         self.worker = worker
         self.lease_seconds = lease_seconds
         self.idempotency_hours = idempotency_hours
         self._claim_book = ClaimBook(worker=worker, lease_seconds=lease_seconds)
-        self._acceptances: MicroBatcher[Acceptance, Standing | Exception] = MicroBatcher(
-            self._accept, name="accept", max_rows=BATCH, weigh=_weight, lane=_project
-        )
+        self._acceptances = _acceptances(self._accept, "accept", max_bytes)
         # Apart from the others: it may have to wait for another process's commit of the same key, and they need not.
-        self._keyed: MicroBatcher[Acceptance, Standing | Exception] = MicroBatcher(
-            self._accept_keyed, name="accept_keyed", max_rows=BATCH, weigh=_weight, lane=_project
-        )
+        self._keyed = _acceptances(self._accept_keyed, "accept_keyed", max_bytes)
         self._transitions: MicroBatcher[Transition, Settled | Exception] = MicroBatcher(
             self._apply, name="settle", max_rows=BATCH, max_waiting=100_000, lane=_project
         )
@@ -78,8 +77,9 @@ class Store(Access):
         lease_seconds: float,
         connections: int,
         idempotency_hours: float = DEFAULT_HOURS,
+        max_bytes: int | None = None,
     ) -> "Store":
-        """Connect; raises the driver's errors when the database can not be reached."""
+        """Connect; raises the driver's errors when it can not. `max_bytes` bounds what waits to be accepted."""
         settings = {
             "application_name": f"messagepipe dispatch {worker}",
             # A generic plan made while a table was small scans it when it is large.
@@ -89,7 +89,13 @@ class Store(Access):
             "lock_timeout": "5000",
         }
         pool = await create_pool(dsn, size=connections, settings=settings)
-        return cls(pool, worker=worker, lease_seconds=lease_seconds, idempotency_hours=idempotency_hours)
+        return cls(
+            pool,
+            worker=worker,
+            lease_seconds=lease_seconds,
+            idempotency_hours=idempotency_hours,
+            max_bytes=max_bytes,
+        )
 
     async def close(self) -> None:
         """Write what waits, then let go of every connection."""
@@ -171,8 +177,8 @@ class Store(Access):
         return at
 
     async def claim(self, turns: Turns, share: Share = ALL) -> list[Claim]:
-        """Take messages that are due, those of expired leases among them, each under a fresh epoch, projects taking
-        turns; those of other dispatchers' shares only when nobody took them for a second. Suspects are left alone.
+        """Take messages that are due, expired leases among them, each under a fresh epoch, projects taking turns; those
+        of other dispatchers' shares only when nobody took them for a second. Suspects are left alone.
         """
         async with self.connection() as connection:
             rows = await self._claim_book.take(connection, turns, share)
@@ -273,6 +279,20 @@ class Store(Access):
         return found
 
 
+def _acceptances(
+    write: Callable[[list[Acceptance]], Awaitable[list[Standing | Exception]]], name: str, max_bytes: int | None
+) -> MicroBatcher[Acceptance, Standing | Exception]:
+    return MicroBatcher(
+        write,
+        name=name,
+        max_rows=BATCH,
+        weigh=lambda item: len(item.spec),
+        lane=_project,
+        max_held=max_bytes,
+        max_age=OLDEST_ACCEPTANCE,
+    )
+
+
 def _claim_from(row: asyncpg.Record, standing: asyncpg.Record, attempts: Sequence[Attempt]) -> Claim:
     generation = generation_from_row(standing)
     return Claim(
@@ -290,10 +310,6 @@ def _claim_from(row: asyncpg.Record, standing: asyncpg.Record, attempts: Sequenc
         ended=completion_from_row(standing),
         generation=generation,
     )
-
-
-def _weight(item: Acceptance) -> int:
-    return len(item.spec)
 
 
 def _project(item: Acceptance | Transition) -> str:

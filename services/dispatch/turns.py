@@ -25,9 +25,12 @@ def room(held: int, free: int, total: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turns:
-    """What one claim may take: at most `limit` messages, of a project that holds places at most its `rooms`."""
+    """What one claim may take: at most `limit` messages, of a project that holds places at most its `rooms`, and none
+    more once they hold `max_bytes` together.
+    """
 
     limit: int
+    max_bytes: int = 32 * 1024 * 1024
     held: Mapping[str, int] = field(default_factory=dict)
     rooms: Mapping[str, int] = field(default_factory=dict)
 
@@ -60,11 +63,11 @@ class Places:
         if not self._held[project_id]:
             del self._held[project_id]
 
-    def keep(self, most: int) -> Turns:
+    def keep(self, most: int, most_bytes: int) -> Turns:
         """Places for a claim of at most `most` messages; they are kept until `settle`."""
         limit = min(self._room(0), most)
         rooms = {project: self._room(held) for project, held in self._held.items()}
-        turns = Turns(limit=limit, held=dict(self._held), rooms=rooms)
+        turns = Turns(limit=limit, max_bytes=most_bytes if limit else 0, held=dict(self._held), rooms=rooms)
         self._free -= limit
         self._kept += limit
         return turns

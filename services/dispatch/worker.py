@@ -26,11 +26,13 @@ from services.dispatch.message import EndReason, Message, State
 from services.dispatch.peers import Share
 from services.dispatch.ports import Lease
 from services.dispatch.records import Claim
+from services.dispatch.room import Room
 from services.dispatch.store import Store
-from services.dispatch.turns import Places, Turns
 
 # Few at a time: they are written together, and a message of another project waits for as many as are (ADR 0019).
 CLAIM_BATCH = 50
+# What one claim brings into memory at once, however much room there is.
+CLAIM_BYTES = 32 * 1024 * 1024
 BREATH = 20  # claims that are taken up before others have their turn on the event loop
 SHORTEST_POLL, LONGEST_POLL = 0.02, 0.5
 # Of a lease: how often it is renewed, how soon again when that failed, and how long before its end nothing may go over
@@ -47,7 +49,9 @@ class _Held:
 
 
 class Worker:
-    """Works on at most `max_in_flight` messages at a time, each through `deliver`; projects share the places."""
+    """Works on at most `max_in_flight` messages at a time, of `max_bytes` and one message more, each through
+    `deliver`; projects share the places.
+    """
 
     def __init__(
         self,
@@ -56,15 +60,14 @@ class Worker:
         database_clock: DatabaseClock,
         *,
         max_in_flight: int,
+        max_bytes: int,
         share: Callable[[], Share] = Share,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
         self._clock = clock
         self._database_clock = database_clock
-        self._places = Places(max_in_flight)
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._room = Room(max_in_flight, max_bytes)
         self._share, self._jitter = share, jitter
         # By epoch too: after a pause longer than a lease this process may hold a message anew while what it began
         # under the old epoch still runs.
@@ -97,41 +100,27 @@ class Worker:
         """
         self._given_up[message_id] = epoch
 
-    def reserve(self, project_id: str) -> bool:
-        """Keep a place for a message that is about to be accepted; give it back with `start` or `release_place`."""
-        if self._stopping or not self._places.take(project_id):
-            return False
-        self._idle.clear()
-        return True
+    def reserve(self, project_id: str, size: int) -> bool:
+        """Keep a place for a message of `size` bytes that is about to be accepted; give it back with `start` or
+        `release_place`.
+        """
+        return not self._stopping and self._room.take(project_id, size)
 
-    def release_place(self, project_id: str) -> None:
+    def release_place(self, project_id: str, size: int) -> None:
         """The message that the place was for was not accepted, or is in work no more."""
-        self._places.give_back(project_id)
-        self._note_idle()
+        self._room.give_back(project_id, size)
         self._wake.set()
 
-    def _keep(self, most: int) -> Turns:
-        turns = self._places.keep(0 if self._stopping else most)
-        if turns.limit:
-            self._idle.clear()
-        return turns
-
-    def _settle(self, turns: Turns, claims: list[Claim]) -> None:
-        self._places.settle(turns, [claim.project_id for claim in claims])
-        self._note_idle()
-
-    def _note_idle(self) -> None:
-        if not self._places.taken:
-            self._idle.set()
-
-    def start(self, lease: Lease, *, since: float) -> "asyncio.Task[None]":
-        """Work on a message whose lease began at `since` (seconds since boot); its place was reserved."""
+    def start(self, lease: Lease, *, since: float, size: int) -> "asyncio.Task[None]":
+        """Work on a message of `size` bytes whose lease began at `since` (seconds since boot); its place was
+        reserved.
+        """
         # In a context of its own: it goes on when the RPC that brought the message has ended.
-        task = asyncio.create_task(self._work(lease), name=f"deliver {lease.id}", context=contextvars.Context())
+        task = asyncio.create_task(self._work(lease, size), name=f"deliver {lease.id}", context=contextvars.Context())
         self._held[lease.id, lease.epoch] = _Held(ends=since + self._store.lease_seconds, task=task)
         return task
 
-    async def _work(self, lease: Lease) -> None:
+    async def _work(self, lease: Lease, size: int) -> None:
         if self._deliver is None:
             raise RuntimeError("deliver_with was not called")
         try:
@@ -142,7 +131,7 @@ class Worker:
             return
         finally:
             self._held.pop((lease.id, lease.epoch), None)
-            self.release_place(lease.message.project_id)
+            self.release_place(lease.message.project_id, size)
         if due_in is not None:
             asyncio.get_running_loop().call_later(due_in, self._wake.set)
 
@@ -172,7 +161,7 @@ class Worker:
     async def _claim_some(self) -> int:
         # What waits to be written is work for this process and the database: more of it would only wait too, and before
         # other projects' messages. Messages that wait for their provider do not count here.
-        turns = self._keep(max(CLAIM_BATCH - self._store.settling, 0))
+        turns = self._room.keep(max(CLAIM_BATCH - self._store.settling, 0), CLAIM_BYTES)
         if not turns.limit:
             return 0
         since = self._clock.boottime()
@@ -184,7 +173,7 @@ class Worker:
         except DatabaseUnavailable as error:
             self._log.warning("claim_failed", cause=type(error.__cause__).__name__)
         finally:
-            self._settle(turns, claims)
+            self._room.settle(turns, list(map(_size_of, claims)))
         for number, claim in enumerate(claims, start=1):
             if not number % BREATH:
                 await asyncio.sleep(0)
@@ -194,14 +183,12 @@ class Worker:
 
     async def claim_alone(self, claim: Callable[[], Awaitable[Claim | None]]) -> Claim | None:
         """What `claim` brings, with a place of its own, to be worked on with `take_up`; None without a free place."""
-        turns = self._keep(1)
-        if not turns.limit:
-            return None
+        turns = self._room.keep(0 if self._stopping else 1, 0)
         found = None
         try:
-            found = await claim()
+            found = await claim() if turns.limit else None
         finally:
-            self._settle(turns, [found] if found else [])
+            self._room.settle(turns, [_size_of(found)] if found else [])
         return found
 
     async def take_up(self, claim: Claim, since: float) -> "asyncio.Task[None] | None":
@@ -217,14 +204,14 @@ class Worker:
         except Exception:  # noqa: BLE001 - whatever it is, it must not stop the other messages
             # Its lease runs out with a strike; after three of them it is quarantined.
             self._log.exception("message_unreadable", message=str(claim.id))
-            self.release_place(claim.project_id)
+            self.release_place(*_size_of(claim))
             return None
         if not isinstance(message, Message):
             with contextlib.suppress(DatabaseUnavailable):  # its lease runs out and it comes again
                 await self._refuse(
                     claim, "; ".join(f"{violation.field} {violation.description}" for violation in message)
                 )
-            self.release_place(claim.project_id)
+            self.release_place(*_size_of(claim))
             return None
         failpoint("claim.taken")
         settled = bool(claim.attempts) and claim.attempts[-1].result is not None
@@ -238,7 +225,7 @@ class Worker:
             ended=claim.ended,
             generation=claim.generation,
         )
-        return self.start(lease, since=since)
+        return self.start(lease, since=since, size=len(claim.spec))
 
     async def _refuse(self, claim: Claim, why: str) -> None:
         """A stored message that today's rules refuse ends visibly instead of coming back for ever."""
@@ -297,7 +284,7 @@ class Worker:
         # Places, not tasks: what is being accepted or claimed at this moment is in flight too, and gets its time.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                await self._idle.wait()
+                await self._room.empty()
         left = dict(self._held)
         for held in left.values():
             held.task.cancel()
@@ -315,6 +302,11 @@ def _forget(task: "asyncio.Task[frozenset[UUID]]") -> None:
     """Nobody waits for it any more; what it ends with is no news."""
     if not task.cancelled():
         task.exception()
+
+
+def _size_of(claim: Claim) -> tuple[str, int]:
+    """Whose message it is, and its bytes."""
+    return claim.project_id, len(claim.spec)
 
 
 def _newest(held: Iterable[tuple[UUID, int]]) -> dict[UUID, int]:

@@ -30,6 +30,7 @@ from services.dispatch.peers import Share
 from services.dispatch.ports import Tools
 from services.dispatch.receipts import ReceiptDesk
 from services.dispatch.retry import Backoff
+from services.dispatch.settings import MEBIBYTE
 from services.dispatch.store import Store
 from services.dispatch.suspects import Suspects
 from services.dispatch.verdict import effect
@@ -175,7 +176,9 @@ class World:
         database_clock = DatabaseClock(clock)
         database_clock.learn(self.database.now)
         share = Share(place, 2)
-        worker = Worker(cast(Any, pair), clock, database_clock, max_in_flight=1000, share=lambda: share)
+        worker = Worker(
+            cast(Any, pair), clock, database_clock, max_in_flight=1000, max_bytes=MEBIBYTE, share=lambda: share
+        )
         adapters: dict[tuple[Channel, str], Adapter] = {
             (Channel.EMAIL, letter): Provider(letter, pair, self) for letter in LETTERS
         }

@@ -189,7 +189,7 @@ async def test_a_claim_reads_no_more_than_it_takes(database_url: str, analyzed: 
     if analyzed:
         await connection.execute("ANALYZE dispatch.queue; ANALYZE dispatch.messages")
     told = await connection.fetchval(
-        "EXPLAIN (ANALYZE, FORMAT JSON) " + CLAIM, 200, "w", 30.0, "", STEPS, [FLOOD], [5], [300], 0, 1
+        "EXPLAIN (ANALYZE, FORMAT JSON) " + CLAIM, 200, "w", 30.0, "", STEPS, [FLOOD], [5], [300], 0, 1, 1024 * 1024
     )
     await connection.close()
 

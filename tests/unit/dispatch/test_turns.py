@@ -38,7 +38,7 @@ def test_whoever_has_nothing_finds_a_place(total: int, order: list[int]) -> None
     """However nine projects grab, no place is given twice, and a tenth project finds one of a hundred or more."""
     places = Places(total)
     for number in order:
-        turns = places.keep(200)
+        turns = places.keep(200, 1000)
         most = min(turns.limit, turns.rooms.get(str(number), turns.limit))
         places.settle(turns, [str(number)] * most)
 
@@ -50,12 +50,12 @@ def test_whoever_has_nothing_finds_a_place(total: int, order: list[int]) -> None
 def test_places_come_back() -> None:
     """What a claim did not bring is free again, and so is what was given back."""
     places = Places(10)
-    turns = places.keep(200)
+    turns = places.keep(200, 1000)
     assert (turns.limit, places.taken) == (8, 8)
     places.settle(turns, ["a", "a", "b"])
     assert places.taken == 3
     places.give_back("a")
-    again = places.keep(200)
+    again = places.keep(200, 1000)
 
     assert again.held == {"a": 1, "b": 1}
     assert again.rooms == {"a": 7, "b": 7}
