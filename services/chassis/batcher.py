@@ -40,7 +40,7 @@ class MicroBatcher(Generic[T, R]):
     `max_delay` seconds after the first item. `flush` answers one result per item, in order. For one event loop.
 
     Three bounds on what has no answer yet, beyond which new items are shed: `max_waiting` callers, `max_held` units
-    (a single item always goes), and `max_age` seconds that the oldest caller may have waited.
+    (a single item always goes), and `max_age` seconds that a flush, or the oldest caller of the same lane, may take.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class MicroBatcher(Generic[T, R]):
         self._queued_weight = 0
         self._unanswered = 0
         self._held_weight = 0
-        self._in_flight: set[float] = set()  # when the oldest item of each running flush came
+        self._in_flight: set[float] = set()  # when each running flush began
         self._runners: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -91,10 +91,11 @@ class MicroBatcher(Generic[T, R]):
             raise Unavailable("The service is shutting down; try again.", retry_after=1.0)
         loop = asyncio.get_running_loop()
         entry: _Entry[T, R] = _Entry(item, loop.create_future(), self._weight_of(item), loop.time())
-        self._check_room(entry)
+        lane = self._lane(item)
+        self._check_room(entry, lane)
         self._unanswered += 1
         self._held_weight += entry.weight
-        self._queue.append(entry, self._lane(item))
+        self._queue.append(entry, lane)
         self._queued_weight += entry.weight
         self._arm()
         try:
@@ -117,17 +118,16 @@ class MicroBatcher(Generic[T, R]):
         """How many callers have no answer yet, queued and in flight."""
         return self._unanswered
 
-    def _check_room(self, entry: _Entry[T, R]) -> None:
+    def _check_room(self, entry: _Entry[T, R], lane: str) -> None:
         heavy = self._max_held is not None and self._unanswered and self._held_weight + entry.weight > self._max_held
         if heavy or self._unanswered >= self._max_waiting:
             raise overloaded("Too much is waiting to be written; nothing was done.")
-        if self._max_age is not None and entry.since - self._oldest(entry.since) > self._max_age:
+        if self._max_age is not None and entry.since - self._oldest(entry.since, lane) > self._max_age:
             raise overloaded("Writing takes too long already; nothing was done.")
 
-    def _oldest(self, now: float) -> float:
-        if self._in_flight:
-            return min(self._in_flight)
-        return min((entry.since for entry in self._queue.heads()), default=now)
+    def _oldest(self, now: float, lane: str) -> float:
+        head = self._queue.first_of(lane)
+        return min((*self._in_flight, now if head is None else head.since))
 
     def _weight_of(self, item: T) -> int:
         return 0 if self._weigh is None else self._weigh(item)
@@ -160,12 +160,12 @@ class MicroBatcher(Generic[T, R]):
 
     async def _run(self) -> None:
         while batch := self._take():
-            came = min(entry.since for entry in batch)
-            self._in_flight.add(came)
+            began = asyncio.get_running_loop().time()
+            self._in_flight.add(began)
             try:
                 await self._flush_one(batch)
             finally:
-                self._in_flight.discard(came)
+                self._in_flight.discard(began)
 
     def _take(self) -> list[_Entry[T, R]]:
         batch: list[_Entry[T, R]] = []

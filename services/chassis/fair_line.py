@@ -3,7 +3,6 @@ anybody waits on.
 """
 
 from collections import deque
-from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -29,9 +28,10 @@ class FairLine(Generic[T]):
         """Whose turn it is; there must be one."""
         return next(iter(self._lanes.values()))[0]
 
-    def heads(self) -> Iterable[T]:
-        """The first of each lane."""
-        return (items[0] for items in self._lanes.values())
+    def first_of(self, lane: str) -> T | None:
+        """Who is first in a lane; None when nobody stands there."""
+        items = self._lanes.get(lane)
+        return items[0] if items else None
 
     def popleft(self) -> T:
         """Takes the first out; its lane goes behind the others."""

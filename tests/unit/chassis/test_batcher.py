@@ -235,6 +235,31 @@ async def test_behind_an_old_wait_nobody_queues():
     assert await batcher.submit(4) == 40
 
 
+async def test_who_waits_long_in_its_own_lane_sheds_no_other():
+    """A lane that is filled faster than it is written refuses its own callers; another lane has its turn."""
+    flushes = asyncio.Semaphore(0)
+
+    async def flush(items: list[int]) -> list[int]:
+        await flushes.acquire()
+        return items
+
+    batcher = MicroBatcher(flush, name="t", max_rows=1, max_age=0.15, lane=lambda item: str(item // 10))
+    waiting = [asyncio.create_task(batcher.submit(item)) for item in (10, 11, 12)]
+    await asyncio.sleep(0.1)
+    flushes.release()
+    await waiting[0]
+    await asyncio.sleep(0.1)
+    with pytest.raises(ResourceExhausted):
+        await batcher.submit(13)
+    other = asyncio.create_task(batcher.submit(20))
+    await settle()
+    assert not other.done()
+    for _ in range(3):
+        flushes.release()
+
+    assert await asyncio.gather(*waiting, other) == [10, 11, 12, 20]
+
+
 async def test_cancelled_callers_free_their_place():
     """Callers who left do not count against max_waiting."""
     sink = Sink()

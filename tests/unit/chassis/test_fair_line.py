@@ -9,7 +9,7 @@ def test_lanes_take_turns() -> None:
     for item in ("a1", "a2", "a3", "b1", "c1", "c2"):
         line.append(item, item[0])
 
-    assert (len(line), line.first) == (6, "a1")
+    assert (len(line), line.first, line.first_of("c"), line.first_of("d")) == (6, "a1", "c1", None)
     assert [line.popleft() for _ in range(4)] == ["a1", "b1", "c1", "a2"]
     line.append("b2", "b")
     assert [line.popleft() for _ in range(3)] == ["c2", "a3", "b2"]
