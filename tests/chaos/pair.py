@@ -63,6 +63,7 @@ class Pair:
         self.goes_on = asyncio.Event()
         self.goes_on.set()
         self.killed = False
+        self.stands_after_record = False
         self.standing = 0
         self._turn = turn
 
@@ -101,6 +102,9 @@ class Pair:
                     self.model.apply(step)
                 raise
             assert settled.held is self.model.apply(step), f"held by PostgreSQL: {settled.held}, {step}"
+        if step.opens is not None and settled.held and self.stands_after_record:
+            self.stands_after_record = False
+            self.goes_on.clear()
         await self.pass_gate()  # it may stand still between the record and what follows it, too
         return settled
 

@@ -35,7 +35,7 @@ from tests.chaos.world import LEASE_SECONDS, World
 
 EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "8"))
 STEPS = int(os.environ.get("CHAOS_STEPS", "30"))
-WALK = int(os.environ.get("CHAOS_WALK", "400"))
+WALK = int(os.environ.get("CHAOS_WALK", "600"))
 WALK_SEED = int(os.environ.get("CHAOS_SEED", "1"))
 
 places = st.integers(min_value=0, max_value=1)
@@ -91,6 +91,11 @@ class Machine(RuleBasedStateMachine):
     def look(self, place: int) -> None:
         """A worker cuts the calls whose lease is over."""
         self.run(self.world.look(place))
+
+    @rule(place=places)
+    def stand_before_the_wire(self, place: int) -> None:
+        """A process stands still past its lease when it has recorded an attempt and sent nothing of it."""
+        self.run(self.world.stand_before_the_wire(place))
 
     @rule(place=places)
     def suspect(self, place: int) -> None:

@@ -35,7 +35,8 @@ class Walker:
             (10, self._resume),
             (4, self._sleep_through_a_takeover),
             (2, self._crash),
-            (2, self._die_of_it),
+            (4, self._die_of_it),
+            (4, self._stand_before_the_wire),
             (3, self._retry),
             (10, self._advance),
             (2, self._cancel),
@@ -71,6 +72,9 @@ class Walker:
     async def _suspect(self) -> None:
         await self.world.suspect(self._place())
 
+    async def _stand_before_the_wire(self) -> None:
+        await self.world.stand_before_the_wire(self._place())
+
     async def _retry(self) -> None:
         if self.world.accepted:
             await self.world.retry(self.dice.randrange(50), accept_duplicate=self.dice.random() < 0.5)
@@ -98,7 +102,7 @@ class Walker:
 
     async def _die_of_it(self) -> None:
         at_once = self.dice.random() < 0.5
-        for _ in range(self.dice.randint(1, 3)):
+        for _ in range(self.dice.randint(1, 4)):
             await self.world.die_of_it(self._place(), at_once=at_once)
 
     async def _advance(self) -> None:

@@ -5,7 +5,6 @@ Pair, providers that answer when they are told to, and a clock that moves when i
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -38,7 +37,7 @@ from services.dispatch.worker import Worker
 from tests.builders import a_spec
 from tests.chaos.model import Model
 from tests.chaos.pair import Clocked, Pair
-from tests.chaos.quiet import PROJECT, Looks, Quiet
+from tests.chaos.quiet import PROJECT, Boot, Looks, Quiet
 from tests.fakes.adapter import SCHEMA
 from tests.fakes.receipts import GOOD, ScriptedReader, wire
 
@@ -68,22 +67,6 @@ class Waiting:
 
     call: Call
     answer: "asyncio.Future[str]"
-
-
-class Boot:
-    """The clock of a process: as the database's, and nobody sleeps."""
-
-    def __init__(self, database: Clocked) -> None:
-        self._database = database
-
-    def now(self) -> datetime:
-        return self._database.now
-
-    def boottime(self) -> float:
-        return self._database.now.timestamp()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(0)
 
 
 @dataclass(eq=False)
@@ -244,6 +227,16 @@ class World:
         process = self.processes[place]
         if process.pair.goes_on.is_set():
             await process.worker._renew()
+
+    async def stand_before_the_wire(self, place: int) -> None:
+        """A process stands still between the record of an attempt and its first byte, is taken over from, goes on."""
+        process = self.processes[place]
+        process.pair.stands_after_record = True
+        await self.claim(place)
+        process.pair.stands_after_record = False
+        await self.advance(LEASE_SECONDS + 1)
+        await self.claim(1 - place)
+        await self.resume(place)
 
     async def look(self, place: int) -> None:
         """A look at every lease, unless the process stands still: calls whose lease is over are cut."""
