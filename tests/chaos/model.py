@@ -50,6 +50,7 @@ class Kept:
     evidence: list[tuple[int, Result]] = field(default_factory=list)
     generation: Generation = FIRST
     once_unknown: set[int] = field(default_factory=set)
+    once_refused: set[int] = field(default_factory=set)  # by a receipt, whatever the next one said
 
     @property
     def has_open(self) -> bool:
@@ -213,6 +214,8 @@ class Model:
         kept = self.messages[message_id]
         if effect.attempt is not None:
             kept.attempts[case.number - 1] = effect.attempt
+            if effect.attempt.refused:
+                kept.once_refused.add(case.number)
         if effect.tell:
             kept.sequences.append(len(kept.sequences) + 1)
         kept.duplicates = effect.duplicates

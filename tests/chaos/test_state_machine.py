@@ -7,7 +7,7 @@ tests of their own).
 import asyncio
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,14 +24,12 @@ from hypothesis.stateful import (
 
 from services.adapters.outcome import Outcome
 from services.adapters.receipts import ReceiptStatus
-from services.dispatch import delivery, suspects
 from services.dispatch.message import EndReason
-from tests import postgres
 from tests.chaos.invariants import hold
-from tests.chaos.pair import FAILURES, clocked, fail_next, fail_no_more
-from tests.chaos.quiet import Looks
+from tests.chaos.miniature import LEASE_SECONDS
+from tests.chaos.pair import FAILURES, fail_next, fail_no_more
 from tests.chaos.walk import OUTCOMES, Walker
-from tests.chaos.world import LEASE_SECONDS, World
+from tests.chaos.world import World
 
 EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "8"))
 STEPS = int(os.environ.get("CHAOS_STEPS", "30"))
@@ -86,6 +84,17 @@ class Machine(RuleBasedStateMachine):
     def renew(self, place: int) -> None:
         """A worker renews its leases."""
         self.run(self.world.renew(place))
+
+    @precondition(lambda self: self.world.waiting())
+    @rule(place=places, one=which, outcome=st.sampled_from(OUTCOMES))
+    def renew_late(self, place: int, one: int, outcome: str) -> None:
+        """A provider answers while a renewal is on its way."""
+        self.run(self.world.renew_late(place, one, outcome))
+
+    @rule(place=places, at_once=st.booleans())
+    def drain(self, place: int, at_once: bool) -> None:
+        """A process is told to stop and starts again."""
+        self.run(self.world.drain(place, at_once=at_once))
 
     @rule(place=places)
     def look(self, place: int) -> None:
@@ -191,22 +200,6 @@ class Machine(RuleBasedStateMachine):
     def all_is_well(self) -> None:
         """The two sides agree, and no promise is broken."""
         self.run(hold(self.world))
-
-
-@pytest.fixture
-def world(postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[World, asyncio.Runner]]:
-    """A world over a database of its own, and the loop that it lives in."""
-    looks = Looks()
-    monkeypatch.setattr(delivery, "within_lease", looks.within_lease)
-    monkeypatch.setattr(suspects, "ALONE_SECONDS", 0)  # the answers of providers are the test's to give
-    with asyncio.Runner() as runner:
-        cloned = postgres.cloned_database(postgres_server)
-        dsn = runner.run(cloned.__aenter__())
-        clock = clocked(dsn)
-        database = runner.run(clock.__aenter__())
-        yield World(database, looks), runner
-        runner.run(clock.__aexit__(None, None, None))
-        runner.run(cloned.__aexit__(None, None, None))
 
 
 @pytest.mark.timeout(3600 if EXAMPLES > 50 else 180)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from services.adapters.receipts import ReceiptStatus
 from tests.chaos.invariants import hold
+from tests.chaos.miniature import LEASE_SECONDS
 from tests.chaos.pair import FAILURES, fail_next
-from tests.chaos.world import LEASE_SECONDS, World
+from tests.chaos.world import World
 
 OUTCOMES = ("accepted", "accepted", "deferred", "unknown", "unknown but taken", "invalid")
 STATUSES = (ReceiptStatus.DELIVERED, ReceiptStatus.BOUNCED_SOFT, ReceiptStatus.BOUNCED_HARD)
@@ -28,6 +29,7 @@ class Walker:
             (10, self._accept),
             (18, self._claim),
             (6, self._renew),
+            (4, self._renew_late),
             (6, self._look),
             (10, self._suspect),
             (26, self._answer),
@@ -35,6 +37,7 @@ class Walker:
             (10, self._resume),
             (4, self._sleep_through_a_takeover),
             (2, self._crash),
+            (3, self._drain),
             (4, self._die_of_it),
             (4, self._stand_before_the_wire),
             (3, self._retry),
@@ -65,6 +68,9 @@ class Walker:
 
     async def _renew(self) -> None:
         await self.world.renew(self._place())
+
+    async def _renew_late(self) -> None:
+        await self.world.renew_late(self._place(), self.dice.randrange(50), self.dice.choice(OUTCOMES))
 
     async def _look(self) -> None:
         await self.world.look(self._place())
@@ -99,6 +105,9 @@ class Walker:
 
     async def _crash(self) -> None:
         await self.world.crash(self._place())
+
+    async def _drain(self) -> None:
+        await self.world.drain(self._place(), at_once=self.dice.random() < 0.5)
 
     async def _die_of_it(self) -> None:
         at_once = self.dice.random() < 0.5
