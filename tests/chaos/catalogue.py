@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tests.chaos import at_points, controls, outages, scenarios
+from tests.chaos import at_points, controls, keys, outages, scenarios
 from tests.chaos.scenarios import Options, Report
 
 
@@ -32,6 +32,7 @@ SCENARIOS = {
         Scenario(name="lines", run=scenarios.lines, seconds=120, rate=100),
         Scenario(name="postgres", run=scenarios.postgres, seconds=120, rate=200),
         Scenario(name="vanishing_answers", run=outages.vanishing_answers, seconds=60, rate=50),
+        Scenario(name="keys", run=keys.keys, seconds=50, rate=10),
         Scenario(name="both_down", run=outages.both_down, seconds=240, rate=20),
         Scenario(name="watchers", run=outages.watchers, seconds=60, rate=30),
         Scenario(name="full_disk", run=outages.full_disk, seconds=60, rate=100),

@@ -30,7 +30,7 @@ ROUGH: Mapping[str, object] = {
     "words": {"accept": 80, "refuse": 10, "drop": 4, "throttle": 3, "swallow": 3},
     "latency": 0.05,
 }
-EVERYTHING = Mix(failover_on_receipt=0.3, receipts=0.2, cancels=0.05, renames_per_second=2)
+EVERYTHING = Mix(failover_on_receipt=0.3, receipts=0.2, cancels=0.05, renames_per_second=2, keyed=0.2)
 
 Say = Callable[[str], None]
 
@@ -156,7 +156,7 @@ async def under_harm(
 
 async def kills(options: Options) -> Report:
     """kill -9 of a random process of ours every 2 s under load, gateway and config among them."""
-    mix = Mix(failover_on_receipt=0.1, receipts=0.1, cancels=0.02, renames_per_second=1, through_gateway=0.1)
+    mix = Mix(failover_on_receipt=0.1, receipts=0.1, cancels=0.02, renames_per_second=1, through_gateway=0.1, keyed=0.1)
     return await under_harm("kills", options, [kill_any], mix=mix, gateway=True)
 
 
