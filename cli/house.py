@@ -36,9 +36,17 @@ class House:
             child.settle()
 
     async def stop(self) -> None:
-        """Every process has ended when this returns: each is asked, and waited for, before the one it stands on."""
+        """Every process has ended when this returns: each is asked before the one it stands on, and has its head start;
+        the foundation is asked when nobody stands on it any more.
+        """
+        stops: list[asyncio.Task[None]] = []
         for child in reversed(self._children):
-            await child.stop()
+            if child.program.foundation:
+                await asyncio.gather(*stops)
+            stop = asyncio.create_task(child.stop())
+            stops.append(stop)
+            await asyncio.wait([stop], timeout=child.program.head_start)
+        await asyncio.gather(*stops)
 
     def kill(self) -> None:
         """End every process now."""

@@ -75,6 +75,7 @@ class Cluster:
             user=self.user,
             soft=signal.SIGINT,
             hard=signal.SIGQUIT,
+            foundation=True,
             grace=60.0,
             whole_group=False,  # the postmaster alone is asked; it tells the others
             retry_start=True,  # after a crash the old one's memory may be held for another moment

@@ -32,7 +32,8 @@ class Program:
 
     `soft` asks it to finish what it does, `hard` to end at once; it gets `grace` seconds between the two.
     `retry_start`: a first start that fails is tried again like a later one; otherwise it is final.
-    `whole_group`: signals go to whatever it started as well.
+    `whole_group`: signals go to whatever it started as well. When all is stopped, `head_start` is how long it is waited
+    for before the next one is asked (None: until it has ended); a `foundation` is asked when all others have ended.
     """
 
     name: str
@@ -45,6 +46,8 @@ class Program:
     grace: float = 20.0
     retry_start: bool = False
     whole_group: bool = True
+    head_start: float | None = None
+    foundation: bool = False
 
 
 class Child:

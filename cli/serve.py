@@ -9,8 +9,10 @@ from cli.problem import Problem
 from services.chassis.database import DatabaseUnreachable, migrate, parse_dsn, wait_until_reachable
 from services.chassis.env import SecretText, load
 from services.chassis.failpoints import FailpointSettings, arm
+from services.chassis.stopping import hard_stop
 
 SERVICES = ("config", "dispatch", "gateway")
+THREADS_SECONDS = 2.0
 ROOT = Path(__file__).resolve().parent.parent
 MIGRATIONS = {schema: ROOT / "services" / schema / "migrations" for schema in ("config", "dispatch")}
 
@@ -20,8 +22,11 @@ Main = Callable[[Mapping[str, str]], Coroutine[Any, Any, int]]
 def serve(name: str, environ: Mapping[str, str]) -> int:
     """Run one service until SIGTERM or SIGINT; answers its exit code."""
     arm(load(FailpointSettings, environ))
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_main_of(name)(environ))
+    with hard_stop() as limit, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        code = runner.run(_main_of(name)(environ))
+        # Closing the loop waits for its threads, and one may hang in a name that nobody resolves.
+        limit.arm(THREADS_SECONDS)
+        return code
 
 
 async def migrate_all(database_url: SecretText, *, patience: float) -> None:

@@ -20,12 +20,14 @@ from gateway.server import HttpServer, serve_http
 from gateway.settings import GatewaySettings
 from gateway.transcode import Transcoder
 from gateway.upstream import Upstream, open_upstream
+from services.chassis.admission import Admission
 from services.chassis.auth import TokenVerifier
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.env import SettingsError, load
 from services.chassis.log import configure, get_logger
-from services.chassis.server import PortBusy, run_until_signal
+from services.chassis.server import PortBusy
 from services.chassis.service_token import service_token
+from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
 
 CONFIG = config_service_pb2.DESCRIPTOR.services_by_name["ConfigService"]
 DISPATCH = dispatch_service_pb2.DESCRIPTOR.services_by_name["DispatchService"]
@@ -53,7 +55,11 @@ class RunningGateway:
 
 @asynccontextmanager
 async def open_gateway(
-    settings: GatewaySettings, *, verifier: Verifier | None = None, clock: Clock | None = None
+    settings: GatewaySettings,
+    *,
+    verifier: Verifier | None = None,
+    clock: Clock | None = None,
+    admission: Admission | None = None,
 ) -> AsyncIterator[RunningGateway]:
     """A running gateway, drained at the end of the block. Raises PortBusy or RouteError before anything is served.
 
@@ -77,7 +83,15 @@ async def open_gateway(
             public_url=settings.public_url.rstrip("/"),
         )
         front = Front(
-            endpoints, open_pages, verifier=verifier, clock=clock, stopping=stopping, budget=budget, receipts=door
+            endpoints,
+            open_pages,
+            verifier=verifier,
+            clock=clock,
+            stopping=stopping,
+            budget=budget,
+            requests=BodyBudget(settings.max_in_flight_bytes),
+            receipts=door,
+            admission=admission,
         )
         host, port, grace = settings.host, settings.http_port, settings.drain_grace
         server = await stack.enter_async_context(serve_http(front, host=host, port=port, grace=grace))
@@ -113,10 +127,12 @@ async def main(environ: Mapping[str, str]) -> int:
         return 1
     stop = asyncio.Event()
     try:
-        async with open_gateway(settings) as running:
-            _log.info("gateway_ready", host=settings.host, port=running.port)
-            await run_until_signal(stop)
-            _log.info("gateway_draining")
+        with hard_stop() as limit:
+            async with open_gateway(settings) as running:
+                _log.info("gateway_ready", host=settings.host, port=running.port)
+                await run_until_signal(stop)
+                limit.arm(settings.drain_grace + MARGIN_SECONDS)
+                _log.info("gateway_draining")
     except PortBusy as error:
         sys.stderr.write(_lines(str(error)))
         return 1

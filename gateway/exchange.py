@@ -3,8 +3,8 @@ route.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -13,7 +13,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from gateway import errors
 from gateway.headers import ALWAYS
-from services.chassis.errors import InvalidArgument, ResourceExhausted
+from services.chassis.admission import overloaded
+from services.chassis.errors import InvalidArgument
 
 BODY_SECONDS = 60.0
 LINGER_SECONDS = 2.0
@@ -37,12 +38,21 @@ class BodyBudget:
     def take(self, size: int) -> None:
         """Counts `size` more bytes, or raises ResourceExhausted (OVERLOADED)."""
         if self._used + size > self._limit:
-            raise ResourceExhausted("Too many large bodies at once; try again.", retry_after=1.0)
+            raise overloaded("Too many large bodies at once; try again.")
         self._used += size
 
     def give_back(self, size: int) -> None:
         """Those bytes are free again."""
         self._used -= size
+
+    @contextmanager
+    def held(self, size: int) -> Iterator[None]:
+        """`size` bytes for as long as the block."""
+        self.take(size)
+        try:
+            yield
+        finally:
+            self.give_back(size)
 
 
 class Exchange:

@@ -22,11 +22,15 @@ from gateway.router import Router
 from gateway.routes import Route
 from gateway.transcode import Transcoder
 from gateway.upstream import Upstream
+from services.chassis.admission import Admission
+from services.chassis.admission import Limits as AdmissionLimits
 from services.chassis.clock import Clock
 from services.chassis.errors import Internal, InvalidArgument, ServiceError
 from services.chassis.log import bind_contextvars, clear_contextvars, get_logger
 
 JSON = {"content-type": "application/json"}
+# Of one process. Beyond it: 429 with Retry-After, before the token is looked at.
+AT_ONCE = AdmissionLimits(calls=2000, streams=2000)
 
 _log = get_logger()
 
@@ -99,7 +103,9 @@ class Front:
         clock: Clock,
         stopping: asyncio.Event,
         budget: BodyBudget,
+        requests: BodyBudget,
         receipts: ReceiptDoor | None = None,
+        admission: Admission | None = None,
     ) -> None:
         served: list[tuple[str, Any, Target]] = [(e.route.method, e.route.template, e) for e in endpoints]
         self._quiet = {page.path for page in pages}
@@ -109,6 +115,8 @@ class Front:
             served.append(("POST", parse(TEMPLATE), receipts))
         self._router: Router[Target] = Router(served)
         self._verifier, self._clock, self._stopping, self._budget = verifier, clock, stopping, budget
+        # A body is in memory while it is read, the request that was made of it until it is answered.
+        self._requests, self._admission = requests, admission or Admission(AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, always answered unless the caller is gone; one log line."""
@@ -136,11 +144,13 @@ class Front:
                 await exchange.respond(status, {headers.REQUEST_ID: request_id, **extra}, body)
             elif isinstance(target, ReceiptDoor):
                 exchange.route = PATH
-                await target.take(exchange, variables, request_id, self._budget)
+                with self._admission.one(stream=False):
+                    await target.take(exchange, variables, request_id, self._budget)
                 await exchange.respond(200, {headers.REQUEST_ID: request_id})  # Mailgun repeats after any other 2xx
             else:
                 exchange.route, codec = target.route.template.text, target.codec
-                await self._call(exchange, target, variables, request_id)
+                with self._admission.one(stream=target.shape is not None):
+                    await self._call(exchange, target, variables, request_id)
         except ClientGone:
             raise
         except Exception as error:  # noqa: BLE001 - the last stop: the caller gets a sentence, the log the cause
@@ -159,10 +169,11 @@ class Front:
             raise errors.request_too_large(endpoint.limits.request)
         told = {"timeout": seconds, "metadata": headers.metadata(exchange.headers, token, request_id)}
         answer = {headers.REQUEST_ID: request_id}
-        if endpoint.shape is not None:
-            await self._stream(exchange, endpoint, endpoint.shape, request, told, answer)
-        else:
-            await self._unary(exchange, endpoint, request, told, answer)
+        with self._requests.held(request.ByteSize()):
+            if endpoint.shape is not None:
+                await self._stream(exchange, endpoint, endpoint.shape, request, told, answer)
+            else:
+                await self._unary(exchange, endpoint, request, told, answer)
 
     async def _unary(
         self, exchange: Exchange, endpoint: Endpoint, request: Message, told: dict[str, Any], answer: dict[str, str]

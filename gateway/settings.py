@@ -25,6 +25,7 @@ class GatewaySettings:
     public_url: str = ""
     internal_token: SecretText | None = None
     max_message_bytes: int = 10 * MIB
+    max_in_flight_bytes: int = 256 * MIB
     max_config_bytes: int = 1 * MIB
     log_level: str = "info"
     log_json: bool | None = None
@@ -35,6 +36,8 @@ class GatewaySettings:
         problems = []
         if not MIN_MESSAGE_BYTES <= self.max_message_bytes <= MAX_MESSAGE_BYTES:
             problems.append(f"MESSAGEPIPE_MAX_MESSAGE_BYTES must be {MIN_MESSAGE_BYTES} to {MAX_MESSAGE_BYTES}")
+        if self.max_in_flight_bytes < self.message_request_limit:
+            problems.append("MESSAGEPIPE_MAX_IN_FLIGHT_BYTES must be MESSAGEPIPE_MAX_MESSAGE_BYTES and 1 MiB, or more")
         if not 1024 <= self.max_config_bytes <= MAX_MESSAGE_BYTES:
             problems.append(f"MESSAGEPIPE_MAX_CONFIG_BYTES must be 1024 to {MAX_MESSAGE_BYTES}")
         if not 0 <= self.http_port <= 65535:

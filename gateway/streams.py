@@ -157,10 +157,11 @@ async def answer_sse(
             return
         await exchange.start(200, {**headers, **await events.marks(first), **_HEADERS})
         await exchange.write(b"retry: 1000\n\n")
+        stream = _Stream(exchange, shape)
         try:
-            await _pump(exchange, events, shape, first, gone, heartbeat)
+            await stream.pump(events, first, gone, heartbeat)
         except grpc.aio.AioRpcError as error:
-            await exchange.write(_error_frame(errors.of_rpc_error(error)))
+            await stream.end(errors.of_rpc_error(error))
         await exchange.finish()
 
 
@@ -181,23 +182,33 @@ async def answer_json(
     await exchange.respond(200, told, dumps({"events": found, "lastEventId": last}))
 
 
-async def _pump(
-    exchange: Exchange, events: Events, shape: Shape, first: Any, gone: "asyncio.Task[None]", heartbeat: float
-) -> None:
-    response = first
-    while response is not grpc.aio.EOF:
-        if response is not _QUIET:
-            await exchange.write(frame(shape, response))
-        elif events.stopping:
-            await exchange.write(_error_frame(errors.of_service_error(_stopped())))
-            return
-        else:
-            await exchange.write(b": heartbeat\n\n")
-        response = await events.next(heartbeat, gone)
+class _Stream:
+    """One answer as SSE; knows the id to go on from."""
 
+    def __init__(self, exchange: Exchange, shape: Shape) -> None:
+        self._exchange, self._shape = exchange, shape
+        self._last = ""
 
-def _error_frame(problem: errors.Problem) -> bytes:
-    return b"event: error\ndata: " + dumps(errors.body(problem)) + b"\n\n"
+    async def pump(self, events: Events, first: Any, gone: "asyncio.Task[None]", heartbeat: float) -> None:
+        """Every event until the RPC ends or the gateway stops."""
+        response = first
+        while response is not grpc.aio.EOF:
+            if response is not _QUIET:
+                await self._exchange.write(frame(self._shape, response))
+                self._last = self._shape.id_of(response)
+            elif not events.stopping:
+                await self._exchange.write(b": heartbeat\n\n")
+            if events.stopping:
+                await self.end(errors.of_service_error(_stopped()))
+                return
+            response = await events.next(heartbeat, gone)
+
+    async def end(self, problem: errors.Problem) -> None:
+        """Why the stream ends here, under the id of its last event: so whoever only keeps ids knows where to go on."""
+        place = f"id: {self._last}\n" if self._last else ""
+        await self._exchange.write(
+            f"{place}event: error\n".encode() + b"data: " + dumps(errors.body(problem)) + b"\n\n"
+        )
 
 
 def _stopped() -> Unavailable:

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
+from services.chassis.admission import overloaded
+from services.chassis.errors import ServiceError, Unavailable
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,6 +29,7 @@ class _Entry(Generic[T, R]):
     item: T
     done: "asyncio.Future[R]"
     weight: int
+    since: float  # of the event loop's clock
 
 
 class MicroBatcher(Generic[T, R]):
@@ -35,6 +37,9 @@ class MicroBatcher(Generic[T, R]):
 
     A flush starts when `max_rows` items or `max_weight` units wait, when a flush ended and anything waits, or
     `max_delay` seconds after the first item. `flush` answers one result per item, in order. For one event loop.
+
+    Three bounds on what has no answer yet, beyond which new items are shed: `max_waiting` callers, `max_held` units
+    (a single item always goes), and `max_age` seconds that the oldest caller may have waited.
     """
 
     def __init__(
@@ -48,6 +53,8 @@ class MicroBatcher(Generic[T, R]):
         concurrency: int = 1,
         weigh: Callable[[T], int] | None = None,
         max_weight: int = 4 * 1024 * 1024,
+        max_held: int | None = None,
+        max_age: float | None = None,
     ) -> None:
         self._flush = flush
         self._name = name
@@ -57,9 +64,13 @@ class MicroBatcher(Generic[T, R]):
         self._concurrency = concurrency
         self._weigh = weigh
         self._max_weight = max_weight
+        self._max_held = max_held
+        self._max_age = max_age
         self._queue: deque[_Entry[T, R]] = deque()
         self._queued_weight = 0
         self._unanswered = 0
+        self._held_weight = 0
+        self._in_flight: set[float] = set()  # when the oldest item of each running flush came
         self._runners: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -69,16 +80,17 @@ class MicroBatcher(Generic[T, R]):
     async def submit(self, item: T) -> R:
         """The result of `item` once the flush that held it has ended.
 
-        Raises ResourceExhausted (OVERLOADED) when `max_waiting` callers wait already and Unavailable after
+        Raises ResourceExhausted (OVERLOADED) when too much waits already, or for too long, and Unavailable after
         `close`: nothing was written. Raises FlushFailed, or the ServiceError that `flush` raised: the write may have
         happened. A caller cancelled before its flush starts takes its item back; later, the flush goes on without it.
         """
         if self._closed:
             raise Unavailable("The service is shutting down; try again.", retry_after=1.0)
-        if self._unanswered >= self._max_waiting:
-            raise ResourceExhausted("Too much is waiting to be written.", reason="OVERLOADED", retry_after=1.0)
-        entry: _Entry[T, R] = _Entry(item, asyncio.get_running_loop().create_future(), self._weight_of(item))
+        loop = asyncio.get_running_loop()
+        entry: _Entry[T, R] = _Entry(item, loop.create_future(), self._weight_of(item), loop.time())
+        self._check_room(entry)
         self._unanswered += 1
+        self._held_weight += entry.weight
         self._queue.append(entry)
         self._queued_weight += entry.weight
         self._arm()
@@ -86,6 +98,7 @@ class MicroBatcher(Generic[T, R]):
             return await entry.done
         finally:
             self._unanswered -= 1
+            self._held_weight -= entry.weight
 
     async def close(self) -> None:
         """Flushes what waits, then returns; from its first moment on `submit` refuses. May be called again."""
@@ -100,6 +113,17 @@ class MicroBatcher(Generic[T, R]):
     def waiting(self) -> int:
         """How many callers have no answer yet, queued and in flight."""
         return self._unanswered
+
+    def _check_room(self, entry: _Entry[T, R]) -> None:
+        heavy = self._max_held is not None and self._unanswered and self._held_weight + entry.weight > self._max_held
+        if heavy or self._unanswered >= self._max_waiting:
+            raise overloaded("Too much is waiting to be written; nothing was done.")
+        if self._max_age is not None and entry.since - self._oldest(entry.since) > self._max_age:
+            raise overloaded("Writing takes too long already; nothing was done.")
+
+    def _oldest(self, now: float) -> float:
+        queued = self._queue[0].since if self._queue else now
+        return min(self._in_flight, default=queued)
 
     def _weight_of(self, item: T) -> int:
         return 0 if self._weigh is None else self._weigh(item)
@@ -132,7 +156,12 @@ class MicroBatcher(Generic[T, R]):
 
     async def _run(self) -> None:
         while batch := self._take():
-            await self._flush_one(batch)
+            came = batch[0].since
+            self._in_flight.add(came)
+            try:
+                await self._flush_one(batch)
+            finally:
+                self._in_flight.discard(came)
 
     def _take(self) -> list[_Entry[T, R]]:
         batch: list[_Entry[T, R]] = []

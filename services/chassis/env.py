@@ -68,6 +68,13 @@ class SecretText:
         return self
 
 
+def leave_forks_alone() -> None:
+    """For processes that speak gRPC and start others, before gRPC is loaded: its core has handlers that run in every
+    fork and start its threads again in the child, which dies of that now and then, before it becomes the program.
+    """
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+
 def process_environ() -> Mapping[str, str]:
     """A snapshot of this process's environment."""
     return dict(os.environ)

@@ -8,6 +8,7 @@
     ├── AlreadyExists        there is one already
     ├── FailedPrecondition   the thing is in the wrong state for this
     ├── ResourceExhausted    too much at once                                   retry_after says when
+    ├── Aborted              what was going on was ended; begin anew            retry_after says when
     ├── Unavailable          we cannot right now                                retry_after says when
     ├── Unimplemented        not built yet
     ├── DeadlineExceeded     the caller's time ran out
@@ -32,6 +33,8 @@ CHASSIS_REASONS = frozenset(
         "TOKEN_EXPIRED",
         "SCOPE_MISSING",
         "OVERLOADED",
+        "STREAM_STALLED",
+        "DEADLINE_TOO_SHORT",
         "UNAVAILABLE",
         "NOT_IMPLEMENTED",
         "INTERNAL",
@@ -49,6 +52,7 @@ class Kind(StrEnum):
     ALREADY_EXISTS = "ALREADY_EXISTS"
     FAILED_PRECONDITION = "FAILED_PRECONDITION"
     RESOURCE_EXHAUSTED = "RESOURCE_EXHAUSTED"
+    ABORTED = "ABORTED"
     UNAVAILABLE = "UNAVAILABLE"
     UNIMPLEMENTED = "UNIMPLEMENTED"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
@@ -148,6 +152,13 @@ class ResourceExhausted(ServiceError):
 
     code = Kind.RESOURCE_EXHAUSTED
     reason = "OVERLOADED"
+
+
+class Aborted(ServiceError):
+    """What was going on has been ended from our side; it can be taken up again."""
+
+    code = Kind.ABORTED
+    reason = "STREAM_STALLED"
 
 
 class Unavailable(ServiceError):

@@ -3,16 +3,19 @@
 One gRPC interceptor runs three small stages, because every interceptor of grpc.aio costs some 30 µs per call:
 
     _Call.run            one line per RPC, ids bound once
-      └ Authenticator    token, scope, and the end of the token while a stream is open
-          └ the servicer's method; what it raises becomes a status in _Call.refuse
+      └ Admission        a deadline that can be met, and room for one more
+          └ Authenticator    token, scope, and the end of the token while a stream is open
+              └ the request is read; then the servicer's method; what it raises becomes a status in _Call.refuse
+
+Every method with one request is registered as if it took a stream of them, because gRPC reads a single request by
+itself before anything of ours runs: so anybody, without a token, could fill the memory.
 """
 
 import asyncio
-import inspect
+import contextlib
 import re
 import secrets
-from collections.abc import AsyncIterable, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Never, cast
 
@@ -20,14 +23,17 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
+from services.chassis.admission import Admission, check_deadline
 from services.chassis.auth import Principal, TokenVerifier, expired, set_principal
 from services.chassis.clock import Clock
 from services.chassis.errors import Internal, InvalidArgument, PermissionDenied, ServiceError, Unauthenticated
 from services.chassis.log import bind_contextvars, get_logger
 from services.chassis.status import to_status
+from services.chassis.streaming import StreamStalled, pump
 
 RequiredScope = Callable[[str], str | None]
 Behavior = Callable[[Any, Any], Any]
+Read = Callable[[], Awaitable[Any]]
 if TYPE_CHECKING:  # generic in the stubs only
     Handler = grpc.RpcMethodHandler[Any, Any]
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -48,9 +54,11 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _log = get_logger()
 
 
-def standard_interceptors(verifier: TokenVerifier, required_scope: RequiredScope) -> list[grpc.aio.ServerInterceptor]:
-    """What every service of ours runs behind: pass it to `serve`."""
-    return [RpcInterceptor(Authenticator(verifier, required_scope), verifier.clock)]
+def standard_interceptors(
+    verifier: TokenVerifier, required_scope: RequiredScope, admission: Admission | None = None
+) -> list[grpc.aio.ServerInterceptor]:
+    """What every service of ours runs behind: pass it to `serve`, which has to be given the same `admission`."""
+    return [RpcInterceptor(Authenticator(verifier, required_scope), verifier.clock, admission)]
 
 
 class Authenticator:
@@ -78,9 +86,10 @@ class Authenticator:
 class RpcInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every method, unary or streaming; without an authenticator nobody is asked for a token."""
 
-    def __init__(self, authenticator: Authenticator | None, clock: Clock) -> None:
+    def __init__(self, authenticator: Authenticator | None, clock: Clock, admission: Admission | None = None) -> None:
         self._authenticator = authenticator
         self._clock = clock
+        self._admission = admission or Admission()
         self._wrapped: dict[str, tuple[Handler, Handler]] = {}
 
     async def intercept_service(
@@ -109,8 +118,9 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         streams = bool(handler.response_streaming)
 
         async def around(request: Any, context: Context) -> Any:
-            call = _Call(method, context, authenticator, self._clock, quiet=is_open)
-            return await call.run(behavior, request, streams=streams)
+            call = _Call(method, context, authenticator, self._clock, self._admission, quiet=is_open)
+            read = _given(request) if handler.request_streaming else context.read
+            return await call.run(behavior, read, streams=streams)
 
         return _rebuild(handler, around)
 
@@ -123,15 +133,25 @@ class _Call:
     context: Context
     authenticator: Authenticator | None
     clock: Clock
+    admission: Admission
     quiet: bool
 
-    async def run(self, behavior: Behavior, request: Any, *, streams: bool) -> Any:
+    async def run(self, behavior: Behavior, read: Read, *, streams: bool) -> Any:
         began = self.clock.boottime()
         request_id = _request_id(self.context)
         bind_contextvars(request_id=request_id, method=self.method)
         code = "OK"
         try:
-            answer = await (self._stream if streams else self._unary)(behavior, request)
+            check_deadline(self.context.time_remaining())
+            # Health and reflection always answer: who asks how we are must not be told that we are busy.
+            with contextlib.nullcontext() if self.quiet else self.admission.one(stream=streams):
+                answer = await (self._stream if streams else self._unary)(behavior, read)
+        except StreamStalled as error:
+            code = error.code.value
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.admission.limits.parting_seconds):
+                    await self.refuse(error)
+            raise asyncio.CancelledError from None  # gRPC then resets the stream, without a word in the log
         except ServiceError as error:
             code = error.code.value
             await self.refuse(error)
@@ -156,24 +176,38 @@ class _Call:
         """Ends the RPC with the error's status."""
         await self.context.abort_with_status(rpc_status.to_status(to_status(error)))
 
-    async def _unary(self, behavior: Behavior, request: Any) -> Any:
+    async def _unary(self, behavior: Behavior, read: Read) -> Any:
         if self.authenticator is not None:
             set_principal(await self.authenticator.admit(self.method, self.context))
-        return await behavior(_readable(request), self.context)
+        return await behavior(await self._request(read), self.context)
 
-    async def _stream(self, behavior: Behavior, request: Any) -> None:
+    async def _stream(self, behavior: Behavior, read: Read) -> None:
         if self.authenticator is None:
-            return await _pump(behavior(_readable(request), self.context), self.context)
+            return await self._pump(behavior, read)
         principal = await self.authenticator.admit(self.method, self.context)
         set_principal(principal)
         scope = asyncio.timeout(self.authenticator.remaining(principal))
         try:
             async with scope:
-                await _pump(behavior(_readable(request), self.context), self.context)
+                await self._pump(behavior, read)
         except TimeoutError:
             if scope.expired():
                 raise expired() from None
             raise
+
+    async def _pump(self, behavior: Behavior, read: Read) -> None:
+        answers = behavior(await self._request(read), self.context)
+        await pump(answers, self.context, self.admission.limits.stall_seconds)
+
+    async def _request(self, read: Read) -> Any:
+        request = await self.admission.read(read)
+        if request is grpc.aio.EOF:
+            raise InvalidArgument("The call carries no request.")
+        if request is _UNREADABLE:
+            raise InvalidArgument(
+                "The request can not be read: it is broken protobuf, or holds text that is not UTF-8."
+            )
+        return request
 
 
 def bearer_token(metadata: Any) -> str:
@@ -187,19 +221,6 @@ def bearer_token(metadata: Any) -> str:
     return token.strip(" ")
 
 
-async def _pump(answers: Any, context: Context) -> None:
-    # Servicers stream either way grpc.aio allows: as an async generator, or by writing to the context themselves.
-    if inspect.isasyncgen(answers):
-        async with aclosing(answers):
-            async for answer in answers:
-                await context.write(answer)
-    elif isinstance(answers, AsyncIterable):
-        async for answer in answers:
-            await context.write(answer)
-    else:
-        await answers
-
-
 def _behavior_of(handler: Handler) -> Behavior:
     for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
         if (behavior := getattr(handler, kind)) is not None:
@@ -208,12 +229,8 @@ def _behavior_of(handler: Handler) -> Behavior:
 
 
 def _rebuild(handler: Handler, around: Behavior) -> Handler:
-    make = {
-        (False, False): grpc.unary_unary_rpc_method_handler,
-        (False, True): grpc.unary_stream_rpc_method_handler,
-        (True, False): grpc.stream_unary_rpc_method_handler,
-        (True, True): grpc.stream_stream_rpc_method_handler,
-    }[bool(handler.request_streaming), bool(handler.response_streaming)]
+    streams = handler.response_streaming
+    make = grpc.stream_stream_rpc_method_handler if streams else grpc.stream_unary_rpc_method_handler
     # A stream of requests keeps gRPC's own way: only our own services speak in streams.
     deserialize = handler.request_deserializer if handler.request_streaming else _decoder(handler.request_deserializer)
     made: Handler = make(around, deserialize, handler.response_serializer)
@@ -233,10 +250,13 @@ def _decoder(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], An
     return decode
 
 
-def _readable(request: Any) -> Any:
-    if request is _UNREADABLE:
-        raise InvalidArgument("The request can not be read: it is broken protobuf, or holds text that is not UTF-8.")
-    return request
+def _given(requests: Any) -> Read:
+    """A stream of requests is the method's own to read."""
+
+    async def read() -> Any:
+        return requests
+
+    return read
 
 
 def _request_id(context: Context) -> str:

@@ -19,6 +19,7 @@ from services.adapters.base import ProviderSpec
 from services.adapters.registry import BadPlugIn, kind_for
 from services.adapters.registry import specs as installed_specs
 from services.chassis import log
+from services.chassis.admission import Admission
 from services.chassis.auth import TokenVerifier
 from services.chassis.background import BackgroundFailed, background
 from services.chassis.clock import Clock, SystemClock
@@ -27,7 +28,8 @@ from services.chassis.durability import UnsafeDatabase, require_durability
 from services.chassis.env import SettingsError, load
 from services.chassis.interceptors import standard_interceptors
 from services.chassis.scopes import required_scope_from_options
-from services.chassis.server import PortBusy, RunningServer, run_until_signal, serve
+from services.chassis.server import PortBusy, RunningServer, serve
+from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
 from services.config.chain import ChangeHub
 from services.config.chain_listener import ChainListener
 from services.config.errors import DatabaseUnavailable
@@ -102,14 +104,16 @@ async def open_config(
         keys = KeyBook(vault, settings.idempotency_hours)
         servicer = ConfigServicer(store, vault, kinds, hub, keys, tester=tester, find_kind=find_kind)
         scopes = required_scope_from_options(SERVICE)
+        admission = Admission()
         server = await stack.enter_async_context(
             serve(
                 lambda grpc_server: add_ConfigServiceServicer_to_server(servicer, grpc_server),
                 host=settings.host,
                 port=settings.config_port,
                 names=[SERVICE.full_name],
-                interceptors=standard_interceptors(TokenVerifier(settings.auth, clock=clock), scopes.get),
+                interceptors=standard_interceptors(TokenVerifier(settings.auth, clock=clock), scopes.get, admission),
                 max_receive_bytes=MAX_REQUEST_BYTES,
+                admission=admission,
             )
         )
         listener = ChainListener(store, hub, settings.database_url, clock)
@@ -131,11 +135,13 @@ async def main(environ: Mapping[str, str]) -> int:
         settings = load(ConfigSettings, environ)
         log.configure(service="config", json=settings.log_json, level=settings.log_level)
         await wait_until_reachable(settings.database_url, timeout=settings.database_wait)
-        async with open_config(settings) as running:
-            _log.info("config_serving", listening=running.address)
-            await run_until_signal(running.stop)
-            _log.info("config_draining")
-            await running.drain()
+        with hard_stop() as limit:
+            async with open_config(settings) as running:
+                _log.info("config_serving", listening=running.address)
+                await run_until_signal(running.stop)
+                limit.arm(settings.drain_grace + MARGIN_SECONDS)
+                _log.info("config_draining")
+                await running.drain()
     except (SettingsError, DatabaseUnreachable, DatabaseUnavailable, *_REFUSALS) as error:
         sys.stderr.write("".join(f"messagepipe config: {line}\n" for line in str(error).splitlines()))
         return 1

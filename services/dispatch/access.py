@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import asyncpg
 
+from services.chassis.admission import Waits
+from services.chassis.clock import SystemClock
 from services.chassis.database import acquired
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.ledger import Connection
@@ -33,6 +35,12 @@ class Access:
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self._pool = pool
+        self._waits = Waits(SystemClock())
+
+    @property
+    def longest_wait(self) -> float:
+        """Seconds that somebody has been waiting for a connection by now."""
+        return self._waits.longest
 
     async def write_batch(
         self, write: Callable[[Connection, list[T]], Awaitable[list[R]]], batch: list[T]
@@ -74,8 +82,10 @@ class Access:
         becomes DatabaseUnavailable.
         """
         try:
-            async with acquired(self._pool) as connection:
-                yield connection
+            with self._waits.one() as served:
+                async with acquired(self._pool) as connection:
+                    served()
+                    yield connection
         except DATABASE_AWAY as error:
             raise DatabaseUnavailable from error
 

@@ -22,6 +22,7 @@ from services.adapters.base import Adapter, Channel
 from services.adapters.receipts import ReceiptReader
 from services.adapters.registry import BadPlugIn, build_adapters, build_receipt_readers
 from services.chassis import log
+from services.chassis.admission import Admission
 from services.chassis.auth import TokenVerifier
 from services.chassis.background import BackgroundFailed, background
 from services.chassis.clock import Clock, SystemClock
@@ -30,8 +31,9 @@ from services.chassis.durability import UnsafeDatabase, require_durability
 from services.chassis.env import SettingsError, load
 from services.chassis.interceptors import standard_interceptors
 from services.chassis.scopes import required_scope_from_options
-from services.chassis.server import PortBusy, RunningServer, run_until_signal, serve
+from services.chassis.server import PortBusy, RunningServer, serve
 from services.chassis.service_token import service_token
+from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
 from services.dispatch.breaker_book import BreakerBook
 from services.dispatch.config_client import ChainCache
 from services.dispatch.convert import Kinds
@@ -41,7 +43,7 @@ from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.health_board import HealthBoard
 from services.dispatch.housekeeping import keep_sweeping
 from services.dispatch.intake import Intake
-from services.dispatch.peers import Peers
+from services.dispatch.peers import Peers, Share
 from services.dispatch.ports import Tools
 from services.dispatch.receipts import ReceiptDesk
 from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
@@ -54,6 +56,10 @@ from services.dispatch.worker import Worker
 
 SERVICE = dispatch_service_pb2.DESCRIPTOR.services_by_name["DispatchService"]
 PULSE_SECONDS = 2.0
+# A connection of the pool that is waited for longer than this: the database is behind, new work is shed.
+LONGEST_POOL_WAIT = 1.0
+# How long open streams get to tell where to go on, when the last message has been sent.
+PARTING_SECONDS = 1.0
 # What a request holds beside its message: field tags, the batch around it.
 ENVELOPE_BYTES = MEBIBYTE
 
@@ -100,14 +106,20 @@ class RunningDispatch:
         return self._server.address
 
     async def drain(self) -> None:
-        """Nothing new; what is in flight gets the grace; returns when all has ended. May be called again."""
+        """Nothing new; what is in flight gets the grace; returns when all has ended. May be called again.
+
+        Who watches a project is sent elsewhere at once. Who waits for the end of a message may see it as long as
+        messages are being sent here, and is then sent elsewhere too.
+        """
         if not self._drained:
             self._drained = True
-            self._hub.close()
+            self._hub.close_projects()
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._server.drain(min(self._grace, 5.0)))
-                group.create_task(self.worker.drain(self._grace))
+                group.create_task(self._server.drain(self._grace + PARTING_SECONDS))
                 group.create_task(self._peers.leave())
+                await self.worker.drain(self._grace)
+                self._hub.close()
+                await self._server.let_streams_go(PARTING_SECONDS)
 
 
 @asynccontextmanager
@@ -138,7 +150,7 @@ async def open_dispatch(
         idempotent = frozenset(key for key, adapter in adapters.items() if adapter.spec.capabilities.idempotency_key)
         chains = ChainCache(settings.config_target, _token_of(settings, clock), clock, idempotent_kinds=idempotent)
         stack.push_async_callback(chains.close)
-        worker = Worker(store, clock, database_clock, max_in_flight=settings.max_in_flight, share=lambda: peers.share)
+        worker = _worker(settings, store, clock, database_clock, share=lambda: peers.share)
         tools = Tools(
             chains=chains,
             ledger=store,
@@ -160,7 +172,7 @@ async def open_dispatch(
         suspects = Suspects(store, worker, clock, hub.publish)
         desk = ReceiptDesk(store, chains, readers, clock, hub.publish)
         servicer = DispatchServicer(store, intake, hub, chains, health, database_clock, receipts=desk)
-        server = await stack.enter_async_context(_serve(settings, servicer, clock))
+        server = await stack.enter_async_context(_serve(settings, servicer, clock, store))
         works = (chains.run, health.run, peers.run, worker.claim_forever, worker.renew_forever, suspects.run, desk.run)
         for work in works:
             await stack.enter_async_context(background(work, stop))
@@ -180,11 +192,13 @@ async def main(environ: Mapping[str, str]) -> int:
         settings = load(DispatchSettings, environ)
         log.configure(service="dispatch", json=settings.log_json, level=settings.log_level)
         await wait_until_reachable(settings.database_url, timeout=settings.database_wait)
-        async with open_dispatch(settings) as running:
-            _log.info("dispatch_serving", listening=running.address)
-            await run_until_signal(running.stop)
-            _log.info("dispatch_draining", in_flight=running.worker.in_flight)
-            await running.drain()
+        with hard_stop() as limit:
+            async with open_dispatch(settings) as running:
+                _log.info("dispatch_serving", listening=running.address)
+                await run_until_signal(running.stop)
+                limit.arm(settings.drain_grace + MARGIN_SECONDS)
+                _log.info("dispatch_draining", in_flight=running.worker.in_flight)
+                await running.drain()
     except (DatabaseUnreachable, *_REFUSALS) as error:
         sys.stderr.write("".join(f"messagepipe dispatch: {line}\n" for line in str(error).splitlines()))
         return 1
@@ -246,11 +260,19 @@ async def _open_store(settings: DispatchSettings) -> AsyncIterator[Store]:
         lease_seconds=settings.lease_seconds,
         connections=settings.database_connections,
         idempotency_hours=settings.idempotency_hours,
+        max_bytes=settings.max_in_flight_bytes,
     )
     try:
         yield store
     finally:
         await store.close()
+
+
+def _worker(
+    settings: DispatchSettings, store: Store, clock: Clock, database_clock: DatabaseClock, *, share: Callable[[], Share]
+) -> Worker:
+    places, size = settings.max_in_flight, settings.max_in_flight_bytes
+    return Worker(store, clock, database_clock, max_in_flight=places, max_bytes=size, share=share)
 
 
 async def _first_look(health: HealthBoard, peers: Peers) -> None:
@@ -262,14 +284,18 @@ async def _first_look(health: HealthBoard, peers: Peers) -> None:
 
 
 @asynccontextmanager
-async def _serve(settings: DispatchSettings, servicer: DispatchServicer, clock: Clock) -> AsyncIterator[RunningServer]:
+async def _serve(
+    settings: DispatchSettings, servicer: DispatchServicer, clock: Clock, store: Store
+) -> AsyncIterator[RunningServer]:
+    admission = Admission(strained=lambda: store.longest_wait > LONGEST_POOL_WAIT)
     scopes = required_scope_from_options(SERVICE)
     async with serve(
         lambda server: add_DispatchServiceServicer_to_server(servicer, server),
         host=settings.host,
         port=settings.dispatch_port,
         names=[SERVICE.full_name],
-        interceptors=standard_interceptors(TokenVerifier(settings.auth, clock=clock), scopes.get),
+        interceptors=standard_interceptors(TokenVerifier(settings.auth, clock=clock), scopes.get, admission),
         max_receive_bytes=settings.max_message_bytes + ENVELOPE_BYTES,
+        admission=admission,
     ) as server:
         yield server

@@ -103,12 +103,13 @@ class Intake:
                 await key_book.bind(connection, project_id, key, self._store.idempotency_hours)
 
     async def _accept(self, message: Message, spec: message_pb2.MessageSpec) -> Accepted:
-        place = self._worker.reserve()
+        stored = spec.SerializeToString()
+        place = self._worker.reserve(len(stored))
         since = self._clock.boottime()
         event = tell.numbered(0, [tell.queued(message.deadline)])
         acceptance = Acceptance(
             message=message,
-            spec=spec.SerializeToString(),
+            spec=stored,
             labels=labels_of(spec, message).SerializeToString(),
             events=event,
             worker=self._store.worker if place else None,
@@ -120,18 +121,18 @@ class Intake:
         except BaseException:
             # If it was written all the same, its lease runs out and any worker takes it up.
             if place:
-                self._worker.release_place()
+                self._worker.release_place(len(stored))
             raise
         accepted = replace(message, id=standing.message_id, created_at=standing.created_at, deadline=standing.deadline)
         if standing.replayed:
             # Somebody works on it already, or it has ended.
             if place:
-                self._worker.release_place()
+                self._worker.release_place(len(stored))
             return Accepted(message=accepted, replayed=True)
         step = Transition(message_id=message.id, project_id=message.project_id, epoch=1, events=event)
         self._hub.publish(message.id, message.project_id, step, standing.created_at)
         if place:
-            self._worker.start(Lease(message=accepted, epoch=1), since=since)
+            self._worker.start(Lease(message=accepted, epoch=1), since=since, size=len(stored))
         return Accepted(message=accepted)
 
 

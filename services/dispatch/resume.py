@@ -7,7 +7,8 @@ import binascii
 from uuid import UUID
 
 from services.chassis.errors import FieldViolation, InvalidArgument
-from services.dispatch.watch import Position
+
+Position = tuple[int, UUID, int]  # transaction, message, sequence
 
 _VERSION = b"\x01"
 

@@ -19,6 +19,7 @@ from services.chassis.errors import FieldViolation, InvalidArgument, ServiceErro
 from services.chassis.idempotency import REPLAYED, key_problem
 from services.chassis.pagination import parse_page
 from services.chassis.status import to_status
+from services.chassis.streaming import resumable
 from services.dispatch import answers
 from services.dispatch import history as tell
 from services.dispatch.config_client import ChainCache, ConfigUnavailable
@@ -38,7 +39,7 @@ from services.dispatch.receipts import ReceiptDesk
 from services.dispatch.records import Overview
 from services.dispatch.resume import position_from_token, token_from_position
 from services.dispatch.store import Store
-from services.dispatch.watch import EventHub, watch_message, watch_project
+from services.dispatch.watch import EventHub, Moved, watch_message, watch_project
 
 MAX_BATCH = 1000
 # One request must not become gigabytes of copies, in memory and in the database.
@@ -115,7 +116,8 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         # Nothing is missed before the inbox is there: what is told by then, the watch reads from the database.
         with self._hub.of_message(message.id) as inbox:
             async for event in watch_message(self._store, inbox, message.id, 0):
-                yield event
+                with resumable(afterSequence=str(event.sequence)):
+                    yield event
 
     async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:
         """Accept, wait for the end, answer it."""
@@ -131,7 +133,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
             try:
                 async with asyncio.timeout(limit):
                     return [event async for event in watch_message(self._store, inbox, message.id, 0)]
-            except TimeoutError:
+            except (TimeoutError, Moved):
                 raise StillSending(message.id) from None
 
     async def SendBulkMessages(
@@ -188,7 +190,8 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
             raise InvalidArgument(violations=[FieldViolation("afterSequence", "must be 0 or more")])
         with self._hub.of_message(overview.id) as inbox:
             async for event in watch_message(self._store, inbox, overview.id, request.after_sequence):
-                yield event
+                with resumable(afterSequence=str(event.sequence)):
+                    yield event
 
     async def WatchProject(
         self, request: pb.WatchProjectRequest, context: Context
@@ -201,7 +204,9 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
             # Headers at once: the watcher then knows that nothing after this moment will be missed.
             await context.send_initial_metadata(())
             async for event, position in watch_project(self._store, inbox, project, start):
-                yield pb.WatchProjectResponse(event=event, resume_token=token_from_position(position))
+                token = token_from_position(position)
+                with resumable(resumeToken=token):
+                    yield pb.WatchProjectResponse(event=event, resume_token=token)
 
     async def GetMessage(self, request: pb.GetMessageRequest, context: Context) -> message_pb2.Message:
         """One message with its attempts."""

@@ -21,10 +21,11 @@ class DispatchSettings:
     """The settings of one DispatchService process; times in seconds.
 
     `lease_seconds` is how long the messages of a dispatcher that died wait for rescue. `max_in_flight` bounds the
-    provider calls at a time. `egress_allow` names networks (CIDR) that a provider may be reached in although they are
-    not public; `allow_host_aws_credentials` lets providers use this host's own. `allow_unsafe_durability` serves on
-    a database that may forget what it acknowledged. `public_url` is how the gateway is known outside: where providers
-    that ask send their receipts. `idempotency_hours` is how long a key stands for its message. `internal_token` goes to
+    provider calls at a time, `max_in_flight_bytes` the messages that are being accepted and those that are being sent.
+    `egress_allow` names networks (CIDR) that a provider may be reached in although they are not public;
+    `allow_host_aws_credentials` lets providers use this host's own. `allow_unsafe_durability` serves on a database that
+    may forget what it acknowledged. `public_url` is how the gateway is known outside: where providers that ask send
+    their receipts. `idempotency_hours` is how long a key stands for its message. `internal_token` goes to
     ConfigService; without it one is made from the JWT secret.
     """
 
@@ -40,11 +41,12 @@ class DispatchSettings:
     public_url: str = ""
     max_message_bytes: int = 10 * MEBIBYTE
     max_in_flight: int = 1000
+    max_in_flight_bytes: int = 256 * MEBIBYTE
     lease_seconds: float = 30.0
     idempotency_hours: int = DEFAULT_HOURS
     database_connections: int = 8
     database_wait: float = 30.0
-    drain_grace: float = 25.0
+    drain_grace: float = 20.0
     log_level: str = "info"
     log_json: bool | None = None
 
@@ -60,24 +62,29 @@ class DispatchSettings:
 
     def _problems(self) -> Iterator[str]:
         yield from self._unreadable()
+        yield from self._out_of_bounds()
         if self.internal_token is None and self.auth.jwt_secret is None:
             yield "MESSAGEPIPE_INTERNAL_TOKEN is required when there is no MESSAGEPIPE_JWT_SECRET to make one from"
         if self.public_url and not is_base_url(self.public_url):
             yield "MESSAGEPIPE_PUBLIC_URL must be such as https://mail.example.com, without a query"
+        if self.log_level.lower() not in LEVELS:
+            yield f"MESSAGEPIPE_LOG_LEVEL is wrong: use one of {', '.join(LEVELS)}"
+
+    def _out_of_bounds(self) -> Iterator[str]:
         if not 0 <= self.dispatch_port <= 65535:
             yield "MESSAGEPIPE_DISPATCH_PORT must be 0 to 65535; 0 takes any free one"
         if not MEBIBYTE <= self.max_message_bytes <= LARGEST_MESSAGE:
             yield f"MESSAGEPIPE_MAX_MESSAGE_BYTES must be {MEBIBYTE} to {LARGEST_MESSAGE}"
         if not 1 <= self.max_in_flight <= 100_000:
             yield "MESSAGEPIPE_MAX_IN_FLIGHT must be 1 to 100000"
+        if self.max_in_flight_bytes < self.max_message_bytes + MEBIBYTE:
+            yield "MESSAGEPIPE_MAX_IN_FLIGHT_BYTES must be MESSAGEPIPE_MAX_MESSAGE_BYTES and 1 MiB, or more"
         if not 1 <= self.lease_seconds <= 600:
             yield "MESSAGEPIPE_LEASE_SECONDS must be 1 to 600"
         if not LEAST_HOURS <= self.idempotency_hours <= MOST_HOURS:
             yield f"MESSAGEPIPE_IDEMPOTENCY_HOURS must be {LEAST_HOURS} to {MOST_HOURS}"
         if not 2 <= self.database_connections <= 100:
             yield "MESSAGEPIPE_DATABASE_CONNECTIONS must be 2 to 100"
-        if self.log_level.lower() not in LEVELS:
-            yield f"MESSAGEPIPE_LOG_LEVEL is wrong: use one of {', '.join(LEVELS)}"
 
     def _unreadable(self) -> Iterator[str]:
         try:

@@ -4,7 +4,7 @@ Hot writes go through group commit: one writer per kind of statement, many calle
 Times that are compared are the database's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
@@ -38,6 +38,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BATCH = 200
+# A commit takes some milliseconds: when one has been waited for so long, whoever comes now is refused and not kept.
+OLDEST_ACCEPTANCE = 5.0
 
 
 class Store(Access):
@@ -50,18 +52,15 @@ class Store(Access):
         worker: str,
         lease_seconds: float,
         idempotency_hours: float = DEFAULT_HOURS,
+        max_bytes: int | None = None,
     ) -> None:
         super().__init__(pool)
         self.worker = worker
         self.lease_seconds = lease_seconds
         self.idempotency_hours = idempotency_hours
-        self._acceptances: MicroBatcher[Acceptance, Standing | Exception] = MicroBatcher(
-            self._accept, name="accept", max_rows=BATCH, weigh=lambda item: len(item.spec)
-        )
+        self._acceptances = _acceptances(self._accept, "accept", max_bytes)
         # Apart from the others: it may have to wait for another process's commit of the same key, and they need not.
-        self._keyed: MicroBatcher[Acceptance, Standing | Exception] = MicroBatcher(
-            self._accept_keyed, name="accept_keyed", max_rows=BATCH, weigh=lambda item: len(item.spec)
-        )
+        self._keyed = _acceptances(self._accept_keyed, "accept_keyed", max_bytes)
         self._transitions: MicroBatcher[Transition, Settled | Exception] = MicroBatcher(
             self._apply, name="settle", max_rows=BATCH, max_waiting=100_000
         )
@@ -75,8 +74,9 @@ class Store(Access):
         lease_seconds: float,
         connections: int,
         idempotency_hours: float = DEFAULT_HOURS,
+        max_bytes: int | None = None,
     ) -> "Store":
-        """Connect; raises the driver's errors when the database can not be reached."""
+        """Connect; raises the driver's errors when it can not. `max_bytes` bounds what waits to be accepted."""
         settings = {
             "application_name": f"messagepipe dispatch {worker}",
             # A generic plan made while a table was small scans it when it is large.
@@ -86,7 +86,13 @@ class Store(Access):
             "lock_timeout": "5000",
         }
         pool = await create_pool(dsn, size=connections, settings=settings)
-        return cls(pool, worker=worker, lease_seconds=lease_seconds, idempotency_hours=idempotency_hours)
+        return cls(
+            pool,
+            worker=worker,
+            lease_seconds=lease_seconds,
+            idempotency_hours=idempotency_hours,
+            max_bytes=max_bytes,
+        )
 
     async def close(self) -> None:
         """Write what waits, then let go of every connection."""
@@ -162,11 +168,12 @@ class Store(Access):
         at: datetime = await self.fetchval("SELECT clock_timestamp()")
         return at
 
-    async def claim(self, limit: int, share: Share = ALL) -> list[Claim]:
-        """Take up to `limit` messages that are due, those of expired leases among them, each under a fresh epoch; those
-        of other dispatchers' shares only when nobody took them for a second. Suspects are left alone.
+    async def claim(self, limit: int, max_bytes: int, share: Share = ALL) -> list[Claim]:
+        """Take messages that are due, expired leases among them, each under a fresh epoch: up to `limit`, and no more
+        once they hold `max_bytes` together; those of other dispatchers' shares only when nobody took them for a second.
+        Suspects are left alone.
         """
-        rows = await self.fetch(_CLAIM, limit, self.worker, self.lease_seconds, share.rank, share.count)
+        rows = await self.fetch(_CLAIM, limit, self.worker, self.lease_seconds, share.rank, share.count, max_bytes)
         return await self._claims(rows)
 
     async def claim_suspect(self) -> Claim | None:
@@ -264,6 +271,19 @@ class Store(Access):
         return found
 
 
+def _acceptances(
+    write: Callable[[list[Acceptance]], Awaitable[list[Standing | Exception]]], name: str, max_bytes: int | None
+) -> MicroBatcher[Acceptance, Standing | Exception]:
+    return MicroBatcher(
+        write,
+        name=name,
+        max_rows=BATCH,
+        weigh=lambda item: len(item.spec),
+        max_held=max_bytes,
+        max_age=OLDEST_ACCEPTANCE,
+    )
+
+
 def _claim_from(row: asyncpg.Record, standing: asyncpg.Record, attempts: Sequence[Attempt]) -> Claim:
     generation = generation_from_row(standing)
     return Claim(
@@ -292,15 +312,18 @@ def _or_raise(answer: R | Exception) -> R:
 # second is everybody's. Those whose dispatchers died twice in a row are taken one by one (quarantine_book.py).
 _CLAIM = """
 WITH due AS (
-    SELECT id FROM dispatch.queue
+    SELECT id, due_at FROM dispatch.queue
     WHERE due_at <= now() AND claims < 2
       AND (((get_byte(uuid_send(id), 14) & 3) * 256 + get_byte(uuid_send(id), 15)) * $5::int / 1024 = $4
            OR due_at <= now() - interval '1 second')
     ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+), sized AS (
+    SELECT id, sum(octet_length(m.spec)) OVER (ORDER BY d.due_at, id) - octet_length(m.spec) AS before
+    FROM due d JOIN dispatch.messages m USING (id)
 ), taken AS (
     UPDATE dispatch.queue q
     SET worker = $2, epoch = q.epoch + 1, claims = q.claims + 1, due_at = now() + $3 * interval '1 second'
-    FROM due WHERE q.id = due.id
+    FROM sized WHERE q.id = sized.id AND sized.before < $6
     RETURNING q.id, q.epoch, q.claims
 )
 SELECT t.id, t.epoch, t.claims, m.project_id, m.spec, m.deadline, m.created_at, now() AS at

@@ -50,16 +50,17 @@ class Suspects:
 
     async def work_on_one(self) -> bool:
         """Whether there was a suspect; it was worked on to its end, or for as long as it may hold up the others."""
-        if not self._worker.reserve():
+        if not self._worker.reserve(0):
             return False
         since, claim = self._clock.boottime(), None
         try:
             claim = await self._store.claim_suspect()
         finally:
             if claim is None:
-                self._worker.release_place()
+                self._worker.release_place(0)
         if claim is None:
             return False
+        self._worker.weigh(len(claim.spec))
         self._log.warning("suspect", message=str(claim.id), claims=claim.claims)
         task = await self._worker.take_up(claim, since)
         if task is not None:

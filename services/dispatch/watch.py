@@ -19,11 +19,14 @@ from services.chassis.errors import Unavailable
 from services.dispatch import history as tell
 from services.dispatch.ledger import Transition
 from services.dispatch.records import StoredEvent
+from services.dispatch.resume import Position, token_from_position
 
 RING = 256
+RING_BYTES = 256 * 1024
+# Of one read for one watcher: who does not read holds it until the stream is ended.
+PAGE = 100
 SHORTEST_POLL, LONGEST_POLL = 0.05, 1.0
 
-Position = tuple[int, UUID, int]
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -40,13 +43,21 @@ class EventReader(Protocol):
         """The events of a project after a position, in commit order."""
 
 
+class Moved(Unavailable):
+    """The stream goes on at another process, from the place that `metadata` name: the one that told it so far stops."""
+
+    def __init__(self, **place: str) -> None:
+        super().__init__("This process is stopping; take the stream up again.", metadata=place, retry_after=0.5)
+
+
 class Inbox:
-    """What one watcher has not taken yet: at most `RING` events; on overflow all are dropped and the database is
-    asked.
+    """What one watcher has not taken yet: at most `RING` events of `RING_BYTES`; on overflow all are dropped and the
+    database is asked.
     """
 
     def __init__(self) -> None:
         self._events: list[StoredEvent] = []
+        self._bytes = 0
         self._hint = asyncio.Event()
         self.closed = False
 
@@ -57,15 +68,17 @@ class Inbox:
 
     def put(self, events: list[StoredEvent]) -> None:
         """Hand over events, or only the hint that there are some."""
-        if len(self._events) + len(events) > RING:
+        self._bytes += sum(len(event.payload) for event in events)
+        if len(self._events) + len(events) > RING or self._bytes > RING_BYTES:
             self._events.clear()
+            self._bytes = 0
         else:
             self._events.extend(events)
         self._hint.set()
 
     def take(self) -> list[StoredEvent]:
         """Everything that was handed over."""
-        events, self._events = self._events, []
+        events, self._events, self._bytes = self._events, [], 0
         self._hint.clear()
         return events
 
@@ -83,10 +96,19 @@ class EventHub:
     def __init__(self) -> None:
         self._by_message: dict[UUID, set[Inbox]] = defaultdict(set)
         self._by_project: dict[str, set[Inbox]] = defaultdict(set)
+        self._projects_closed = self._closed = False
+
+    def close_projects(self) -> None:
+        """The process stops: who watches a project is sent elsewhere."""
+        self._projects_closed = True
+        for inbox in _all(self._by_project):
+            inbox.close()
 
     def close(self) -> None:
-        """The process stops: who watches a project is sent elsewhere at once; who waits for an end may still see it."""
-        for inbox in {inbox for inboxes in self._by_project.values() for inbox in inboxes}:
+        """Nothing happens here any more: who watches a message is told what was written, and sent elsewhere."""
+        self.close_projects()
+        self._closed = True
+        for inbox in _all(self._by_message):
             inbox.close()
 
     def publish(self, message_id: UUID, project_id: str, transition: Transition, at: datetime) -> None:
@@ -105,16 +127,22 @@ class EventHub:
 
     def of_message(self, message_id: UUID) -> contextlib.AbstractContextManager[Inbox]:
         """An inbox for the events of one message, for as long as the block runs."""
-        return _listed(self._by_message, message_id)
+        return _listed(self._by_message, message_id, closed=self._closed)
 
     def of_project(self, project_id: str) -> contextlib.AbstractContextManager[Inbox]:
         """An inbox for hints about one project, for as long as the block runs."""
-        return _listed(self._by_project, project_id)
+        return _listed(self._by_project, project_id, closed=self._projects_closed)
+
+
+def _all(inboxes: dict[Key, set[Inbox]]) -> list[Inbox]:
+    return [inbox for each in inboxes.values() for inbox in each]
 
 
 @contextlib.contextmanager
-def _listed(inboxes: dict[Key, set[Inbox]], key: Key) -> Iterator[Inbox]:
+def _listed(inboxes: dict[Key, set[Inbox]], key: Key, *, closed: bool) -> Iterator[Inbox]:
     inbox = Inbox()
+    if closed:
+        inbox.close()
     inboxes[key].add(inbox)
     try:
         yield inbox
@@ -132,9 +160,10 @@ async def watch_message(
     to where it ended again.
 
     Ends at once when `after` is at or past `completed`. The caller has checked that the message exists and whose it is.
+    Raises Moved when the process stops, after everything that was written by then.
     """
     last, pause, ended = after, SHORTEST_POLL, False
-    fresh = await reader.events_after(message_id, last)
+    fresh = await reader.events_after(message_id, last, PAGE)
     while True:
         for event in fresh:
             if event.sequence != last + 1:
@@ -143,14 +172,16 @@ async def watch_message(
             told = tell.shown(event)
             yield told
             ended = _is_over(told, ended)
-        if ended:
+        if ended and len(fresh) < PAGE:
             return
         if not fresh and pause > SHORTEST_POLL and await _nothing_follows(reader, message_id, last):
             return
+        if inbox.closed and not fresh:
+            raise Moved(afterSequence=str(last))
         fresh = inbox.take() if await inbox.wait(pause) else []
         if not fresh or fresh[0].sequence > last + 1:
             pause = min(pause * 2, LONGEST_POLL)
-            fresh = await reader.events_after(message_id, last)
+            fresh = await reader.events_after(message_id, last, PAGE)
 
 
 def _is_over(event: DeliveryEvent, before: bool) -> bool:
@@ -169,11 +200,11 @@ async def watch_project(
     reader: EventReader, inbox: Inbox, project_id: str, position: Position
 ) -> AsyncIterator[tuple[DeliveryEvent, Position]]:
     """Every event of a project after a position as it is committed, each with the position after it; ends only when the
-    process stops, with Unavailable: whoever watches takes the stream up again elsewhere.
+    process stops, with Moved.
     """
     pause = SHORTEST_POLL
     while not inbox.closed:
-        events = await reader.project_events_after(project_id, position)
+        events = await reader.project_events_after(project_id, position, PAGE)
         for event in events:
             position = (event.transaction_id, event.message_id, event.sequence)
             yield tell.shown(event), position
@@ -184,4 +215,4 @@ async def watch_project(
         inbox.take()
         pause = SHORTEST_POLL if await inbox.wait(pause) else min(pause * 2, LONGEST_POLL)
         await asyncio.sleep(SHORTEST_POLL / 5)
-    raise Unavailable("This process is stopping; resume the stream.", retry_after=0.5)
+    raise Moved(resumeToken=token_from_position(position))

@@ -26,9 +26,12 @@ from services.dispatch.message import EndReason, Message, State
 from services.dispatch.peers import Share
 from services.dispatch.ports import Lease
 from services.dispatch.records import Claim
+from services.dispatch.room import Room
 from services.dispatch.store import Store
 
 CLAIM_BATCH = 200
+# What one claim brings into memory at once, however much room there is.
+CLAIM_BYTES = 32 * 1024 * 1024
 SHORTEST_POLL, LONGEST_POLL = 0.02, 0.5
 # Of a lease: how often it is renewed, how soon again when that failed, and how long before its end nothing may go over
 # the wire any more. So calls are cut only when no renewal came through for five sixths of a lease.
@@ -44,7 +47,9 @@ class _Held:
 
 
 class Worker:
-    """Works on at most `max_in_flight` messages at a time, each through `deliver`."""
+    """Works on at most `max_in_flight` messages at a time, of `max_bytes` and one message more, each through
+    `deliver`.
+    """
 
     def __init__(
         self,
@@ -53,15 +58,14 @@ class Worker:
         database_clock: DatabaseClock,
         *,
         max_in_flight: int,
+        max_bytes: int,
         share: Callable[[], Share] = Share,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
         self._clock = clock
         self._database_clock = database_clock
-        self._free, self._taken = max_in_flight, 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._room = Room(max_in_flight, max_bytes)
         self._share, self._jitter = share, jitter
         # By epoch too: after a pause longer than a lease this process may hold a message anew while what it began
         # under the old epoch still runs.
@@ -94,37 +98,34 @@ class Worker:
         """
         self._given_up[message_id] = epoch
 
-    def reserve(self) -> bool:
-        """Keep a place for a message that is about to be accepted; give it back with `start` or `release_place`."""
-        if self._free <= 0 or self._stopping:
+    def reserve(self, size: int) -> bool:
+        """Keep a place for a message of `size` bytes that is about to be accepted; give it back with `start` or
+        `release_place`.
+        """
+        if self._room.places <= 0 or self._stopping:
             return False
-        self._take_places(1)
+        self._room.take(1, size)
         return True
 
-    def release_place(self) -> None:
-        """The message that the place was for was not accepted."""
-        self._return_places(1)
+    def weigh(self, size: int) -> None:
+        """The message that a place is kept for turned out to be this much larger."""
+        self._room.take(0, size)
+
+    def release_place(self, size: int) -> None:
+        """The message that the place was for was not accepted, or is done."""
+        self._room.give_back(1, size)
         self._wake.set()
 
-    def _take_places(self, count: int) -> None:
-        self._free -= count
-        self._taken += count
-        self._idle.clear()
-
-    def _return_places(self, count: int) -> None:
-        self._free += count
-        self._taken -= count
-        if not self._taken:
-            self._idle.set()
-
-    def start(self, lease: Lease, *, since: float) -> "asyncio.Task[None]":
-        """Work on a message whose lease began at `since` (seconds since boot); its place was reserved."""
+    def start(self, lease: Lease, *, since: float, size: int) -> "asyncio.Task[None]":
+        """Work on a message of `size` bytes whose lease began at `since` (seconds since boot); its place was
+        reserved.
+        """
         # In a context of its own: it goes on when the RPC that brought the message has ended.
-        task = asyncio.create_task(self._work(lease), name=f"deliver {lease.id}", context=contextvars.Context())
+        task = asyncio.create_task(self._work(lease, size), name=f"deliver {lease.id}", context=contextvars.Context())
         self._held[lease.id, lease.epoch] = _Held(ends=since + self._store.lease_seconds, task=task)
         return task
 
-    async def _work(self, lease: Lease) -> None:
+    async def _work(self, lease: Lease, size: int) -> None:
         if self._deliver is None:
             raise RuntimeError("deliver_with was not called")
         try:
@@ -135,7 +136,7 @@ class Worker:
             return
         finally:
             self._held.pop((lease.id, lease.epoch), None)
-            self.release_place()
+            self.release_place(size)
         if due_in is not None:
             asyncio.get_running_loop().call_later(due_in, self._wake.set)
 
@@ -162,20 +163,20 @@ class Worker:
                 raise
 
     async def _claim_some(self) -> int:
-        limit = min(self._free, CLAIM_BATCH)
+        limit, most = min(self._room.places, CLAIM_BATCH), min(self._room.bytes_left, CLAIM_BYTES)
         if limit <= 0:
             return 0
-        self._take_places(limit)
+        self._room.take(limit, most)
         since = self._clock.boottime()
         claims: list[Claim] = []
         try:
             failpoint("claim.before")
             await self._give_back()
-            claims = await self._store.claim(limit, self._share())
+            claims = await self._store.claim(limit, most, self._share())
         except DatabaseUnavailable as error:
             self._log.warning("claim_failed", cause=type(error.__cause__).__name__)
         finally:
-            self._return_places(limit - len(claims))
+            self._room.give_back(limit - len(claims), most - sum(len(claim.spec) for claim in claims))
         for claim in claims:
             self._database_clock.learn(claim.at)
             await self.take_up(claim, since)
@@ -194,14 +195,14 @@ class Worker:
         except Exception:  # noqa: BLE001 - whatever it is, it must not stop the other messages
             # Its lease runs out with a strike; after three of them it is quarantined.
             self._log.exception("message_unreadable", message=str(claim.id))
-            self.release_place()
+            self.release_place(len(claim.spec))
             return None
         if not isinstance(message, Message):
             with contextlib.suppress(DatabaseUnavailable):  # its lease runs out and it comes again
                 await self._refuse(
                     claim, "; ".join(f"{violation.field} {violation.description}" for violation in message)
                 )
-            self.release_place()
+            self.release_place(len(claim.spec))
             return None
         failpoint("claim.taken")
         settled = bool(claim.attempts) and claim.attempts[-1].result is not None
@@ -214,7 +215,7 @@ class Worker:
             ended=claim.ended,
             generation=claim.generation,
         )
-        return self.start(lease, since=since)
+        return self.start(lease, since=since, size=len(claim.spec))
 
     async def _refuse(self, claim: Claim, why: str) -> None:
         """A stored message that today's rules refuse ends visibly instead of coming back for ever."""
@@ -273,7 +274,7 @@ class Worker:
         # Places, not tasks: what is being accepted or claimed at this moment is in flight too, and gets its time.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                await self._idle.wait()
+                await self._room.empty()
         left = dict(self._held)
         for held in left.values():
             held.task.cancel()

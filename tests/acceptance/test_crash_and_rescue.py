@@ -5,7 +5,7 @@ unknown.
 import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -41,15 +41,15 @@ def environment(database_url: str, config_port: int, dispatch_port: int) -> dict
     }
 
 
-async def add_provider(target: str, name: str, url: str, priority: int) -> None:
-    """A SendGrid account whose endpoint is the test's server."""
+async def add_provider(target: str, name: str, url: str, priority: int, **config: Any) -> None:
+    """A SendGrid account whose endpoint is the test's server, with these settings on top."""
     async with grpc.aio.insecure_channel(target) as channel:
         provider = provider_pb2.Provider(
             channel=EMAIL,
             kind="sendgrid",
             name=name,
             priority=priority,
-            config=struct(apiKey="SG.test", baseUrl=url, fromEmail="shop@example.com"),
+            config=struct(apiKey="SG.test", baseUrl=url, fromEmail="shop@example.com", **config),
         )
         request = config_service_pb2.CreateProviderRequest(project_id=PROJECT, provider=provider)
         await ConfigServiceStub(channel).CreateProvider(request, metadata=metadata())

@@ -17,6 +17,7 @@ from services.dispatch.peers import Share
 from services.dispatch.ports import Tools
 from services.dispatch.receipts import ReceiptDesk
 from services.dispatch.retry import Backoff
+from services.dispatch.settings import MEBIBYTE
 from services.dispatch.store import Store
 from services.dispatch.suspects import Suspects
 from services.dispatch.watch import EventHub
@@ -119,7 +120,7 @@ def begin_process(world: "World", place: int) -> Process:
     database_clock = DatabaseClock(clock)
     database_clock.learn(world.database.now)
     share = Share(place, 2)
-    worker = Worker(cast(Any, pair), clock, database_clock, max_in_flight=1000, share=lambda: share)
+    worker = Worker(cast(Any, pair), clock, database_clock, max_in_flight=1000, max_bytes=MEBIBYTE, share=lambda: share)
     adapters: dict[tuple[Channel, str], Adapter] = {
         (Channel.EMAIL, letter): Provider(letter, pair, world) for letter in LETTERS
     }

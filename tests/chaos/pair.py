@@ -123,10 +123,10 @@ class Pair:
             assert results == self.model.late_results(message_id)
         return results
 
-    async def claim(self, limit: int, share: Share) -> list[Claim]:
+    async def claim(self, limit: int, max_bytes: int, share: Share) -> list[Claim]:
         """As Store.claim."""
         async with self._turn:
-            claims = await self.store.claim(limit, share)
+            claims = await self.store.claim(limit, max_bytes, share)
             expected = self.model.claim(self.worker, share)
             assert {claim.id: claim.epoch for claim in claims} == expected
         return claims

@@ -80,6 +80,8 @@ class VendorServer:
         self.default: Reply | Answer = default or Reply()
         self.received: list[Received] = []
         self.connections = 0
+        self.most_at_once = 0  # requests that were read and not answered
+        self._answering = 0
         self._script: deque[Reply] = deque()
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -164,7 +166,12 @@ class VendorServer:
         reply = self._script.popleft() if self._script else self.default
         if not isinstance(reply, Reply):
             reply = reply(received)
-        return await _answer(reader, writer, reply)
+        self._answering += 1
+        self.most_at_once = max(self.most_at_once, self._answering)
+        try:
+            return await _answer(reader, writer, reply)
+        finally:
+            self._answering -= 1
 
 
 async def _body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> bytes:

@@ -7,7 +7,9 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,3 +144,23 @@ def running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+async def test_who_hangs_is_not_waited_for_longer_than_its_head_start(tmp_path: Path) -> None:
+    """The next one is asked meanwhile; the foundation only when nobody stands on it any more."""
+
+    def program(name: str, code: str, **more: Any) -> Program:
+        return replace(a_program(code, tmp_path / name, grace=2.0), name=name, **more)
+
+    async with a_house() as (house, said):
+        ground = house.start(program("ground", POLITE, foundation=True))
+        middle = house.start(program("middle", POLITE))
+        top = house.start(program("top", STUBBORN, head_start=0.2))
+        await until(lambda: top.last_words() == "deaf" and middle.last_words() == ground.last_words() == "up")
+        began = time.monotonic()
+        await house.stop()
+
+    asked = {name: float((tmp_path / name).read_text().split()[-1]) - began for name in ("middle", "ground")}
+    assert 0.2 <= asked["middle"] < 1.5
+    assert asked["ground"] >= 2.0
+    assert said == ["top did not stop within 2 s; ending it by force"]

@@ -22,6 +22,7 @@ from services.dispatch.records import Claim
 from services.dispatch.store import Store
 from tests.integration.rig import EMAIL, PROJECT, Pipe, rig
 
+MEBIBYTE = 1024 * 1024
 AT_MOST_ONCE = message_pb2.UNKNOWN_POLICY_AT_MOST_ONCE
 ACCEPTED = Result(outcome=Outcome.ACCEPTED, reason="ACCEPTED", provider_message_id="p-1")
 
@@ -70,7 +71,7 @@ def an_open_attempt(provider_id: str = "p", name: str = "A", epoch: int = 1) -> 
 async def claim_one(store: Store) -> Claim:
     """The one message that is due, as soon as it is."""
     async with asyncio.timeout(10):
-        while not (claims := await store.claim(10)):
+        while not (claims := await store.claim(10, MEBIBYTE)):
             await asyncio.sleep(0.02)
     assert len(claims) == 1
     return claims[0]
@@ -80,7 +81,7 @@ async def test_a_lease_that_lives_is_not_claimed(store: Store, other: Store) -> 
     """A message whose lease lives is nobody else's."""
     await leased(other)
 
-    assert await store.claim(10) == []
+    assert await store.claim(10, MEBIBYTE) == []
 
 
 async def test_an_expired_lease_is_claimed_under_a_new_epoch(store: Store, other: Store) -> None:
@@ -170,7 +171,7 @@ async def test_renewing_keeps_a_lease(store: Store, other: Store) -> None:
     deadline = (await store.now()) + timedelta(seconds=1.5)
     while await store.now() < deadline:
         assert await store.renew({message.id: 1}) == {message.id}
-        assert await other.claim(10) == []
+        assert await other.claim(10, MEBIBYTE) == []
         await asyncio.sleep(0.1)
 
     assert await store.renew({message.id: 7}) == frozenset()
@@ -184,7 +185,7 @@ async def test_what_was_put_off_is_neither_renewed_nor_released(store: Store, ot
     assert await other.renew({message.id: 1}) == frozenset()
     await other.release({message.id: 1})
 
-    assert await store.claim(10) == []
+    assert await store.claim(10, MEBIBYTE) == []
     assert (await claim_one(store)).epoch == 2
 
 
@@ -195,7 +196,7 @@ async def test_releasing_gives_back_only_what_never_started(store: Store, other:
 
     await other.release({idle.id: 1, busy.id: 1})
 
-    assert [claim.id for claim in await store.claim(10)] == [idle.id]
+    assert [claim.id for claim in await store.claim(10, MEBIBYTE)] == [idle.id]
 
 
 async def test_one_message_never_has_two_open_attempts(store: Store, database_url: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from services.dispatch.message import SHARDS, shard_of
 from services.dispatch.peers import Peers, Share
+from services.dispatch.settings import MEBIBYTE
 from services.dispatch.store import Store
 from tests.fakes.clock import FakeClock
 from tests.integration.dispatch.queue_rows import queued, shard_id
@@ -101,7 +102,7 @@ async def test_every_shard_is_somebodys_and_nobody_elses(
     taken: list[set[int]] = []
     for rank in range(count):
         found: set[UUID] = set()
-        while claims := await store.claim(200, Share(rank, count)):
+        while claims := await store.claim(200, MEBIBYTE, Share(rank, count)):
             found |= {claim.id for claim in claims}
         taken.append({shard_of(each) for each in found})
 
@@ -113,7 +114,7 @@ async def test_what_nobody_took_for_a_second_is_everybodys(store: Store, connect
     """A share whose dispatcher died or is busy is not left lying: after a second anybody takes it."""
     mine, others = shard_id(1, 0), shard_id(2, SHARDS - 1)
     await queued(connection, [mine, others])
-    assert [claim.id for claim in await store.claim(10, Share(0, 2))] == [mine]
+    assert [claim.id for claim in await store.claim(10, MEBIBYTE, Share(0, 2))] == [mine]
     await connection.execute("UPDATE dispatch.queue SET due_at = now() - interval '1 second' WHERE id = $1", others)
 
-    assert [claim.id for claim in await store.claim(10, Share(0, 2))] == [others]
+    assert [claim.id for claim in await store.claim(10, MEBIBYTE, Share(0, 2))] == [others]

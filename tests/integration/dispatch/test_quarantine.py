@@ -14,6 +14,7 @@ from services.adapters.outcome import Outcome, Result
 from services.dispatch import history as tell
 from services.dispatch.ledger import Completion, Transition
 from services.dispatch.message import State
+from services.dispatch.settings import MEBIBYTE
 from services.dispatch.store import Store
 from tests.integration.dispatch.queue_rows import queued, shard_id
 from tests.integration.dispatch.test_leases import an_open_attempt, claim_one, leased, step
@@ -111,10 +112,10 @@ async def test_only_the_poison_is_quarantined(store: Store, database_url: str, c
     poison = ids[6]
     await queued(connection, ids)
     for death in (1, 2):
-        assert len(await store.claim(200)) == 12
+        assert len(await store.claim(200, MEBIBYTE)) == 12
         assert set((await claims_of(connection)).values()) == {death}
         await overdue(connection)
-    assert await store.claim(200) == []  # nobody takes them by the dozen any more
+    assert await store.claim(200, MEBIBYTE) == []  # nobody takes them by the dozen any more
 
     mates: list[UUID] = []
     while suspect := await store.claim_suspect():

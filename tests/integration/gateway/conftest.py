@@ -2,8 +2,10 @@
 
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -63,15 +65,15 @@ def settings(config_port: int, dispatch_port: int) -> GatewaySettings:
     )
 
 
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
+@asynccontextmanager
+async def a_house(**options: Any) -> AsyncIterator[House]:
     """A gateway on a free port, its stand-ins running."""
     config, dispatch, token = Upstream(CONFIG), Upstream(DISPATCH), a_token()
     verifier = TokenVerifier(AUTH)
     async with (
         running_upstream(config, verifier) as config_server,
         running_upstream(dispatch, verifier) as dispatch_server,
-        open_gateway(settings(config_server.port, dispatch_server.port)) as gateway,
+        open_gateway(settings(config_server.port, dispatch_server.port), **options) as gateway,
         httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{gateway.port}",
             headers={"authorization": f"Bearer {token}"},
@@ -80,3 +82,10 @@ async def house() -> AsyncIterator[House]:
         ) as client,
     ):
         yield House(gateway=gateway, config=config, dispatch=dispatch, client=client, token=token)
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    """A gateway with the limits that it has anywhere."""
+    async with a_house() as made:
+        yield made

@@ -164,7 +164,7 @@ async def test_a_failing_stream_as_json_is_an_error(house: House):
 
 
 async def test_a_gateway_that_stops_tells_its_streams_to_come_back(house: House):
-    """Open streams end with an event of their own instead of a broken connection."""
+    """Open streams end with an event of their own, under the id to go on from, instead of a broken connection."""
     house.dispatch.answers["WatchMessage"] = [an_event(1, "queued"), Pause(asyncio.Event())]
     async with house.client.stream("GET", WATCH) as response:
         seen = frames(response)
@@ -173,9 +173,24 @@ async def test_a_gateway_that_stops_tells_its_streams_to_come_back(house: House)
         last = [frame async for frame in seen]
         await draining
 
-    assert [json.loads(each.data)["reason"] for each in last] == ["SHUTTING_DOWN"]
+    assert [(each.id, json.loads(each.data)["reason"]) for each in last] == [("1", "SHUTTING_DOWN")]
     with pytest.raises(httpx.ConnectError):
         await house.client.get("/healthz")
+
+
+async def test_a_gateway_that_stops_ends_streams_in_which_much_happens(house: House):
+    """A stream that is never quiet ends as soon as one in which nothing happens."""
+    house.dispatch.answers["WatchMessage"] = [an_event(number, "queued") for number in range(1, 20_000)]
+    async with house.client.stream("GET", WATCH) as response:
+        seen = frames(response)
+        await anext(seen)
+        draining = asyncio.create_task(house.gateway.drain())
+        last = [frame async for frame in seen][-1]
+        async with asyncio.timeout(1):
+            await draining
+
+    assert json.loads(last.data)["reason"] == "SHUTTING_DOWN"
+    assert 1 < int(last.id) < 20_000 - 1
 
 
 async def test_a_stream_begins_even_when_nothing_happens(house: House):

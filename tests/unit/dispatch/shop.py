@@ -15,6 +15,8 @@ from services.dispatch.worker import MARGIN, Worker
 from tests.builders import NOON, PROJECT, a_spec, seconds
 from tests.fakes.clock import FakeClock
 
+MEBIBYTE = 1024 * 1024
+SIZE = 1000
 LEASE = 30.0
 # How long after its begin, or its renewal, a call may be on the wire under a lease.
 SAFE = LEASE * (1 - MARGIN)
@@ -27,6 +29,7 @@ class Queue:
         self.lease_seconds = lease
         self.due: list[Claim] = []
         self.limits: list[int] = []
+        self.most: list[int] = []
         self.shares: list[Share] = []
         self.away = False
         self.renewed: list[dict[UUID, int]] = []
@@ -38,8 +41,9 @@ class Queue:
         if self.away:
             raise DatabaseUnavailable
 
-    async def claim(self, limit: int, share: Share) -> list[Claim]:
+    async def claim(self, limit: int, max_bytes: int, share: Share) -> list[Claim]:
         self._check()
+        self.most.append(max_bytes)
         self.shares.append(share)
         self.limits.append(limit)
         taken, self.due = self.due[:limit], self.due[limit:]
@@ -79,11 +83,20 @@ class Deliveries:
 class Shop:
     """A worker at work and everything around it."""
 
-    def __init__(self, places: int = 10, *, jitter: float = 0.5, lease: float = LEASE) -> None:
+    def __init__(
+        self, places: int = 10, *, max_bytes: int = MEBIBYTE, jitter: float = 0.5, lease: float = LEASE
+    ) -> None:
         self.queue, self.deliveries, self.clock = Queue(lease), Deliveries(), FakeClock()
         self.database_clock = DatabaseClock(self.clock)
         store: Any = self.queue
-        self.worker = Worker(store, self.clock, self.database_clock, max_in_flight=places, jitter=lambda: jitter)
+        self.worker = Worker(
+            store,
+            self.clock,
+            self.database_clock,
+            max_in_flight=places,
+            max_bytes=max_bytes,
+            jitter=lambda: jitter,
+        )
         self.worker.deliver_with(self.deliveries)
 
 

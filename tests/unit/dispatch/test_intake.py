@@ -41,6 +41,7 @@ class Door:
         self.slow = asyncio.Event()
         self.slow.set()
         self.places = 1
+        self.sizes: list[int] = []  # as they were given: a place's, negative where it is given back
         self.started: list[tuple[Lease, float]] = []
         self.hub = EventHub()
         clock = FakeClock()
@@ -76,20 +77,23 @@ class Door:
             made = Standing(message_id=message.id, created_at=COMMITTED, deadline=message.deadline)
             return self._door.earlier or made
 
-    def reserve(self) -> bool:
+    def reserve(self, size: int) -> bool:
         """A place, if one is free, as the worker gives them."""
+        self.sizes.append(size)
         self.places -= 1
         if self.places < 0:
             self.places = 0
             return False
         return True
 
-    def release_place(self) -> None:
+    def release_place(self, size: int) -> None:
         """A place comes back."""
+        self.sizes.append(-size)
         self.places += 1
 
-    def start(self, lease: Lease, *, since: float) -> None:
+    def start(self, lease: Lease, *, since: float, size: int) -> None:
         """The worker begins."""
+        self.sizes.append(size)
         self.started.append((lease, since))
 
     async def accept(self, **fields: Any) -> Accepted:
@@ -116,6 +120,7 @@ async def test_an_accepted_message_is_durable_told_and_begun(door: Door) -> None
     assert (acceptance.worker, acceptance.message.id, acceptance.key) == ("me", MESSAGE_ID, None)
     ((lease, since),) = door.started
     assert (lease.epoch, lease.history, lease.last_sequence, since) == (1, (), 1, 0.0)
+    assert door.sizes == [len(acceptance.spec)] * 2
 
 
 async def test_without_a_free_place_it_is_left_to_whoever_claims_it(door: Door) -> None:
@@ -136,6 +141,7 @@ async def test_what_is_not_committed_is_not_begun(door: Door) -> None:
         await door.accept()
 
     assert (door.started, door.places) == ([], 1)
+    assert sum(door.sizes) == 0
 
 
 async def test_a_caller_who_goes_away_takes_nothing_along(door: Door) -> None:

@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 
+from services.chassis.errors import Kind
 from services.dispatch import history as tell
 from services.dispatch.failover import Finish
 from services.dispatch.ledger import Transition
 from services.dispatch.message import State
 from services.dispatch.records import StoredEvent
-from services.dispatch.watch import RING, EventHub, Inbox, Position, watch_message, watch_project
+from services.dispatch.resume import Position, position_from_token
+from services.dispatch.watch import PAGE, RING, RING_BYTES, EventHub, Inbox, Moved, watch_message, watch_project
 from tests.builders import MESSAGE_ID, NOON, PROJECT, an_attempt
 
 
@@ -229,3 +232,73 @@ async def test_a_project_event_that_is_not_readable_yet_comes_later(book: Book) 
 
     async with asyncio.timeout(5):
         assert (await first)[0].sequence == 1
+
+
+async def test_an_inbox_holds_bounded_bytes(book: Book) -> None:
+    """Large events overflow an inbox sooner: what waits for one watcher is bounded in bytes too."""
+    inbox = Inbox()
+    (small,) = book.write(1)
+    large = replace(small, payload=b"x" * (RING_BYTES // 3))
+    for _ in range(3):
+        inbox.put([large])
+    assert len(inbox.take()) == 3
+    for _ in range(4):
+        inbox.put([large])
+
+    assert await inbox.wait(0.001)
+    assert inbox.take() == []
+
+
+async def test_a_process_that_stops_sends_watchers_of_a_message_elsewhere(book: Book) -> None:
+    """What was written is told first; then the stream ends with UNAVAILABLE and the sequence to go on after."""
+    hub = EventHub()
+    book.write(2)
+    with hub.of_message(MESSAGE_ID) as inbox:
+        watching = watch_message(book, inbox, MESSAGE_ID, 0)
+        assert (await anext(watching)).sequence == 1
+        hub.close_projects()
+        assert not inbox.closed  # the end of the message may still come
+        book.write(1)
+        hub.close()
+        assert [(await anext(watching)).sequence for _ in range(2)] == [2, 3]
+        with pytest.raises(Moved) as caught:
+            await anext(watching)
+    with hub.of_message(MESSAGE_ID) as late:
+        assert late.closed
+
+    assert (caught.value.code, caught.value.metadata) == (Kind.UNAVAILABLE, {"afterSequence": "3"})
+
+
+async def test_a_process_that_stops_tells_the_end_it_knows(book: Book) -> None:
+    """A watcher whose message has ended by then sees the end, not the stop."""
+    hub = EventHub()
+    with hub.of_message(MESSAGE_ID) as inbox:
+        watching = asyncio.create_task(sequences(watch_message(book, inbox, MESSAGE_ID, 0)))
+        await asyncio.sleep(0)
+        book.write(2, end=True)
+        hub.close()
+
+        assert await watching == [1, 2]
+
+
+async def test_a_process_that_stops_sends_watchers_of_a_project_elsewhere(book: Book) -> None:
+    """The stream ends with UNAVAILABLE and the token to go on from, also before anything was told."""
+    hub = EventHub()
+    start = (7, UUID(int=0), 0)
+    with hub.of_project(PROJECT) as inbox:
+        watching = watch_project(book, inbox, PROJECT, start)
+        first = asyncio.ensure_future(anext(watching))
+        await asyncio.sleep(0)
+        hub.close_projects()
+        with pytest.raises(Moved) as caught:
+            await first
+
+    assert position_from_token(caught.value.metadata["resumeToken"]) == start
+
+
+async def test_a_history_of_more_than_a_page_is_told_whole(book: Book) -> None:
+    """Pages end somewhere; the history does not."""
+    book.write(2 * PAGE + 1, end=True)
+    book.write(PAGE)
+
+    assert await sequences(watch_message(book, Inbox(), MESSAGE_ID, 0)) == list(range(1, 3 * PAGE + 2))

@@ -11,7 +11,7 @@ from services.dispatch.message import State
 from services.dispatch.ports import Lease
 from services.dispatch.worker import CLAIM_BATCH
 from tests.builders import NOON, a_history, a_message, a_spec, an_attempt, seconds
-from tests.unit.dispatch.shop import LEASE, SAFE, Shop, a_claim, until
+from tests.unit.dispatch.shop import LEASE, SAFE, SIZE, Shop, a_claim, until
 
 
 async def claiming(shop: Shop) -> "asyncio.Task[None]":
@@ -57,19 +57,19 @@ async def test_never_more_than_there_are_places() -> None:
     """`max_in_flight` bounds claims and acceptances together; a place that comes free is used."""
     shop = Shop(places=2)
     shop.queue.due = [a_claim(number) for number in range(1, 4)]
-    assert shop.worker.reserve()
+    assert shop.worker.reserve(SIZE)
     task = await claiming(shop)
     await until(lambda: shop.deliveries.leases)
-    assert not shop.worker.reserve()
+    assert not shop.worker.reserve(SIZE)
     assert shop.queue.limits == [1]
-    shop.worker.release_place()
+    shop.worker.release_place(SIZE)
     await until(lambda: len(shop.deliveries.leases) == 2)
     shop.deliveries.go.set()
     await until(lambda: len(shop.deliveries.leases) == 3 and not shop.worker.in_flight)
     task.cancel()
 
     assert max(shop.queue.limits) <= 2
-    assert [shop.worker.reserve() for _ in range(3)] == [True, True, False]
+    assert [shop.worker.reserve(SIZE) for _ in range(3)] == [True, True, False]
 
 
 async def test_a_claim_asks_for_a_batch_at_most() -> None:
@@ -106,7 +106,7 @@ async def test_a_bug_in_one_delivery_stops_no_other(shop: Shop) -> None:
 
     assert not task.done()
     task.cancel()
-    assert [shop.worker.reserve() for _ in range(11)] == [True] * 10 + [False]
+    assert [shop.worker.reserve(SIZE) for _ in range(11)] == [True] * 10 + [False]
 
 
 async def test_a_message_that_waits_is_asked_for_when_its_time_comes() -> None:
@@ -146,8 +146,8 @@ async def test_leases_are_known_and_renewed_in_one_statement(shop: Shop) -> None
     and only ours get longer.
     """
     for number in (1, 2):
-        assert shop.worker.reserve()
-        shop.worker.start(Lease(message=a_message(id=UUID(int=number)), epoch=number), since=0.0)
+        assert shop.worker.reserve(SIZE)
+        shop.worker.start(Lease(message=a_message(id=UUID(int=number)), epoch=number), since=0.0, size=SIZE)
     renewing = asyncio.create_task(shop.worker.renew_forever())
     await asyncio.sleep(0)
     shop.queue.lost = {UUID(int=2)}
@@ -174,8 +174,8 @@ async def test_a_message_taken_up_again_has_a_lease_of_its_own(shop: Shop) -> No
     shop.worker.deliver_with(deliver)
     message = a_message()
     for epoch in (1, 2):
-        assert shop.worker.reserve()
-        shop.worker.start(Lease(message=message, epoch=epoch), since=shop.clock.boottime())
+        assert shop.worker.reserve(SIZE)
+        shop.worker.start(Lease(message=message, epoch=epoch), since=shop.clock.boottime(), size=SIZE)
         shop.clock.advance(LEASE)
     assert shop.worker.lease_left(message.id, 1) < shop.worker.lease_left(message.id, 2) <= 0.0
 
@@ -196,12 +196,12 @@ async def test_a_message_taken_up_again_has_a_lease_of_its_own(shop: Shop) -> No
 
 async def test_draining_lets_what_is_in_flight_end(shop: Shop) -> None:
     """A drain takes nothing new and returns as soon as what is in flight has ended; nothing is given back."""
-    assert shop.worker.reserve()
-    shop.worker.start(Lease(message=a_message(), epoch=1), since=0.0)
+    assert shop.worker.reserve(SIZE)
+    shop.worker.start(Lease(message=a_message(), epoch=1), since=0.0, size=SIZE)
     task = await claiming(shop)
     draining = asyncio.create_task(shop.worker.drain(60))
     await asyncio.sleep(0)
-    assert not shop.worker.reserve()
+    assert not shop.worker.reserve(SIZE)
     shop.deliveries.go.set()
     await draining
     await task
@@ -212,10 +212,10 @@ async def test_draining_lets_what_is_in_flight_end(shop: Shop) -> None:
 
 async def test_draining_waits_for_what_is_being_accepted(shop: Shop) -> None:
     """A message whose commit is under way when the drain begins is delivered within the grace and not cut."""
-    assert shop.worker.reserve()
+    assert shop.worker.reserve(SIZE)
     draining = asyncio.create_task(shop.worker.drain(60))
     await asyncio.sleep(0)
-    shop.worker.start(Lease(message=a_message(), epoch=1), since=0.0)
+    shop.worker.start(Lease(message=a_message(), epoch=1), since=0.0, size=SIZE)
     await asyncio.sleep(0)
     assert not draining.done()
     shop.deliveries.go.set()
@@ -227,8 +227,8 @@ async def test_draining_waits_for_what_is_being_accepted(shop: Shop) -> None:
 
 async def test_draining_cuts_what_does_not_end_and_gives_it_back(shop: Shop) -> None:
     """After the grace what is in flight is cut, and its leases are given back under their epochs."""
-    assert shop.worker.reserve()
-    shop.worker.start(Lease(message=a_message(), epoch=7), since=0.0)
+    assert shop.worker.reserve(SIZE)
+    shop.worker.start(Lease(message=a_message(), epoch=7), since=0.0, size=SIZE)
     await asyncio.sleep(0)
 
     await shop.worker.drain(0.01)
@@ -239,8 +239,8 @@ async def test_draining_cuts_what_does_not_end_and_gives_it_back(shop: Shop) -> 
 
 async def test_draining_outlives_the_database(shop: Shop) -> None:
     """When the leases can not be given back they run out by themselves; the drain still ends."""
-    assert shop.worker.reserve()
-    shop.worker.start(Lease(message=a_message(), epoch=7), since=0.0)
+    assert shop.worker.reserve(SIZE)
+    shop.worker.start(Lease(message=a_message(), epoch=7), since=0.0, size=SIZE)
     await asyncio.sleep(0)
     shop.queue.away = True
 

@@ -8,13 +8,13 @@ import pytest
 from services.dispatch.ports import Lease
 from services.dispatch.worker import RENEW_AGAIN
 from tests.builders import a_message
-from tests.unit.dispatch.shop import LEASE, SAFE, Shop, until
+from tests.unit.dispatch.shop import LEASE, SAFE, SIZE, Shop, until
 
 
 async def renewing_without_a_database(shop: Shop) -> "asyncio.Task[None]":
     """The worker, with one lease that could not be renewed a third of a lease after it began."""
-    assert shop.worker.reserve()
-    shop.worker.start(Lease(message=a_message(), epoch=1), since=0.0)
+    assert shop.worker.reserve(SIZE)
+    shop.worker.start(Lease(message=a_message(), epoch=1), since=0.0, size=SIZE)
     renewing = asyncio.create_task(shop.worker.renew_forever())
     await asyncio.sleep(0)
     shop.queue.away = True
@@ -56,8 +56,8 @@ async def test_a_renewal_that_hangs_holds_up_no_other() -> None:
         return frozenset()
 
     shop.queue.renew = hang  # type: ignore[method-assign]
-    assert shop.worker.reserve()
-    shop.worker.start(Lease(message=a_message(), epoch=1), since=0.0)
+    assert shop.worker.reserve(SIZE)
+    shop.worker.start(Lease(message=a_message(), epoch=1), since=0.0, size=SIZE)
     renewing = asyncio.create_task(shop.worker.renew_forever())
     await asyncio.sleep(0)
     shop.clock.advance(0.03)

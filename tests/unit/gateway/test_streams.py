@@ -42,6 +42,25 @@ class QuietCall:
         self._over.set()
 
 
+class BusyCall(QuietCall):
+    """A stream that is never quiet: the next answer is always there already. It stops the gateway at its third."""
+
+    def __init__(self, stopping: asyncio.Event) -> None:
+        super().__init__()
+        self._stopping, self._answers = stopping, 0
+
+    async def read(self) -> Any:
+        """The next event."""
+        self._answers += 1
+        if self._answers == 3:
+            self._stopping.set()
+        return dispatch.WatchProjectResponse(event=an_event(), resume_token=str(self._answers))
+
+    async def initial_metadata(self) -> tuple[()]:
+        """Nothing of note."""
+        return ()
+
+
 class Listener:
     """A caller that stays, and what it was told."""
 
@@ -59,8 +78,12 @@ class Listener:
         """The head is not looked at."""
 
     async def write(self, piece: bytes) -> None:
-        """One more piece."""
+        """One more piece; a reader that keeps up."""
         self.told.append(piece)
+        await asyncio.sleep(0)
+
+    async def finish(self) -> None:
+        """Nothing more comes."""
 
 
 async def test_a_stream_on_which_nothing_happens_is_kept_alive():
@@ -73,6 +96,20 @@ async def test_a_stream_on_which_nothing_happens_is_kept_alive():
             await asyncio.sleep(0.01)
     streaming.cancel()
     await events.close()
+
+
+async def test_a_stream_that_is_never_quiet_is_stopped_too():
+    """The stop is looked for after every event, and the last thing said is where to go on."""
+    stopping, listener = asyncio.Event(), Listener()
+    exchange: Any = listener
+    events = Events(BusyCall(stopping), stopping)
+    async with asyncio.timeout(5):
+        await answer_sse(exchange, events, WATCH_PROJECT, {}, again=False)
+    await events.close()
+
+    seen = sum(piece.count(b"event: attempt_started") for piece in listener.told)
+    assert 3 <= seen <= 5
+    assert listener.told[-1].startswith(f"id: {seen}\nevent: error\n".encode())
 
 
 def test_every_stream_of_the_contract_has_ids_and_words():

@@ -88,6 +88,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The idempotency key was used for another request of this project; nothing was done. ALREADY_EXISTS (HTTP 422).
     `{"reason": "IDEMPOTENCY_KEY_REUSED", "domain": "messagepipe", "metadata": {}}`
     """
+    ERROR_REASON_STREAM_STALLED: _ErrorReason.ValueType  # 30
+    """A stream's reader took nothing for a minute; the metadata say from where to take it up again. ABORTED.
+    `{"reason": "STREAM_STALLED", "domain": "messagepipe", "metadata": {"afterSequence": "7"}}`
+    """
+    ERROR_REASON_DEADLINE_TOO_SHORT: _ErrorReason.ValueType  # 31
+    """Less time was left than an answer takes; nothing was done. DEADLINE_EXCEEDED.
+    `{"reason": "DEADLINE_TOO_SHORT", "domain": "messagepipe", "metadata": {}}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the error manual of ConfigService. On the wire the reason stands in `google.rpc.ErrorInfo.reason`
@@ -159,5 +167,13 @@ ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 15
 ERROR_REASON_IDEMPOTENCY_KEY_REUSED: ErrorReason.ValueType  # 16
 """The idempotency key was used for another request of this project; nothing was done. ALREADY_EXISTS (HTTP 422).
 `{"reason": "IDEMPOTENCY_KEY_REUSED", "domain": "messagepipe", "metadata": {}}`
+"""
+ERROR_REASON_STREAM_STALLED: ErrorReason.ValueType  # 30
+"""A stream's reader took nothing for a minute; the metadata say from where to take it up again. ABORTED.
+`{"reason": "STREAM_STALLED", "domain": "messagepipe", "metadata": {"afterSequence": "7"}}`
+"""
+ERROR_REASON_DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 31
+"""Less time was left than an answer takes; nothing was done. DEADLINE_EXCEEDED.
+`{"reason": "DEADLINE_TOO_SHORT", "domain": "messagepipe", "metadata": {}}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -108,6 +108,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     FAILED_PRECONDITION.
     `{"reason": "DUPLICATE_POSSIBLE", "domain": "messagepipe", "metadata": {"id": "…"}}`
     """
+    ERROR_REASON_STREAM_STALLED: _ErrorReason.ValueType  # 30
+    """A stream's reader took nothing for a minute; the metadata say from where to take it up again. ABORTED.
+    `{"reason": "STREAM_STALLED", "domain": "messagepipe", "metadata": {"afterSequence": "7"}}`
+    """
+    ERROR_REASON_DEADLINE_TOO_SHORT: _ErrorReason.ValueType  # 31
+    """Less time was left than an answer takes; nothing was done. DEADLINE_EXCEEDED.
+    `{"reason": "DEADLINE_TOO_SHORT", "domain": "messagepipe", "metadata": {}}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the error manual of DispatchService. On the wire the reason stands in `google.rpc.ErrorInfo.reason`
@@ -200,5 +208,13 @@ ERROR_REASON_DUPLICATE_POSSIBLE: ErrorReason.ValueType  # 20
 """RetryMessage only: the message is UNKNOWN, so a provider may have taken it, and `accept_duplicate` is not set.
 FAILED_PRECONDITION.
 `{"reason": "DUPLICATE_POSSIBLE", "domain": "messagepipe", "metadata": {"id": "…"}}`
+"""
+ERROR_REASON_STREAM_STALLED: ErrorReason.ValueType  # 30
+"""A stream's reader took nothing for a minute; the metadata say from where to take it up again. ABORTED.
+`{"reason": "STREAM_STALLED", "domain": "messagepipe", "metadata": {"afterSequence": "7"}}`
+"""
+ERROR_REASON_DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 31
+"""Less time was left than an answer takes; nothing was done. DEADLINE_EXCEEDED.
+`{"reason": "DEADLINE_TOO_SHORT", "domain": "messagepipe", "metadata": {}}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
