@@ -27,7 +27,7 @@ SCENARIOS = {
     for each in (
         Scenario(name="kills", run=scenarios.kills, seconds=300),
         Scenario(name="failpoints", run=at_points.failpoints, seconds=600, rate=at_points.RATE),
-        Scenario(name="lease_pauses", run=at_points.lease_pauses, seconds=300, rate=at_points.RATE),
+        Scenario(name="lease_pauses", run=at_points.lease_pauses, seconds=540, rate=at_points.RATE),
         Scenario(name="pauses", run=scenarios.pauses, seconds=120, rate=100),
         Scenario(name="lines", run=scenarios.lines, seconds=120, rate=100),
         Scenario(name="postgres", run=scenarios.postgres, seconds=120, rate=200),

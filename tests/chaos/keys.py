@@ -100,6 +100,7 @@ async def keys(options: Options) -> Report:
         async with asyncio.TaskGroup() as group:
             group.create_task(come())
             group.create_task(nemesis.run(options.seconds * 0.9))
+        load.seconds = options.seconds
         report.fired = dict(nemesis.fired)
         report.check(nemesis.fired.total() >= options.seconds / 8, f"too few faults fired: {report.fired}")
         _hold(report, callers, count)

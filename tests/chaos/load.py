@@ -63,6 +63,7 @@ class Load:
     repeated: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     ids: list[str] = field(default_factory=list)
+    seconds: float = 0.0  # for which it was at work
     names: list[tuple[str, bool]] = field(default_factory=list)  # of provider b: what was asked, whether acknowledged
 
     def __post_init__(self) -> None:
@@ -97,8 +98,11 @@ class Load:
             base = f"http://{self.site.targets['gateway']}"
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=base, headers=headers, timeout=10))
             renaming = asyncio.create_task(self._rename())
+            clock = asyncio.get_running_loop().time
+            began = clock()
             try:
                 await self._pace(rate, seconds, until, stubs, http)
+                self.seconds += clock() - began
                 while self._tasks:  # an answer may bring a receipt, which is a call of its own
                     await asyncio.gather(*self._tasks)
             finally:

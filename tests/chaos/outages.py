@@ -88,7 +88,6 @@ async def both_down(options: Options) -> Report:
         (row,) = await site.query(_ATTEMPTS)
         retries = row["attempts"] - row["messages"]
         report.measured |= {"attempts": row["attempts"], "first attempts": row["messages"], "retries": retries}
-        report.measured |= {"retries per first attempt": round(retries / max(row["messages"], 1), 2)}
         report.measured |= {"drained after": round(drained, 1), "deferred": row["deferred"]}
         rounds = await site.query(_ROUNDS)
         report.measured["refusals by round"] = {each["round"]: each["refusals"] for each in rounds}
