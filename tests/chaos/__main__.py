@@ -49,7 +49,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos",
         description="Hurts a whole messagepipe under load and asks an oracle outside of it what was lost.",
-        epilog=f"scenarios, and how long each one's load lasts (how long a run takes in all: tests/chaos/README.md):\n{listed}",
+        epilog=f"scenarios, and for how long each is under load (the whole run: tests/chaos/README.md):\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--scenario", choices=["all", *SCENARIOS], default="all")
