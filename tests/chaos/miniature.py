@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tests.chaos.world import World
 
 LEASE_SECONDS = 10.0
+KEY_HOURS = 0.02  # a minute and a bit
 LETTERS = "ab"
 RESULTS: Mapping[str, Result] = {
     "deferred": Result(outcome=Outcome.DEFERRED, reason=Reason.UNAVAILABLE),
@@ -115,7 +116,12 @@ class Process:
 
 def begin_process(world: "World", place: int) -> Process:
     """A fresh process that knows nothing of what there was before."""
-    store = Store(world.database.pool, worker=f"p{place}:{uuid4().hex[:4]}", lease_seconds=LEASE_SECONDS)
+    store = Store(
+        world.database.pool,
+        worker=f"p{place}:{uuid4().hex[:4]}",
+        lease_seconds=LEASE_SECONDS,
+        idempotency_hours=KEY_HOURS,
+    )
     pair, clock, hub, quiet = Pair(store, world.model, world.turn), Boot(world.database), EventHub(), Quiet()
     database_clock = DatabaseClock(clock)
     database_clock.learn(world.database.now)

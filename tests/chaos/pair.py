@@ -17,7 +17,7 @@ import asyncpg
 from services.adapters.outcome import Result
 from services.chassis.failpoints import FailpointSettings, arm
 from services.dispatch.attempt import Attempt
-from services.dispatch.errors import DatabaseUnavailable
+from services.dispatch.errors import DatabaseUnavailable, IdempotencyKeyReused
 from services.dispatch.idempotency import Standing
 from services.dispatch.ledger import Acceptance, Completion, Connection, Settled, Transition
 from services.dispatch.peers import Share
@@ -25,11 +25,13 @@ from services.dispatch.records import Claim, attempt_from_row, completion_from_r
 from services.dispatch.store import Store
 from tests.chaos.model import Model
 
-TABLES = "messages queue attempts completions events evidence receipts receipt_calls".split()
+TABLES = "messages queue attempts completions events evidence receipts receipt_calls idempotency_keys".split()
 # A failed statement → whether what it belonged to was written all the same.
 FAILURES = {
     "accept.before_commit": False,
     "accept.committed": True,
+    "accept_keyed.before_commit": False,
+    "accept_keyed.committed": True,
     "settle.held": False,
     "settle.closed": False,
     "settle.before_commit": False,
@@ -83,11 +85,15 @@ class Pair:
         async with self._turn:
             try:
                 standing = await self.store.accept(item)
+            except IdempotencyKeyReused:
+                assert self.model.accept(item) is None, "the key stands for this content"
+                raise
             except DatabaseUnavailable:
-                if _failed_after_commit("accept"):
+                if _failed_after_commit("accept_keyed" if item.key else "accept"):
                     self.model.accept(item)
                 raise
-            self.model.accept(item)
+            assert standing.message_id == self.model.accept(item)
+            assert standing.replayed is (standing.message_id != item.message.id)
         return standing
 
     async def apply(self, step: Transition) -> Settled:
@@ -183,7 +189,7 @@ def fail_no_more() -> None:
 
 def _failed_after_commit(what: str) -> bool:
     name = _failure[0] if _failure else ""
-    assert name.startswith(what), "the database was away although nothing was to fail"
+    assert name.startswith(f"{what}."), "the database was away although nothing was to fail"
     fail_no_more()
     return FAILURES[name]
 
@@ -227,6 +233,11 @@ class Clocked:
             assert row["project_id"] == found[row["message_id"]]["project"]
             found[row["message_id"]]["events"].append((row["sequence"], row["payload"]))
         return found
+
+    async def keys(self) -> dict[tuple[str, str], tuple[bytes, UUID]]:
+        """What every key stands for."""
+        rows = await self.pool.fetch("SELECT project_id, key, fingerprint, message_id FROM dispatch.idempotency_keys")
+        return {(row["project_id"], row["key"]): (row["fingerprint"], row["message_id"]) for row in rows}
 
 
 _MESSAGES = """

@@ -1,7 +1,7 @@
 """Everything that can happen to messages, in any order: workers that work, stand still and die, a clock that moves,
 receipts, cancellations, a database that fails at a statement. The same is done to PostgreSQL and to a small model, and
-after each step they must agree and the invariants I1 to I9 of the design must hold (I8, keys, and I10, secrets, have
-tests of their own).
+after each step they must agree and the invariants I1 to I9 of the design must hold (I10, secrets, has tests of its
+own).
 """
 
 import asyncio
@@ -74,6 +74,11 @@ class Machine(RuleBasedStateMachine):
     def accept(self, place: int, at_most_once: bool, tries: int, again: bool, ttl: int) -> None:
         """A caller hands over a message."""
         self.run(self.world.accept(place, at_most_once=at_most_once, tries=tries, again=again, ttl=ttl))
+
+    @rule(place=places, key=st.sampled_from("kl"), subject=st.sampled_from(["Hello", "Goodbye"]))
+    def accept_keyed(self, place: int, key: str, subject: str) -> None:
+        """A caller hands over a message with an idempotency key, or the same once more, or another one."""
+        self.run(self.world.accept_keyed(place, key, subject))
 
     @rule(place=places)
     def claim(self, place: int) -> None:

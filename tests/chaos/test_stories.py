@@ -7,8 +7,8 @@ import pytest
 
 from services.adapters.receipts import ReceiptStatus
 from tests.chaos.invariants import hold
-from tests.chaos.miniature import LEASE_SECONDS
-from tests.chaos.pair import fail_no_more
+from tests.chaos.miniature import KEY_HOURS, LEASE_SECONDS
+from tests.chaos.pair import fail_next, fail_no_more
 from tests.chaos.world import World
 
 Story = Callable[[World], Awaitable[None]]
@@ -116,5 +116,35 @@ def test_who_stood_still_before_the_wire_sends_nothing(play: Play) -> None:
         await world.advance(LEASE_SECONDS)
         await world.stand_before_the_wire(0)
         assert not world.sins
+
+    play(story)
+
+
+def test_a_key_stands_for_one_message_until_its_time_is_over(play: Play) -> None:
+    """The same content at any process is the same message, another content is refused, and an old key is a new one."""
+
+    async def story(world: World) -> None:
+        first = await world.accept_keyed(0, "k", "Hello")
+        assert first is not None
+        assert await world.accept_keyed(1, "k", "Hello") == first
+        assert await world.accept_keyed(1, "k", "Goodbye") is None
+        assert await world.accept_keyed(1, "l", "Hello") != first
+        await world.advance(KEY_HOURS * 3600)
+        assert await world.accept_keyed(0, "k", "Goodbye") not in (None, first)
+        assert len(world.model.messages) == 3
+
+    play(story)
+
+
+@pytest.mark.parametrize(("point", "messages"), [("accept_keyed.before_commit", 0), ("accept_keyed.committed", 1)])
+def test_a_key_whose_commit_was_cut_off_finds_out(play: Play, point: str, messages: int) -> None:
+    """Nobody knows what became of a keyed message; the same again, elsewhere, makes it or finds it."""
+
+    async def story(world: World) -> None:
+        fail_next(point)
+        assert await world.accept_keyed(0, "k", "Hello") is None
+        assert len(world.model.messages) == messages
+        found = await world.accept_keyed(1, "k", "Hello")
+        assert list(world.model.messages) == [found]
 
     play(story)

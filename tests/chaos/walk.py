@@ -27,6 +27,7 @@ class Walker:
         """So many moves."""
         moves: list[tuple[int, Move]] = [
             (10, self._accept),
+            (4, self._accept_keyed),
             (18, self._claim),
             (6, self._renew),
             (4, self._renew_late),
@@ -62,6 +63,10 @@ class Walker:
             again=self.dice.random() < 0.5,
             ttl=self.dice.choice([5, 60, 3600, 3600]),
         )
+
+    async def _accept_keyed(self) -> None:
+        key, subject = self.dice.choice("kl"), self.dice.choice(["Hello", "Hello", "Hello", "Goodbye"])
+        await self.world.accept_keyed(self._place(), key, subject)
 
     async def _claim(self) -> None:
         await self.world.claim(self._place())

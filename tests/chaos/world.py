@@ -21,7 +21,7 @@ from services.dispatch.ledger import Completion
 from services.dispatch.message import EndReason, Message, State, new_message_id
 from services.dispatch.verdict import effect
 from tests.builders import a_spec
-from tests.chaos.miniature import LEASE_SECONDS, Process, Taken, Waiting, begin_process
+from tests.chaos.miniature import KEY_HOURS, LEASE_SECONDS, Process, Taken, Waiting, begin_process
 from tests.chaos.model import Model
 from tests.chaos.pair import Clocked
 from tests.chaos.quiet import PROJECT, Looks
@@ -45,7 +45,7 @@ class World:
     async def begin_anew(self) -> None:
         """An empty database and two fresh processes."""
         await self.database.clear()
-        self.model = Model(self.database.now, LEASE_SECONDS)
+        self.model = Model(self.database.now, LEASE_SECONDS, KEY_HOURS)
         self.turn = asyncio.Lock()
         self.calling, self.calls, self.accepted, self.sins = [], [], [], []
         self.acknowledged, self.at_most_once = set(), set()
@@ -79,15 +79,34 @@ class World:
         assert isinstance(message, Message)
         if at_most_once:
             self.at_most_once.add(message_id)
-        try:
-            await process.intake.accept(message, spec)
-        except ServiceError:
-            if message_id in self.model.messages:
-                self.accepted.append(message_id)
-        else:
-            self.accepted.append(message_id)
-            self.acknowledged.add(message_id)
+        await self._hand_over(process, message, spec)
         await self.settle()
+
+    async def accept_keyed(self, place: int, key: str, subject: str) -> UUID | None:
+        """One message under a key to one process, unless it stands still; the one that it turned out to be, None when
+        nobody knows or the key stands for another content.
+        """
+        process = self.processes[place]
+        if not process.pair.goes_on.is_set():
+            return None
+        spec = a_spec(idempotency_key=key, subject=subject)
+        message_id = new_message_id(self.database.now)
+        message = message_from_spec(spec, message_id=message_id, project_id=PROJECT, now=self.database.now)
+        assert isinstance(message, Message)
+        accepted = await self._hand_over(process, message, spec)
+        await self.settle()
+        return accepted
+
+    async def _hand_over(self, process: Process, message: Message, spec: message_pb2.MessageSpec) -> UUID | None:
+        try:
+            accepted = (await process.intake.accept(message, spec)).message.id
+        except ServiceError:
+            if message.id in self.model.messages:
+                self.accepted.append(message.id)
+            return None
+        self.accepted.append(accepted)
+        self.acknowledged.add(accepted)
+        return accepted
 
     async def claim(self, place: int) -> None:
         """A look for due messages, unless the process stands still."""
