@@ -6,9 +6,10 @@ became known of it later: what the database tells of an attempt now is not what 
 that is read from the events.
 """
 
+import asyncio
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from tests.chaos.site import LEASE_SECONDS, Site
 UNKNOWN = Attempt.OUTCOME_UNKNOWN
 REFUSED = frozenset(RECEIPT_CODES[status] for status in REFUSALS)
 SHOWN = 20
+LOOKS = 10
 # A provider keeps a call this long after it came, at the most.
 MOST_LATENCY = 0.5
 
@@ -238,8 +240,38 @@ def words_of(history: Sequence[tuple[int, DeliveryEvent]]) -> tuple[tuple[int, s
     return tuple(told)
 
 
+async def undisturbed(
+    read: Callable[[], Awaitable[Evidence]], mark: Callable[[], Awaitable[object]], pause: float = 1.0
+) -> Evidence:
+    """What is read while nothing happens, which the same `mark` before and after shows; None marks that something goes
+    on. Whoever never comes to rest is taken as it is.
+
+    A receipt may bring back a message that had ended, and the sides are not read at the same instant.
+    """
+    looks = 0
+    while True:
+        before = await mark()
+        evidence = await read()
+        looks += 1
+        if looks == LOOKS or (before is not None and before == await mark()):
+            return evidence
+        await asyncio.sleep(pause)
+
+
 async def look(site: Site) -> Evidence:
-    """The three sides as they are now."""
+    """The three sides, of the same moment."""
+
+    async def mark() -> object:
+        (row,) = await site.query(_MARK)
+        return None if row["busy"] else row["events"]
+
+    return await undisturbed(lambda: _look(site), mark)
+
+
+_MARK = "SELECT (SELECT count(*) FROM dispatch.events) AS events, EXISTS (SELECT FROM dispatch.queue) AS busy"
+
+
+async def _look(site: Site) -> Evidence:
     sent: dict[str, bool] = {}
     acknowledged: dict[str, str] = {}
     for line in _lines(site.folder / "client.jsonl"):

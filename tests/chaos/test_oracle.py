@@ -9,7 +9,7 @@ from messagepipe.dispatch.v1.attempt_pb2 import Attempt, ReceiptStatus
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 from messagepipe.dispatch.v1.message_pb2 import Message
 
-from tests.chaos.oracle import Evidence, Known, Try, judge, tried, words_of
+from tests.chaos.oracle import LOOKS, Evidence, Known, Try, judge, tried, undisturbed, words_of
 
 ACCEPTED, DEFERRED, UNKNOWN = Attempt.OUTCOME_ACCEPTED, Attempt.OUTCOME_DEFERRED, Attempt.OUTCOME_UNKNOWN
 SENT, FAILED = Message.STATE_SENT, Message.STATE_FAILED
@@ -181,3 +181,25 @@ def test_a_provider_that_has_what_we_do_not_is_seen() -> None:
     assert judge(replace(evidence(a_known(ACCEPTED), 1), accepted={"m": (1,), "other": (1,)})).wrong == {
         "unexpected": 1
     }
+
+
+@pytest.mark.parametrize(
+    ("marks", "read"), [([1, 1], 1), ([1, 2, 2, 2], 2), ([None, 3, 4, 4, 4], 3), ([None] * LOOKS, LOOKS)]
+)
+async def test_what_moves_while_it_is_read_is_read_again(marks: list[int | None], read: int) -> None:
+    """Evidence is of one moment: nothing happened between its first and its last side; what never rests is not waited
+    for.
+    """
+    left, reads = iter(marks), 0
+
+    async def mark() -> int | None:
+        return next(left)
+
+    async def looked() -> Evidence:
+        nonlocal reads
+        reads += 1
+        return evidence(a_known(ACCEPTED), reads)
+
+    found = await undisturbed(looked, mark, pause=0)
+
+    assert (reads, found.accepted) == (read, {"m": (read,)})
