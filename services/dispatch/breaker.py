@@ -1,9 +1,9 @@
 """The breaker of one provider as a value, and what an attempt does to it: pure (failover.md R7, ADR 0016). Not where it
 is kept (breaker_book.py), not whom it passes by (health.py).
 
-Closed, it counts failures. Five within a minute open it, if the provider accepted no more than that in the same time;
-a denial opens it at once. Open, one message at a time may probe it when `until` has come: success closes it, failure
-doubles the wait. A breaker with a scope only ever opens by a denial in that scope.
+Closed, it counts failures. Five within a minute open it, if the provider accepted no more than it failed in the last
+ten seconds; a denial opens it at once. Open, one message at a time may probe it when `until` has come: success closes
+it, failure doubles the wait. A breaker with a scope only ever opens by a denial in that scope.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,9 @@ from services.dispatch.health import SENDER, Block, Mark, Marks
 
 FAILURES = 5
 WINDOW = 60
+# The share of failures is that of the last moments: what a busy provider accepted before it went down would hide for
+# half a minute that it is down.
+SHARE_WINDOW = 10
 FIRST_WAIT, LONGEST_WAIT = 60.0, 900.0
 RETURN_SUCCESSES = 5
 RETURN_SECONDS = 60.0
@@ -109,9 +112,9 @@ class Breaker:
             engaged=self.engaged and opened,
         )
 
-    def failed_lately(self, now: datetime) -> int:
-        """How many failures are not older than a minute."""
-        return sum(count for _, count in _recent(self.failures, now))
+    def failed_lately(self, now: datetime, seconds: int = WINDOW) -> int:
+        """How many failures are not older than so many seconds."""
+        return sum(count for _, count in _recent(self.failures, now, seconds))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +122,7 @@ class Lesson:
     """What one attempt taught about its provider.
 
     `scopes` are those of the message, `scope` the one that a denial is about. `probe` names the probe that the attempt
-    was, if it was one. `accepted` is how many messages this process saw the provider accept within a minute.
+    was, if it was one. `accepted` is how many messages this process saw the provider accept within SHARE_WINDOW.
     """
 
     provider: Provider
@@ -212,7 +215,7 @@ def closed(lesson: Lesson, scope: str) -> Breaker:
 
 def learn(breaker: Breaker, lesson: Lesson, now: datetime, elsewhere: int) -> tuple[Breaker, tuple[News, ...]]:
     """The breaker after a lesson, and what is told about that. `elsewhere` is how many messages other processes saw the
-    provider accept within a minute. A lesson of an older configuration changes nothing.
+    provider accept within SHARE_WINDOW. A lesson of an older configuration changes nothing.
     """
     if lesson.provider.version < breaker.config_version:
         return breaker, ()
@@ -296,8 +299,8 @@ def _after_failure(breaker: Breaker, lesson: Lesson, now: datetime, elsewhere: i
     if breaker.block is not None:
         return _put_off(breaker, lesson.result, now) if mine else breaker
     counted = replace(breaker, failures=_counted(breaker.failures, now))
-    failures = counted.failed_lately(now)
-    if failures < FAILURES or failures < lesson.accepted + elsewhere:
+    accepted = lesson.accepted + elsewhere
+    if counted.failed_lately(now) < FAILURES or counted.failed_lately(now, SHARE_WINDOW) < accepted:
         return counted
     return _opened(counted, Block.BREAKER_OPEN, lesson.result, now)
 
@@ -351,6 +354,6 @@ def _counted(failures: tuple[tuple[int, int], ...], now: datetime) -> tuple[tupl
     return tuple(sorted(counts.items()))
 
 
-def _recent(failures: tuple[tuple[int, int], ...], now: datetime) -> tuple[tuple[int, int], ...]:
-    since = int(now.timestamp()) - WINDOW
+def _recent(failures: tuple[tuple[int, int], ...], now: datetime, seconds: int = WINDOW) -> tuple[tuple[int, int], ...]:
+    since = int(now.timestamp()) - seconds
     return tuple((second, count) for second, count in failures if second > since)

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from services.dispatch.breaker import (
+    SHARE_WINDOW,
     Breaker,
     Lesson,
     News,
@@ -63,7 +64,7 @@ class BreakerBook:
         return True, taken
 
     async def count(self, accepted: Mapping[str, int]) -> None:
-        """How many messages this process saw each of these providers accept within a minute."""
+        """How many messages this process saw each of these providers accept within SHARE_WINDOW."""
         async with self._connection() as connection:
             names = sorted(accepted)
             await connection.execute(_COUNT, names, self._worker, [accepted[name] for name in names])
@@ -147,7 +148,8 @@ async def _accepted_elsewhere(connection: Connection, worker: str, lessons: Sequ
     failed = sorted({lesson.provider.id for lesson in lessons if lesson.signal is Signal.FAILURE})
     if not failed:
         return {}
-    return {row["provider_id"]: row["accepted"] for row in await connection.fetch(_ELSEWHERE, failed, worker)}
+    rows = await connection.fetch(_ELSEWHERE, failed, worker, SHARE_WINDOW)
+    return {row["provider_id"]: row["accepted"] for row in rows}
 
 
 async def _write(connection: Connection, breakers: Sequence[Breaker]) -> None:
@@ -212,7 +214,8 @@ WHERE provider_id = $1 AND scope = ANY($2::text[]) ORDER BY scope FOR UPDATE
 """
 _ELSEWHERE = """
 SELECT provider_id, sum(accepted)::int AS accepted FROM dispatch.provider_answers
-WHERE provider_id = ANY($1::text[]) AND worker <> $2 AND counted_at > now() - interval '1 minute' GROUP BY provider_id
+WHERE provider_id = ANY($1::text[]) AND worker <> $2 AND counted_at > now() - $3 * interval '1 second'
+GROUP BY provider_id
 """
 _COUNT = """
 INSERT INTO dispatch.provider_answers (provider_id, worker, accepted)

@@ -244,9 +244,8 @@ def _when_all_are_passed_by(
     once (R7); what was asked before waits for better times, and who is held out is not asked at all.
     """
     open_to = [pair for pair in blocked if pair[1].block is not Block.HELD]
-    if tried and number == 1:
-        # Failing with an open provider untried could lose the message for nothing; one that cools down comes after it.
-        worth = [pair for pair in open_to if pair[1].block in (Block.BREAKER_OPEN, Block.RETURNING)]
+    if tried and number in (1, situation.message.policy.max_rounds):
+        worth = [pair for pair in open_to if _worth_a_try(situation, number, *pair)]
         open_to = worth or [pair for pair in open_to if pair[1].block in _WAITED_FOR]
     elif tried:
         open_to = [pair for pair in open_to if pair[1].block in _WAITED_FOR]
@@ -258,6 +257,16 @@ def _when_all_are_passed_by(
     if mark.block is Block.RETURNING or (mark.block is Block.BREAKER_OPEN and number > 1):
         return _until_news(situation, provider, mark) or _begin(situation, provider, number)
     return _begin(situation, provider, number)
+
+
+def _worth_a_try(situation: Situation, number: int, provider: Provider, mark: Mark) -> bool:
+    """Whether one that is passed by is asked after another one failed in the same round: failing with an open provider
+    untried could lose the message for nothing, but as long as there are rounds left nothing is lost by waiting.
+    """
+    if mark.block is Block.BREAKER_OPEN:
+        untried = all(attempt.provider_id != provider.id for attempt in situation.history)
+        return untried and number == situation.message.policy.max_rounds
+    return mark.block is Block.RETURNING and number == 1
 
 
 def _cooled_down(situation: Situation, provider: Provider, mark: Mark) -> Wait | None:

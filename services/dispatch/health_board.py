@@ -11,7 +11,7 @@ from typing import Protocol
 
 from services.chassis.clock import Clock
 from services.chassis.log import get_logger
-from services.dispatch.breaker import RETURN_SECONDS, WINDOW, Breaker, calls_allowed
+from services.dispatch.breaker import RETURN_SECONDS, SHARE_WINDOW, Breaker, calls_allowed
 from services.dispatch.chain import Provider
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.health import Block, Mark, Marks
@@ -34,7 +34,7 @@ class Book(Protocol):
         """Whether `prober` alone may probe the provider, and how its breakers stand."""
 
     async def count(self, accepted: Mapping[str, int]) -> None:
-        """How many messages this process saw each provider accept within a minute."""
+        """How many messages this process saw each provider accept within SHARE_WINDOW."""
 
     async def forget(self) -> None:
         """Drop what says nothing any more."""
@@ -94,8 +94,8 @@ class HealthBoard:
             self._show({provider_id})
 
     def accepted(self, provider_id: str) -> int:
-        """How many messages this process saw the provider accept within a minute."""
-        since = int(self._clock.boottime()) - WINDOW
+        """How many messages this process saw the provider accept within SHARE_WINDOW."""
+        since = int(self._clock.boottime()) - SHARE_WINDOW
         return sum(count for second, count in self._accepted.get(provider_id, {}).items() if second > since)
 
     async def take_probe(self, provider: Provider, scopes: frozenset[str], prober: str, seconds: float) -> bool:
@@ -178,7 +178,7 @@ class HealthBoard:
             await self._book.count(worth)
 
     def _drop_old_counts(self) -> None:
-        since = int(self._clock.boottime()) - WINDOW
+        since = int(self._clock.boottime()) - SHARE_WINDOW
         for provider_id, counts in list(self._accepted.items()):
             for second in [second for second in counts if second <= since]:
                 del counts[second]

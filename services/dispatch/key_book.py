@@ -12,6 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
+from services.chassis.failpoints import failpoint
 from services.dispatch import ledger
 from services.dispatch.errors import IdempotencyKeyReused
 from services.dispatch.idempotency import Binding, Key, Standing, standing_for
@@ -69,6 +70,8 @@ async def accept(
         if new:
             at = await ledger.accept(connection, [item for item, _ in new.values()], lease_seconds)
             bound |= {place: _made(item, key, at) for place, (item, key) in new.items()}
+        failpoint("accept_keyed.before_commit")
+    failpoint("accept_keyed.committed")
     return [_answer(item, key, bound[item.message.project_id, key.text]) for item, key in keyed]
 
 

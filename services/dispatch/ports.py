@@ -58,7 +58,7 @@ class Health(Protocol):
         """A call ended."""
 
     def accepted(self, provider_id: str) -> int:
-        """How many messages this process saw the provider accept within a minute."""
+        """How many messages this process saw the provider accept within SHARE_WINDOW."""
 
     async def take_probe(self, provider: Provider, scopes: frozenset[str], prober: str, seconds: float) -> bool:
         """Whether `prober` alone, in all processes, may probe the provider for so many seconds."""

@@ -45,11 +45,11 @@ async def _run(scenario: Scenario, seconds: float, arguments: argparse.Namespace
 
 
 def _arguments() -> argparse.Namespace:
-    listed = "\n".join(f"  {name:<12} {each.summary} ({each.seconds:.0f} s)" for name, each in SCENARIOS.items())
+    listed = "\n".join(f"  {name:<26} {each.summary} ({each.seconds:.0f} s)" for name, each in SCENARIOS.items())
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos",
         description="Hurts a whole messagepipe under load and asks an oracle outside of it what was lost.",
-        epilog=f"scenarios:\n{listed}",
+        epilog=f"scenarios, and for how long each is under load (the whole run: tests/chaos/README.md):\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--scenario", choices=["all", *SCENARIOS], default="all")

@@ -24,11 +24,11 @@ BUSY = replace(EVERYTHING, failover_on_receipt=0.6, receipts=0.5, cancels=0.2, r
 
 async def failpoints(options: Options, points: Sequence[Point] = POINTS, times: int | None = None) -> Report:
     """SIGKILL at each failpoint, again and again, under load."""
-    repeats = times or max(1, round(options.seconds / (len(points) * 5)))
+    repeats = times or max(1, round(options.seconds / 60))
     report = Report(scenario="failpoints", seed=options.seed, seconds=options.seconds)
     dice = random.Random(options.seed)
     fired: Counter[str] = Counter()
-    async with open_site(options.folder, seed=options.seed, DRAIN_GRACE="0.3") as site:
+    async with open_site(options.folder, seed=options.seed, quick=True, DRAIN_GRACE="0.3") as site:
         await site.behave(a=ROUGH, b={"latency": 0.05})
         load = Load(site=site, seed=options.seed, mix=BUSY)
         for point in points:
@@ -101,7 +101,7 @@ async def _names_hold(site: Site, load: Load) -> bool:
 
 async def lease_pauses(options: Options, times: int | None = None) -> Report:
     """SIGSTOP past the lease before the wire, after the answer and between claims; all messages are AT_MOST_ONCE."""
-    repeats = times or max(1, round(options.seconds / (len(PAUSE_POINTS) * 9)))
+    repeats = times or max(1, round(options.seconds / 27))
     report = Report(scenario="lease_pauses", seed=options.seed, seconds=options.seconds)
     dice = random.Random(options.seed)
     fired: Counter[str] = Counter()

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tests.chaos import at_points, controls, outages, scenarios
+from tests.chaos import at_points, controls, keys, outages, scenarios
 from tests.chaos.scenarios import Options, Report
 
 
@@ -27,11 +27,12 @@ SCENARIOS = {
     for each in (
         Scenario(name="kills", run=scenarios.kills, seconds=300),
         Scenario(name="failpoints", run=at_points.failpoints, seconds=600, rate=at_points.RATE),
-        Scenario(name="lease_pauses", run=at_points.lease_pauses, seconds=300, rate=at_points.RATE),
+        Scenario(name="lease_pauses", run=at_points.lease_pauses, seconds=540, rate=at_points.RATE),
         Scenario(name="pauses", run=scenarios.pauses, seconds=120, rate=100),
         Scenario(name="lines", run=scenarios.lines, seconds=120, rate=100),
         Scenario(name="postgres", run=scenarios.postgres, seconds=120, rate=200),
         Scenario(name="vanishing_answers", run=outages.vanishing_answers, seconds=60, rate=50),
+        Scenario(name="keys", run=keys.keys, seconds=50, rate=10),
         Scenario(name="both_down", run=outages.both_down, seconds=240, rate=20),
         Scenario(name="watchers", run=outages.watchers, seconds=60, rate=30),
         Scenario(name="full_disk", run=outages.full_disk, seconds=60, rate=100),

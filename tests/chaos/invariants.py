@@ -1,4 +1,4 @@
-"""The invariants of the design (I1 to I7 and I9) over everything that the database holds about messages."""
+"""The invariants of the design (I1 to I9) over everything that the database holds about messages."""
 
 from datetime import timedelta
 from typing import Any
@@ -16,6 +16,8 @@ async def hold(world: World) -> None:
         row = world.model.messages[message_id].row
         if row is not None:  # they round differently, which must not add up
             row.due_at = kept["queue"][0]
+    keys = {place: (bound.fingerprint, bound.message_id) for place, bound in world.model.keys.items()}
+    assert await world.database.keys() == keys, "I8: a key stands for something else"
     for message_id, kept in found.items():
         check(kept, world.taken(message_id), world.doubles_allowed(message_id))
     assert world.acknowledged <= set(found), "I1: an acknowledged message is gone"

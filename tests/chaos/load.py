@@ -1,5 +1,5 @@
 """Callers outside the system: they hand over messages at a rate and keep, on the disk, what they sent and what was
-acknowledged. They never send a message twice.
+acknowledged. They never send a message twice, but with an idempotency key: then again until they are answered.
 """
 
 import asyncio
@@ -27,6 +27,8 @@ from tests.contract.receipt_vectors import sendgrid_call
 from tests.integration.rig import EMAIL, PROJECT, metadata, token
 
 CALL_SECONDS = 10.0
+# For how long a caller with a key calls again, and how soon.
+AGAIN_SECONDS, AGAIN_PAUSE = 40.0, 0.3
 MOST_CALLS = 600
 
 AT_MOST_ONCE = message_pb2.UNKNOWN_POLICY_AT_MOST_ONCE
@@ -44,19 +46,24 @@ class Mix:
     renames_per_second: float = 0.0
     through_gateway: float = 0.0
     rounds: int = 1
+    keyed: float = 0.0
 
 
 @dataclass
 class Load:
-    """The callers of one run. `sent` and `acknowledged` count, `refused` tells why calls failed."""
+    """The callers of one run. `sent` and `acknowledged` count messages, `repeated` calls made again with their key;
+    `refused` tells why calls failed.
+    """
 
     site: Site
     seed: int
     mix: Mix = field(default_factory=Mix)
     sent: int = 0
     acknowledged: int = 0
+    repeated: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     ids: list[str] = field(default_factory=list)
+    seconds: float = 0.0  # for which it was at work
     names: list[tuple[str, bool]] = field(default_factory=list)  # of provider b: what was asked, whether acknowledged
 
     def __post_init__(self) -> None:
@@ -91,8 +98,11 @@ class Load:
             base = f"http://{self.site.targets['gateway']}"
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=base, headers=headers, timeout=10))
             renaming = asyncio.create_task(self._rename())
+            clock = asyncio.get_running_loop().time
+            began = clock()
             try:
                 await self._pace(rate, seconds, until, stubs, http)
+                self.seconds += clock() - began
                 while self._tasks:  # an answer may bring a receipt, which is a call of its own
                     await asyncio.gather(*self._tasks)
             finally:
@@ -118,6 +128,17 @@ class Load:
             stub: Any = DispatchServiceStub(channel)
             await asyncio.gather(*(self._one([stub], http) for _ in range(count)))
 
+    async def note_sent(self, key: str) -> None:
+        """A message of somebody else's is about to be handed over."""
+        self.sent += 1
+        await self._log.write(sent=key, at_most_once=False)
+
+    async def note_acknowledged(self, key: str, message_id: str) -> None:
+        """A message was acknowledged."""
+        await self._log.write(acknowledged=key, id=message_id)
+        self.acknowledged += 1
+        self.ids.append(message_id)
+
     def _go(self, work: Any) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -136,17 +157,29 @@ class Load:
         spec.failover_on_receipt = dice.random() < self.mix.failover_on_receipt
         place, gateway = dice.randrange(len(stubs)), dice.random() < self.mix.through_gateway
         receipt, cancel = dice.random() < self.mix.receipts, dice.random() < self.mix.cancels
+        if dice.random() < self.mix.keyed:
+            spec.idempotency_key, gateway = key, False
         await self._log.write(sent=key, at_most_once=spec.unknown_policy == AT_MOST_ONCE)
         accepted = await (self._over_rest(http, spec) if gateway else self._over_grpc(stubs[place], spec))
+        if accepted is None and spec.idempotency_key:
+            accepted = await self._again(stubs, spec)
         if accepted is None:
             return
-        await self._log.write(acknowledged=key, id=accepted)
-        self.acknowledged += 1
-        self.ids.append(accepted)
+        await self.note_acknowledged(key, accepted)
         if receipt:
             self._go(self._receipt(stubs[place], accepted, delivered=dice.random() < 0.5))
         if cancel:
             self._go(self._quietly(stubs[place].CancelMessage, pb.CancelMessageRequest(id=accepted), metadata()))
+
+    async def _again(self, stubs: Sequence[Any], spec: message_pb2.MessageSpec) -> str | None:
+        """Nobody knows what became of a call with a key: the same again, at any door, until it is answered."""
+        clock = asyncio.get_running_loop().time
+        ends, accepted = clock() + AGAIN_SECONDS, None
+        while accepted is None and clock() < ends:
+            await asyncio.sleep(AGAIN_PAUSE)
+            self.repeated += 1
+            accepted = await self._over_grpc(stubs[self.repeated % len(stubs)], spec)
+        return accepted
 
     async def _over_grpc(self, stub: Any, spec: message_pb2.MessageSpec) -> str | None:
         request = pb.CreateMessageRequest(message=spec)

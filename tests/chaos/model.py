@@ -50,6 +50,7 @@ class Kept:
     evidence: list[tuple[int, Result]] = field(default_factory=list)
     generation: Generation = FIRST
     once_unknown: set[int] = field(default_factory=set)
+    once_refused: set[int] = field(default_factory=set)  # by a receipt, whatever the next one said
 
     @property
     def has_open(self) -> bool:
@@ -57,22 +58,42 @@ class Kept:
         return any(attempt.result is None for attempt in self.attempts)
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a key stands for, and until when."""
+
+    fingerprint: bytes
+    message_id: UUID
+    expires_at: datetime
+
+
 class Model:
     """Messages by id, at a time that only the test moves."""
 
-    def __init__(self, now: datetime, lease_seconds: float) -> None:
+    def __init__(self, now: datetime, lease_seconds: float, key_hours: float) -> None:
         self.now = now
+        self.keys: dict[tuple[str, str], Bound] = {}
+        self._key_time = timedelta(hours=key_hours)
         self.messages: dict[UUID, Kept] = {}
         self._lease = timedelta(seconds=lease_seconds)
 
-    def accept(self, item: Acceptance) -> None:
-        """The message is there, held by its worker if it has one."""
+    def accept(self, item: Acceptance) -> UUID | None:
+        """The message that is there now, held by its worker if it has one: the one that its key stands for, if that was
+        used before; None when the key stands for another content.
+        """
+        if item.key is not None:
+            place = (item.message.project_id, item.key.text)
+            bound = self.keys.get(place)
+            if bound is not None and bound.expires_at > self.now:
+                return bound.message_id if bound.fingerprint == item.key.fingerprint else None
+            self.keys[place] = Bound(item.key.fingerprint, item.message.id, self.now + self._key_time)
         epoch = 0 if item.worker is None else 1
         due_at = self.now if item.worker is None else self.now + self._lease
         row = Row(due_at=due_at, worker=item.worker, epoch=epoch, claims=epoch)
         message, told = item.message, [event.sequence for event in item.events]
         time = message.deadline - self.now
         self.messages[message.id] = Kept(project_id=message.project_id, time=time, row=row, sequences=told)
+        return message.id
 
     def claim(self, worker: str, share: Share) -> dict[UUID, int]:
         """Everything in this share that is due and all that is overdue, each under its next epoch; no suspects."""
@@ -213,6 +234,8 @@ class Model:
         kept = self.messages[message_id]
         if effect.attempt is not None:
             kept.attempts[case.number - 1] = effect.attempt
+            if effect.attempt.refused:
+                kept.once_refused.add(case.number)
         if effect.tell:
             kept.sequences.append(len(kept.sequences) + 1)
         kept.duplicates = effect.duplicates

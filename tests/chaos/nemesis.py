@@ -57,7 +57,15 @@ class Nemesis:
 
 async def kill_any(nemesis: Nemesis) -> None:
     """kill -9 of a random process of ours."""
-    name = nemesis.victim()
+    await _kill(nemesis, nemesis.victim())
+
+
+async def kill_dispatcher(nemesis: Nemesis) -> None:
+    """kill -9 of a random dispatcher."""
+    await _kill(nemesis, nemesis.victim(*nemesis.site.dispatchers))
+
+
+async def _kill(nemesis: Nemesis, name: str | None) -> None:
     if name is not None:
         await nemesis.site.services[name].kill()
         nemesis.fired[f"kill {name}"] += 1

@@ -1,37 +1,49 @@
 """What became of every message: what callers know x what the database says x what providers accepted. Pure, but for
 `look` that reads the three.
 
-A duplicate is explained only when the attempt before it is recorded unknown, or was refused by a receipt.
+A duplicate is explained only when the attempt before it was recorded unknown, or was refused by a receipt, whatever
+became known of it later: what the database tells of an attempt now is not what it knew when the next one was made, so
+that is read from the events.
 """
 
+import asyncio
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from messagepipe.dispatch.v1.attempt_pb2 import Attempt
+from messagepipe.dispatch.v1.attempt_pb2 import RECEIPT_STATUS_DELIVERED, Attempt
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 from messagepipe.dispatch.v1.message_pb2 import Message
 
-from services.dispatch.attempt import REFUSALS
+from services.dispatch.attempt import LEASE_LOST, REFUSALS
+from services.dispatch.convert import RECEIPT_CODES
 from services.dispatch.ledger import Connection
+from services.dispatch.provider_events import ABOUT_A_PROVIDER
 from tests.chaos.site import LEASE_SECONDS, Site
 
 UNKNOWN = Attempt.OUTCOME_UNKNOWN
+REFUSED = frozenset(RECEIPT_CODES[status] for status in REFUSALS)
 SHOWN = 20
+LOOKS = 10
 # A provider keeps a call this long after it came, at the most.
 MOST_LATENCY = 0.5
+
+Events = Mapping[str, list[tuple[int, DeliveryEvent]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Try:
-    """One attempt as the database has it; `outcome` None while it is open."""
+    """One attempt as the database has it; `outcome` None while it is open. `refused`: a receipt said at some time that
+    it did not arrive; `doubted`: its outcome was unknown at some time.
+    """
 
     number: int
     outcome: int | None
-    refused: bool = False  # by a receipt
+    refused: bool = False
+    doubted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +60,8 @@ class Known:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """All that is known from the three sides; acceptances by message, as attempt numbers in the order of time.
-    `late` counts the calls that reached a provider after the lease that their attempt began under.
+    `late` counts the calls that reached a provider after the lease that their attempt began under; `others` are the
+    events that belong to no message, by whatever they belong to: providers have events too.
     """
 
     sent: Mapping[str, bool]  # key → AT_MOST_ONCE
@@ -56,6 +69,7 @@ class Evidence:
     known: Mapping[str, Known]
     accepted: Mapping[str, tuple[int, ...]]
     late: int = 0
+    others: Mapping[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -99,6 +113,13 @@ def judge(evidence: Evidence) -> Verdict:
     for message_id in evidence.accepted.keys() - evidence.known.keys():
         verdict.unexpected += 1
         verdict.problems.append(f"unexpected: a provider accepted {message_id}, which the database does not have")
+    for key, count in Counter(known.key for known in evidence.known.values()).items():
+        if count > 1:
+            verdict.duplicated += 1
+            verdict.problems.append(f"duplicated: {key} was handed over once and is {count} messages")
+    for name, what in _strays(evidence.others):
+        setattr(verdict, name, getattr(verdict, name) + 1)
+        verdict.problems.append(f"{name}: {what}")
     acknowledged = set(evidence.acknowledged.values())
     for message_id, known in evidence.known.items():
         taken = evidence.accepted.get(message_id, ())
@@ -127,11 +148,21 @@ def _wrongs(known: Known, taken: tuple[int, ...], at_most_once: bool | None) -> 
     yield from _untruths(known, taken)
 
 
+def _strays(others: Mapping[str, tuple[tuple[int, str], ...]]) -> Iterable[tuple[str, str]]:
+    """What is wrong with the events that belong to no message: they are those of providers, numbered without gaps."""
+    for owner, told in others.items():
+        strange = {word for _, word in told} - ABOUT_A_PROVIDER
+        if strange:
+            yield "unexpected", f"{owner} has events {sorted(strange)} and is no message"
+        elif [sequence for sequence, _ in told] != list(range(1, len(told) + 1)):
+            yield "disordered", f"provider {owner} has events {[sequence for sequence, _ in told]}"
+
+
 def _duplicates(known: Known, taken: tuple[int, ...], *, at_most_once: bool) -> Iterable[tuple[str, str]]:
     if len(taken) < 2:
         return
     refused = {each.number for each in known.tries if each.refused}
-    unknown = {each.number for each in known.tries if each.outcome == UNKNOWN}
+    unknown = {each.number for each in known.tries if each.outcome == UNKNOWN or each.doubted}
     earlier = set(sorted(taken)[:-1])
     if len(set(taken)) < len(taken):
         yield "duplicated", f"was handed over twice in one attempt: {taken}"
@@ -182,8 +213,65 @@ def _disorder(known: Known) -> str:
     return ""
 
 
+def tried(number: int, outcome: int | None, history: Sequence[DeliveryEvent]) -> Try:
+    """One attempt: its outcome as it is by now, and what its message's events, in order, say of it on the way."""
+    doubted = refused = arrived = False
+    for event in history:
+        if event.attempt_finished.attempt.number == number:
+            doubted |= event.attempt_finished.attempt.outcome == UNKNOWN
+        elif event.receipt.attempt == number and outcome in (Attempt.OUTCOME_ACCEPTED, UNKNOWN):
+            refused |= not arrived and event.receipt.status in REFUSED
+            arrived |= event.receipt.status == RECEIPT_STATUS_DELIVERED
+    return Try(number=number, outcome=outcome, refused=refused, doubted=doubted)
+
+
+def words_of(history: Sequence[tuple[int, DeliveryEvent]]) -> tuple[tuple[int, str], ...]:
+    """The events of one message as sequence and word; an attempt that was thought lost may be told of again, as
+    `attempt_amended`.
+    """
+    told, lost = [], set()
+    for sequence, event in history:
+        word, attempt = str(event.WhichOneof("event")), event.attempt_finished.attempt
+        if word == "attempt_finished" and attempt.number in lost:
+            word = "attempt_amended"
+        elif word == "attempt_finished" and (attempt.outcome, attempt.reason) == (UNKNOWN, LEASE_LOST):
+            lost.add(attempt.number)
+        told.append((sequence, word))
+    return tuple(told)
+
+
+async def undisturbed(
+    read: Callable[[], Awaitable[Evidence]], mark: Callable[[], Awaitable[object]], pause: float = 1.0
+) -> Evidence:
+    """What is read while nothing happens, which the same `mark` before and after shows; None marks that something goes
+    on. Whoever never comes to rest is taken as it is.
+
+    A receipt may bring back a message that had ended, and the sides are not read at the same instant.
+    """
+    looks = 0
+    while True:
+        before = await mark()
+        evidence = await read()
+        looks += 1
+        if looks == LOOKS or (before is not None and before == await mark()):
+            return evidence
+        await asyncio.sleep(pause)
+
+
 async def look(site: Site) -> Evidence:
-    """The three sides as they are now."""
+    """The three sides, of the same moment."""
+
+    async def mark() -> object:
+        (row,) = await site.query(_MARK)
+        return None if row["busy"] else row["events"]
+
+    return await undisturbed(lambda: _look(site), mark)
+
+
+_MARK = "SELECT (SELECT count(*) FROM dispatch.events) AS events, EXISTS (SELECT FROM dispatch.queue) AS busy"
+
+
+async def _look(site: Site) -> Evidence:
     sent: dict[str, bool] = {}
     acknowledged: dict[str, str] = {}
     for line in _lines(site.folder / "client.jsonl"):
@@ -193,7 +281,8 @@ async def look(site: Site) -> Evidence:
             acknowledged[line["acknowledged"]] = line["id"]
     accepted: dict[str, list[int]] = defaultdict(list)
     async with site.snapshot() as connection:
-        known, began = await _known(connection), await _beginnings(connection)
+        events = await _events(connection)
+        known, began = await _known(connection, events), await _beginnings(connection)
     late = 0
     for line in _lines(site.ledger):
         accepted[line["message"]].append(line["attempt"])
@@ -205,6 +294,7 @@ async def look(site: Site) -> Evidence:
         known=known,
         accepted={message_id: tuple(numbers) for message_id, numbers in accepted.items()},
         late=late,
+        others={key: words_of(history) for key, history in events.items() if key not in known},
     )
 
 
@@ -223,17 +313,19 @@ async def _beginnings(connection: Connection) -> dict[tuple[str, int], float]:
     return {(str(row["message_id"]), row["number"]): row["at"] for row in rows}
 
 
-async def _known(connection: Connection) -> dict[str, Known]:
-    tries: dict[str, list[Try]] = defaultdict(list)
-    for row in await connection.fetch(
-        "SELECT message_id, number, outcome, receipt FROM dispatch.attempts ORDER BY 1, 2"
-    ):
-        made = Try(number=row["number"], outcome=row["outcome"], refused=row["receipt"] in set(REFUSALS))
-        tries[str(row["message_id"])].append(made)
-    told: dict[str, list[tuple[int, str]]] = defaultdict(list)
+async def _events(connection: Connection) -> dict[str, list[tuple[int, DeliveryEvent]]]:
+    """Every event in order, by the message or the provider that it is about."""
+    found: dict[str, list[tuple[int, DeliveryEvent]]] = defaultdict(list)
     for row in await connection.fetch("SELECT message_id, sequence, payload FROM dispatch.events ORDER BY 1, 2"):
-        word = DeliveryEvent.FromString(row["payload"]).WhichOneof("event")
-        told[str(row["message_id"])].append((row["sequence"], str(word)))
+        found[str(row["message_id"])].append((row["sequence"], DeliveryEvent.FromString(row["payload"])))
+    return found
+
+
+async def _known(connection: Connection, events: Events) -> dict[str, Known]:
+    tries: dict[str, list[Try]] = defaultdict(list)
+    for row in await connection.fetch("SELECT message_id, number, outcome FROM dispatch.attempts ORDER BY 1, 2"):
+        history = [event for _, event in events[str(row["message_id"])]]
+        tries[str(row["message_id"])].append(tried(row["number"], row["outcome"], history))
     rows = await connection.fetch(_MESSAGES)
     return {
         str(row["id"]): Known(
@@ -241,7 +333,7 @@ async def _known(connection: Connection) -> dict[str, Known]:
             state=row["state"],
             queued=row["queued"],
             tries=tuple(tries[str(row["id"])]),
-            told=tuple(told[str(row["id"])]),
+            told=words_of(events[str(row["id"])]),
         )
         for row in rows
     }

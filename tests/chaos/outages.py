@@ -88,8 +88,9 @@ async def both_down(options: Options) -> Report:
         (row,) = await site.query(_ATTEMPTS)
         retries = row["attempts"] - row["messages"]
         report.measured |= {"attempts": row["attempts"], "first attempts": row["messages"], "retries": retries}
-        report.measured |= {"retries per first attempt": round(retries / max(row["messages"], 1), 2)}
         report.measured |= {"drained after": round(drained, 1), "deferred": row["deferred"]}
+        rounds = await site.query(_ROUNDS)
+        report.measured["refusals by round"] = {each["round"]: each["refusals"] for each in rounds}
         report.fired = {"refused by providers": row["deferred"]}
         report.check(row["deferred"], "no provider refused anything")
         report.check(retries <= 1.1 * row["messages"], f"{retries} retries for {row['messages']} first attempts")
@@ -100,6 +101,10 @@ async def both_down(options: Options) -> Report:
 _ATTEMPTS = f"""
 SELECT count(*) AS attempts, count(*) FILTER (WHERE outcome = {DEFERRED}) AS deferred,
        count(DISTINCT message_id) AS messages FROM dispatch.attempts
+"""
+
+_ROUNDS = f"""
+SELECT round, count(*) AS refusals FROM dispatch.attempts WHERE outcome = {DEFERRED} GROUP BY round ORDER BY round
 """
 
 

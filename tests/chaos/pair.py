@@ -17,7 +17,7 @@ import asyncpg
 from services.adapters.outcome import Result
 from services.chassis.failpoints import FailpointSettings, arm
 from services.dispatch.attempt import Attempt
-from services.dispatch.errors import DatabaseUnavailable
+from services.dispatch.errors import DatabaseUnavailable, IdempotencyKeyReused
 from services.dispatch.idempotency import Standing
 from services.dispatch.ledger import Acceptance, Completion, Connection, Settled, Transition
 from services.dispatch.peers import Share
@@ -26,11 +26,13 @@ from services.dispatch.store import Store
 from services.dispatch.turns import Turns
 from tests.chaos.model import Model
 
-TABLES = "messages queue attempts completions events evidence receipts receipt_calls".split()
+TABLES = "messages queue attempts completions events evidence receipts receipt_calls idempotency_keys".split()
 # A failed statement → whether what it belonged to was written all the same.
 FAILURES = {
     "accept.before_commit": False,
     "accept.committed": True,
+    "accept_keyed.before_commit": False,
+    "accept_keyed.committed": True,
     "settle.held": False,
     "settle.closed": False,
     "settle.before_commit": False,
@@ -64,6 +66,7 @@ class Pair:
         self.goes_on = asyncio.Event()
         self.goes_on.set()
         self.killed = False
+        self.stands_after_record = False
         self.standing = 0
         self._turn = turn
 
@@ -88,11 +91,15 @@ class Pair:
         async with self._turn:
             try:
                 standing = await self.store.accept(item)
+            except IdempotencyKeyReused:
+                assert self.model.accept(item) is None, "the key stands for this content"
+                raise
             except DatabaseUnavailable:
-                if _failed_after_commit("accept"):
+                if _failed_after_commit("accept_keyed" if item.key else "accept"):
                     self.model.accept(item)
                 raise
-            self.model.accept(item)
+            assert standing.message_id == self.model.accept(item)
+            assert standing.replayed is (standing.message_id != item.message.id)
         return standing
 
     async def apply(self, step: Transition) -> Settled:
@@ -107,6 +114,9 @@ class Pair:
                     self.model.apply(step)
                 raise
             assert settled.held is self.model.apply(step), f"held by PostgreSQL: {settled.held}, {step}"
+        if step.opens is not None and settled.held and self.stands_after_record:
+            self.stands_after_record = False
+            self.goes_on.clear()
         await self.pass_gate()  # it may stand still between the record and what follows it, too
         return settled
 
@@ -185,7 +195,7 @@ def fail_no_more() -> None:
 
 def _failed_after_commit(what: str) -> bool:
     name = _failure[0] if _failure else ""
-    assert name.startswith(what), "the database was away although nothing was to fail"
+    assert name.startswith(f"{what}."), "the database was away although nothing was to fail"
     fail_no_more()
     return FAILURES[name]
 
@@ -229,6 +239,11 @@ class Clocked:
             assert row["project_id"] == found[row["message_id"]]["project"]
             found[row["message_id"]]["events"].append((row["sequence"], row["payload"]))
         return found
+
+    async def keys(self) -> dict[tuple[str, str], tuple[bytes, UUID]]:
+        """What every key stands for."""
+        rows = await self.pool.fetch("SELECT project_id, key, fingerprint, message_id FROM dispatch.idempotency_keys")
+        return {(row["project_id"], row["key"]): (row["fingerprint"], row["message_id"]) for row in rows}
 
 
 _MESSAGES = """

@@ -29,6 +29,8 @@ POINTS = (
     # A message is accepted.
     Point(name="accept.before_commit"),
     Point(name="accept.committed"),
+    Point(name="accept_keyed.before_commit"),
+    Point(name="accept_keyed.committed"),
     Point(name="accept.before_answer", latest=20),
     # It is claimed, by whoever did not accept it.
     Point(name="claim.before", latest=20),

@@ -5,6 +5,7 @@ when the test says so, not when real time goes by: so the same story always ends
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from services.adapters.base import Channel
 from services.dispatch.breaker import Breaker
@@ -12,6 +13,7 @@ from services.dispatch.chain import Chain, OpenedProvider, Provider
 from services.dispatch.health import Marks
 from services.dispatch.lease_bound import LeaseEnding
 from tests.builders import a_provider
+from tests.chaos.pair import Clocked
 
 PROJECT = "shop"
 CHAIN = Chain(
@@ -20,6 +22,22 @@ CHAIN = Chain(
     version=1,
     providers=(a_provider("A", timeout=5), a_provider("B", timeout=5)),
 )
+
+
+class Boot:
+    """The clock of a process: as the database's, and nobody sleeps."""
+
+    def __init__(self, database: Clocked) -> None:
+        self._database = database
+
+    def now(self) -> datetime:
+        return self._database.now
+
+    def boottime(self) -> float:
+        return self._database.now.timestamp()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
 
 
 class Quiet:

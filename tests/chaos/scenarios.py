@@ -30,7 +30,7 @@ ROUGH: Mapping[str, object] = {
     "words": {"accept": 80, "refuse": 10, "drop": 4, "throttle": 3, "swallow": 3},
     "latency": 0.05,
 }
-EVERYTHING = Mix(failover_on_receipt=0.3, receipts=0.2, cancels=0.05, renames_per_second=2)
+EVERYTHING = Mix(failover_on_receipt=0.3, receipts=0.2, cancels=0.05, renames_per_second=2, keyed=0.2)
 
 Say = Callable[[str], None]
 
@@ -93,12 +93,19 @@ SELECT EXISTS (SELECT FROM dispatch.queue) OR EXISTS (
 ) AS work
 """
 
+_ATTEMPTS = "SELECT count(*) AS attempts, count(DISTINCT message_id) AS messages FROM dispatch.attempts"
+
 
 async def conclude(report: Report, site: Site, load: Load) -> Report:
     """Wait for rest, ask the oracle, and hold what every run promises."""
     report.measured["seconds to rest"] = round(await at_rest(site), 1)
     report.verdict = judge(await look(site))
     report.refused = dict(load.refused)
+    (row,) = await site.query(_ATTEMPTS)
+    retries = row["attempts"] - row["messages"]
+    report.measured["retries per first attempt"] = round(retries / max(row["messages"], 1), 2)
+    if load.seconds:
+        report.measured["messages per second"] = round(load.acknowledged / load.seconds)
     report.check(not report.verdict.wrong, f"{report.verdict.wrong}")
     report.check(report.verdict.acknowledged, "nothing was acknowledged: the run proved nothing")
     return report
@@ -146,9 +153,7 @@ async def under_harm(
                 group.create_task(load.run(rate=options.rate, seconds=options.seconds))
                 group.create_task(nemesis.run(options.seconds * 0.9))
 
-        began = time.monotonic()
         await with_progress(both(), load, options.say)
-        report.measured["messages per second"] = round(load.acknowledged / (time.monotonic() - began))
         report.fired = dict(nemesis.fired)
         report.check(nemesis.fired.total() >= least * options.seconds / every, f"too few faults fired: {report.fired}")
         return await conclude(report, site, load)
@@ -156,7 +161,7 @@ async def under_harm(
 
 async def kills(options: Options) -> Report:
     """kill -9 of a random process of ours every 2 s under load, gateway and config among them."""
-    mix = Mix(failover_on_receipt=0.1, receipts=0.1, cancels=0.02, renames_per_second=1, through_gateway=0.1)
+    mix = Mix(failover_on_receipt=0.1, receipts=0.1, cancels=0.02, renames_per_second=1, through_gateway=0.1, keyed=0.1)
     return await under_harm("kills", options, [kill_any], mix=mix, gateway=True)
 
 

@@ -18,6 +18,7 @@ from messagepipe.config.v1.config_service_pb2_grpc import ConfigServiceStub
 
 from tests.acceptance.processes import COMMAND, Process, free_port, process, until_serving
 from tests.chaos.database import Database, database
+from tests.chaos.nursery import forked, open_nursery
 from tests.chaos.proxy import FaultProxy, fault_proxy
 from tests.contract.receipt_vectors import sendgrid_call
 from tests.integration.rig import EMAIL, PROJECT, SECRET, VAULT_KEYS, metadata, struct
@@ -145,11 +146,13 @@ async def open_site(  # size: one site, read from top to bottom
     on: Database | None = None,
     timeout_seconds: float = 1.5,
     proxied: bool = False,
+    quick: bool = False,
     **settings: str,
 ) -> AsyncIterator[Site]:
     """Everything serves when the block begins, with providers a before b; `settings` are MESSAGEPIPE_… of all of ours,
     `command` is what starts a dispatcher. `proxied`: the lines to the database and the first dispatcher can be spoilt
-    too, not only those to the providers, and carry less.
+    too, not only those to the providers, and carry less. `quick`: config and dispatchers are forked (nursery.py), for
+    runs that start them again and again.
     """
     # A folder of its own for every run: what an earlier one left in its logs would count as lost.
     await asyncio.to_thread(folder.mkdir, parents=True)
@@ -180,14 +183,15 @@ async def open_site(  # size: one site, read from top to bottom
             to_database=to_database,
         )
         site.targets = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+        nursery = await stack.enter_async_context(open_nursery()) if quick else None
         for name in ["config", *names]:
             own = {} if name == "config" else {"MESSAGEPIPE_DISPATCH_PORT": str(ports[name])}
-            made = process(
-                name.rstrip("0123456789"),
-                environ={**environ, **own},
-                log=folder / f"{name}.log",
-                command=COMMAND if name == "config" else command,
-            )
+            word, log = name.rstrip("0123456789"), folder / f"{name}.log"
+            if nursery is not None:
+                made = forked(word, environ={**environ, **own}, log=log, nursery=nursery)
+            else:
+                starts = COMMAND if name == "config" else command
+                made = process(word, environ={**environ, **own}, log=log, command=starts)
             site.services[name] = await stack.enter_async_context(made)
         for name in ["config", *names]:
             await until_serving(site.targets[name], seconds=60)

@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from messagepipe.dispatch.v1.attempt_pb2 import Attempt
+from messagepipe.dispatch.v1.attempt_pb2 import Attempt, ReceiptStatus
+from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 from messagepipe.dispatch.v1.message_pb2 import Message
 
-from tests.chaos.oracle import Evidence, Known, Try, judge
+from tests.chaos.oracle import LOOKS, Evidence, Known, Try, judge, tried, undisturbed, words_of
 
 ACCEPTED, DEFERRED, UNKNOWN = Attempt.OUTCOME_ACCEPTED, Attempt.OUTCOME_DEFERRED, Attempt.OUTCOME_UNKNOWN
 SENT, FAILED = Message.STATE_SENT, Message.STATE_FAILED
@@ -81,6 +82,94 @@ WRONG = {
 }
 
 
+TELLING = replace(evidence(a_known(ACCEPTED), 1), others={"p": ((1, "provider_degraded"), (2, "failover_engaged"))})
+
+
+def test_what_providers_have_to_tell_belongs_to_no_message() -> None:
+    """Events under the id of a provider are expected, in order and without gaps; anything else there is not."""
+    assert judge(TELLING).wrong == {}
+    assert judge(replace(TELLING, others={"p": ((2, "provider_degraded"),)})).wrong == {"disordered": 1}
+    assert judge(replace(TELLING, others={"gone": ((1, "queued"),)})).wrong == {"unexpected": 1}
+
+
+def test_a_message_that_is_there_twice_is_seen() -> None:
+    """One hand-over, one message, whatever key came with it."""
+    twice = evidence(a_known(ACCEPTED), 1)
+    twice = replace(twice, known={**twice.known, "n": twice.known["m"]}, accepted={"m": (1,), "n": (1,)})
+
+    assert judge(twice).wrong == {"duplicated": 1}
+
+
+QUEUED = DeliveryEvent(queued=DeliveryEvent.Queued())
+STARTED = DeliveryEvent(attempt_started=DeliveryEvent.AttemptStarted())
+COMPLETED = DeliveryEvent(completed=DeliveryEvent.Completed())
+
+
+def ended(number: int, outcome: "Attempt.Outcome.ValueType", reason: str = "") -> DeliveryEvent:
+    """The end of an attempt."""
+    attempt = Attempt(number=number, outcome=outcome, reason=reason)
+    return DeliveryEvent(attempt_finished=DeliveryEvent.AttemptFinished(attempt=attempt))
+
+
+def heard(number: int, status: str) -> DeliveryEvent:
+    """A receipt for an attempt."""
+    return DeliveryEvent(receipt=DeliveryEvent.Receipt(attempt=number, status=ReceiptStatus.Value(status)))
+
+
+BOUNCED, DELIVERED = "RECEIPT_STATUS_BOUNCED_SOFT", "RECEIPT_STATUS_DELIVERED"
+
+
+def test_a_bounce_followed_by_delivered_excuses_what_came_between() -> None:
+    """Two receipts about one attempt: the first one led on to another provider, whatever the second one says."""
+    history = [ended(1, ACCEPTED), heard(1, BOUNCED), ended(2, ACCEPTED), heard(1, DELIVERED)]
+    tries = tuple(tried(number, ACCEPTED, history) for number in (1, 2))
+
+    assert judge(evidence(a_known(tries=tries, told=told(2)), 1, 2)).wrong == {}
+    assert judge(evidence(a_known(tries=tries, told=told(2)), 1, 2, at_most_once=True)).wrong == {}
+
+
+def test_a_bounce_after_delivered_excuses_nothing() -> None:
+    """What had arrived is not sent again, whatever is said of it later."""
+    history = [ended(1, ACCEPTED), heard(1, DELIVERED), heard(1, BOUNCED), ended(2, ACCEPTED)]
+    tries = tuple(tried(number, ACCEPTED, history) for number in (1, 2))
+
+    assert judge(evidence(a_known(tries=tries, told=told(2)), 1, 2)).wrong == {"duplicated": 1}
+
+
+def test_late_truth_explains_what_was_done_without_it() -> None:
+    """An attempt that was lost excuses the one after it, though it became known later that a provider took it; its end
+    is told twice then.
+    """
+    events = [
+        QUEUED,
+        STARTED,
+        ended(1, UNKNOWN, "LEASE_LOST"),
+        STARTED,
+        ended(2, ACCEPTED),
+        ended(1, ACCEPTED),
+        COMPLETED,
+    ]
+    tries = tuple(tried(number, ACCEPTED, events) for number in (1, 2))
+    history = words_of(list(enumerate(events, start=1)))
+
+    assert judge(evidence(a_known(tries=tries, told=history), 1, 2)).wrong == {}
+    assert judge(evidence(a_known(tries=tries, told=history), 1, 2, at_most_once=True)).wrong == {"duplicated": 1}
+
+
+def test_an_end_that_is_told_twice_without_need_is_seen() -> None:
+    """Only an attempt that was thought lost is told of again."""
+    events = [
+        QUEUED,
+        STARTED,
+        ended(1, ACCEPTED),
+        ended(1, ACCEPTED),
+        COMPLETED,
+    ]
+    history = words_of(list(enumerate(events, start=1)))
+
+    assert judge(evidence(a_known(ACCEPTED, told=history), 1)).wrong == {"disordered": 1}
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_what_must_not_happen_is_seen(name: str) -> None:
     """Each wrong is counted under its word."""
@@ -92,3 +181,25 @@ def test_a_provider_that_has_what_we_do_not_is_seen() -> None:
     assert judge(replace(evidence(a_known(ACCEPTED), 1), accepted={"m": (1,), "other": (1,)})).wrong == {
         "unexpected": 1
     }
+
+
+@pytest.mark.parametrize(
+    ("marks", "read"), [([1, 1], 1), ([1, 2, 2, 2], 2), ([None, 3, 4, 4, 4], 3), ([None] * LOOKS, LOOKS)]
+)
+async def test_what_moves_while_it_is_read_is_read_again(marks: list[int | None], read: int) -> None:
+    """Evidence is of one moment: nothing happened between its first and its last side; what never rests is not waited
+    for.
+    """
+    left, reads = iter(marks), 0
+
+    async def mark() -> int | None:
+        return next(left)
+
+    async def looked() -> Evidence:
+        nonlocal reads
+        reads += 1
+        return evidence(a_known(ACCEPTED), reads)
+
+    found = await undisturbed(looked, mark, pause=0)
+
+    assert (reads, found.accepted) == (read, {"m": (read,)})

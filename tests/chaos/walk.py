@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from services.adapters.receipts import ReceiptStatus
 from tests.chaos.invariants import hold
+from tests.chaos.miniature import LEASE_SECONDS
 from tests.chaos.pair import FAILURES, fail_next
-from tests.chaos.world import LEASE_SECONDS, World
+from tests.chaos.world import World
 
 OUTCOMES = ("accepted", "accepted", "deferred", "unknown", "unknown but taken", "invalid")
 STATUSES = (ReceiptStatus.DELIVERED, ReceiptStatus.BOUNCED_SOFT, ReceiptStatus.BOUNCED_HARD)
@@ -26,8 +27,10 @@ class Walker:
         """So many moves."""
         moves: list[tuple[int, Move]] = [
             (10, self._accept),
+            (4, self._accept_keyed),
             (18, self._claim),
             (6, self._renew),
+            (4, self._renew_late),
             (6, self._look),
             (10, self._suspect),
             (26, self._answer),
@@ -35,7 +38,9 @@ class Walker:
             (10, self._resume),
             (4, self._sleep_through_a_takeover),
             (2, self._crash),
-            (2, self._die_of_it),
+            (3, self._drain),
+            (4, self._die_of_it),
+            (4, self._stand_before_the_wire),
             (3, self._retry),
             (10, self._advance),
             (2, self._cancel),
@@ -59,17 +64,27 @@ class Walker:
             ttl=self.dice.choice([5, 60, 3600, 3600]),
         )
 
+    async def _accept_keyed(self) -> None:
+        key, subject = self.dice.choice("kl"), self.dice.choice(["Hello", "Hello", "Hello", "Goodbye"])
+        await self.world.accept_keyed(self._place(), key, subject)
+
     async def _claim(self) -> None:
         await self.world.claim(self._place())
 
     async def _renew(self) -> None:
         await self.world.renew(self._place())
 
+    async def _renew_late(self) -> None:
+        await self.world.renew_late(self._place(), self.dice.randrange(50), self.dice.choice(OUTCOMES))
+
     async def _look(self) -> None:
         await self.world.look(self._place())
 
     async def _suspect(self) -> None:
         await self.world.suspect(self._place())
+
+    async def _stand_before_the_wire(self) -> None:
+        await self.world.stand_before_the_wire(self._place())
 
     async def _retry(self) -> None:
         if self.world.accepted:
@@ -96,9 +111,12 @@ class Walker:
     async def _crash(self) -> None:
         await self.world.crash(self._place())
 
+    async def _drain(self) -> None:
+        await self.world.drain(self._place(), at_once=self.dice.random() < 0.5)
+
     async def _die_of_it(self) -> None:
         at_once = self.dice.random() < 0.5
-        for _ in range(self.dice.randint(1, 3)):
+        for _ in range(self.dice.randint(1, 4)):
             await self.world.die_of_it(self._place(), at_once=at_once)
 
     async def _advance(self) -> None:

@@ -1,145 +1,31 @@
-"""Two dispatch processes in miniature for test_state_machine.py: the real worker, delivery, intake and receipts over a
-Pair, providers that answer when they are told to, and a clock that moves when it is told to.
+"""What befalls two dispatch processes in miniature (miniature.py) on one database, and what the providers know: every
+step of test_state_machine.py, walk.py and test_stories.py. Time moves when it is told to.
 """
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, cast
-from uuid import UUID, uuid4
+from typing import Any
+from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
 from messagepipe.dispatch.v1 import message_pb2
 
-from services.adapters.base import Adapter, Call, Channel, ProviderSpec
-from services.adapters.outcome import Outcome, Reason, Result
 from services.adapters.receipts import Receipt, ReceiptRequest, ReceiptStatus
 from services.chassis.errors import ServiceError
 from services.dispatch import receipt_book as book
 from services.dispatch.convert import message_from_spec
-from services.dispatch.database_clock import DatabaseClock
-from services.dispatch.delivery import Delivery
 from services.dispatch.errors import DatabaseUnavailable, DuplicatePossible, WrongState
 from services.dispatch.failover import possible_duplicate
 from services.dispatch.generation_book import Wish, retry
-from services.dispatch.intake import Intake
 from services.dispatch.ledger import Completion
 from services.dispatch.message import EndReason, Message, State, new_message_id
-from services.dispatch.peers import Share
-from services.dispatch.ports import Tools
-from services.dispatch.receipts import ReceiptDesk
-from services.dispatch.retry import Backoff
-from services.dispatch.settings import MEBIBYTE
-from services.dispatch.store import Store
-from services.dispatch.suspects import Suspects
 from services.dispatch.verdict import effect
-from services.dispatch.watch import EventHub
-from services.dispatch.worker import Worker
 from tests.builders import a_spec
+from tests.chaos.miniature import KEY_HOURS, LEASE_SECONDS, Process, Taken, Waiting, begin_process
 from tests.chaos.model import Model
-from tests.chaos.pair import Clocked, Pair
-from tests.chaos.quiet import PROJECT, Looks, Quiet
-from tests.fakes.adapter import SCHEMA
-from tests.fakes.receipts import GOOD, ScriptedReader, wire
-
-LEASE_SECONDS = 10.0
-LETTERS = "ab"
-RESULTS: Mapping[str, Result] = {
-    "deferred": Result(outcome=Outcome.DEFERRED, reason=Reason.UNAVAILABLE),
-    "unknown": Result(outcome=Outcome.UNKNOWN, reason=Reason.TIMEOUT),
-    "unknown but taken": Result(outcome=Outcome.UNKNOWN, reason=Reason.CONNECTION_LOST),
-    "invalid": Result(outcome=Outcome.INVALID, reason=Reason.RECIPIENT_INVALID),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Taken:
-    """A call that a provider took, whether or not anybody heard of it."""
-
-    message_id: UUID
-    attempt: int
-    provider_id: str
-    reference: str
-
-
-@dataclass(eq=False, kw_only=True)
-class Waiting:
-    """A call that a provider has not answered yet."""
-
-    call: Call
-    answer: "asyncio.Future[str]"
-
-
-class Boot:
-    """The clock of a process: as the database's, and nobody sleeps."""
-
-    def __init__(self, database: Clocked) -> None:
-        self._database = database
-
-    def now(self) -> datetime:
-        return self._database.now
-
-    def boottime(self) -> float:
-        return self._database.now.timestamp()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(0)
-
-
-@dataclass(eq=False)
-class Provider:
-    """An adapter of one process that waits to be told what to answer."""
-
-    letter: str
-    pair: Pair
-    world: "World"
-
-    @property
-    def spec(self) -> ProviderSpec:
-        """What it is."""
-        return ProviderSpec(
-            kind=self.letter,
-            channel=Channel.EMAIL,
-            title=self.letter,
-            description="Waits.",
-            documentation_url="",
-            config_schema=SCHEMA,
-        )
-
-    async def send(self, call: Call) -> Result:
-        """What the test says, when it says it; heard of only while the process runs."""
-        if not self.world.model.leased(UUID(call.message_id), call.attempt):
-            self.world.sins.append(f"I4: {call.message_id} was sent in attempt {call.attempt} without a lease")
-        waiting = Waiting(call=call, answer=asyncio.get_running_loop().create_future())
-        self.world.calling.append(waiting)
-        self.pair.standing += 1
-        try:
-            word = await waiting.answer
-        finally:
-            self.pair.standing -= 1
-            if waiting in self.world.calling:
-                self.world.calling.remove(waiting)
-        reference = f"{self.letter}-{call.message_id}-{call.attempt}"
-        if word in ("accepted", "unknown but taken"):
-            self.world.take(UUID(call.message_id), call.attempt, call.provider_id, reference)
-        await self.pair.pass_gate()
-        accepted = Result(outcome=Outcome.ACCEPTED, reason=Reason.ACCEPTED, provider_message_id=reference)
-        return RESULTS.get(word, accepted)
-
-    async def close(self) -> None:
-        """Nothing is open."""
-
-
-@dataclass(kw_only=True)
-class Process:
-    """One dispatch process as far as messages go."""
-
-    pair: Pair
-    worker: Worker
-    intake: Intake
-    desk: ReceiptDesk
-    suspects: Suspects
+from tests.chaos.pair import Clocked
+from tests.chaos.quiet import PROJECT, Looks
+from tests.fakes.receipts import GOOD, wire
 
 
 @dataclass
@@ -159,48 +45,16 @@ class World:
     async def begin_anew(self) -> None:
         """An empty database and two fresh processes."""
         await self.database.clear()
-        self.model = Model(self.database.now, LEASE_SECONDS)
-        self._turn = asyncio.Lock()
+        self.model = Model(self.database.now, LEASE_SECONDS, KEY_HOURS)
+        self.turn = asyncio.Lock()
         self.calling, self.calls, self.accepted, self.sins = [], [], [], []
         self.acknowledged, self.at_most_once = set(), set()
-        self.processes = [self._process(place) for place in range(2)]
+        self.processes = [begin_process(self, place) for place in range(2)]
 
     async def end(self) -> None:
         """Every process is gone."""
         for place in range(2):
             await self._kill(self.processes[place])
-
-    def _process(self, place: int) -> Process:
-        store = Store(self.database.pool, worker=f"p{place}:{uuid4().hex[:4]}", lease_seconds=LEASE_SECONDS)
-        pair, clock, hub, quiet = Pair(store, self.model, self._turn), Boot(self.database), EventHub(), Quiet()
-        database_clock = DatabaseClock(clock)
-        database_clock.learn(self.database.now)
-        share = Share(place, 2)
-        worker = Worker(
-            cast(Any, pair), clock, database_clock, max_in_flight=1000, max_bytes=MEBIBYTE, share=lambda: share
-        )
-        adapters: dict[tuple[Channel, str], Adapter] = {
-            (Channel.EMAIL, letter): Provider(letter, pair, self) for letter in LETTERS
-        }
-        tools = Tools(
-            chains=quiet,
-            ledger=pair,
-            health=quiet,
-            adapters=adapters,
-            clock=clock,
-            database_now=database_clock.now,
-            fraction=lambda: 0.5,
-            publish=hub.publish,
-            lease_left=worker.lease_left,
-            give_up=worker.give_up,
-            backoff=Backoff(),
-        )
-        worker.deliver_with(lambda lease: Delivery(tools, lease).run())
-        intake = Intake(cast(Any, pair), worker, hub, clock, database_clock, max_message_bytes=10_000, kinds={})
-        readers = {(Channel.EMAIL, letter): ScriptedReader() for letter in LETTERS}
-        desk = ReceiptDesk(store, quiet, readers, clock, hub.publish)
-        suspects = Suspects(cast(Any, pair), worker, clock, lambda _id, _project, step, _at: self.model.take_out(step))
-        return Process(pair=pair, worker=worker, intake=intake, desk=desk, suspects=suspects)
 
     async def settle(self) -> None:
         """Until nobody does anything but wait for a provider, or stand still."""
@@ -225,15 +79,34 @@ class World:
         assert isinstance(message, Message)
         if at_most_once:
             self.at_most_once.add(message_id)
-        try:
-            await process.intake.accept(message, spec)
-        except ServiceError:
-            if message_id in self.model.messages:
-                self.accepted.append(message_id)
-        else:
-            self.accepted.append(message_id)
-            self.acknowledged.add(message_id)
+        await self._hand_over(process, message, spec)
         await self.settle()
+
+    async def accept_keyed(self, place: int, key: str, subject: str) -> UUID | None:
+        """One message under a key to one process, unless it stands still; the one that it turned out to be, None when
+        nobody knows or the key stands for another content.
+        """
+        process = self.processes[place]
+        if not process.pair.goes_on.is_set():
+            return None
+        spec = a_spec(idempotency_key=key, subject=subject)
+        message_id = new_message_id(self.database.now)
+        message = message_from_spec(spec, message_id=message_id, project_id=PROJECT, now=self.database.now)
+        assert isinstance(message, Message)
+        accepted = await self._hand_over(process, message, spec)
+        await self.settle()
+        return accepted
+
+    async def _hand_over(self, process: Process, message: Message, spec: message_pb2.MessageSpec) -> UUID | None:
+        try:
+            accepted = (await process.intake.accept(message, spec)).message.id
+        except ServiceError:
+            if message.id in self.model.messages:
+                self.accepted.append(message.id)
+            return None
+        self.accepted.append(accepted)
+        self.acknowledged.add(accepted)
+        return accepted
 
     async def claim(self, place: int) -> None:
         """A look for due messages, unless the process stands still."""
@@ -247,6 +120,38 @@ class World:
         process = self.processes[place]
         if process.pair.goes_on.is_set():
             await process.worker._renew()
+
+    async def renew_late(self, place: int, one: int, word: str) -> None:
+        """A provider answers while a renewal of everything that the process had in work is on its way."""
+        process = self.processes[place]
+        if not process.pair.goes_on.is_set() or not self.waiting():
+            return
+        leases = dict(sorted(process.worker._held))
+        await self.answer(one, word)
+        await process.pair.renew(leases)
+
+    async def drain(self, place: int, *, at_once: bool) -> None:
+        """SIGTERM, once the process does not stand still any more, and a new process: whatever is called is cut off,
+        and `at_once` it has just taken something and recorded nothing of it.
+        """
+        await self.resume(place)
+        process = self.processes[place]
+        if at_once:
+            process.pair.goes_on.clear()
+            await process.worker._claim_some()
+        await process.worker.drain(0)
+        process.pair.goes_on.set()
+        await self.crash(place)
+
+    async def stand_before_the_wire(self, place: int) -> None:
+        """A process stands still between the record of an attempt and its first byte, is taken over from, goes on."""
+        process = self.processes[place]
+        process.pair.stands_after_record = True
+        await self.claim(place)
+        process.pair.stands_after_record = False
+        await self.advance(LEASE_SECONDS + 1)
+        await self.claim(1 - place)
+        await self.resume(place)
 
     async def look(self, place: int) -> None:
         """A look at every lease, unless the process stands still: calls whose lease is over are cut."""
@@ -300,9 +205,7 @@ class World:
         self.calls.append(taken)
         kept = self.model.messages[message_id]
         # Who retries a message that is UNKNOWN has accepted that it may be taken twice.
-        excused = {
-            each.number for each in kept.attempts if each.refused or each.number <= kept.generation.after_attempt
-        }
+        excused = kept.once_refused | set(range(1, kept.generation.after_attempt + 1))
         if message_id in self.at_most_once and any(each.attempt not in excused for each in before):
             self.sins.append(f"AT_MOST_ONCE {message_id} was taken by {before} and {taken}")
 
@@ -318,7 +221,7 @@ class World:
     async def crash(self, place: int) -> None:
         """SIGKILL, and a new process."""
         await self._kill(self.processes[place])
-        self.processes[place] = self._process(place)
+        self.processes[place] = begin_process(self, place)
 
     async def die_of_it(self, place: int, *, at_once: bool) -> None:
         """A process takes whatever it finds, suspects too, and is killed with it, before any of that is recorded or
@@ -390,7 +293,7 @@ class World:
 
     def doubles_allowed(self, message_id: UUID) -> set[int]:
         """The attempts after which another one may be taken too: those that were unknown before late truth came, and
-        those that a receipt refused.
+        those that a receipt refused, though a later one may say that they arrived after all.
         """
         kept = self.model.messages[message_id]
-        return kept.once_unknown | {each.number for each in kept.attempts if each.refused}
+        return kept.once_unknown | kept.once_refused

@@ -12,6 +12,7 @@ from services.dispatch.breaker import (
     FAILURES,
     FIRST_WAIT,
     LONGEST_WAIT,
+    SHARE_WINDOW,
     Breaker,
     Change,
     Closing,
@@ -151,12 +152,31 @@ def test_failures_that_are_a_minute_old_count_no_more() -> None:
 
 @pytest.mark.parametrize(("here", "elsewhere", "opens"), [(5, 0, True), (6, 0, False), (0, 6, False), (3, 2, True)])
 def test_a_busy_provider_with_few_failures_stays_closed(here: int, elsewhere: int, opens: bool) -> None:
-    """ADR 0016: five failures open it only if it accepted no more than five in that minute, in all processes."""
+    """ADR 0016: five failures open it only if it accepted no more than five in those seconds, in all processes."""
     breaker = a_breaker()
     for _ in range(FAILURES):
         breaker, _ = learn(breaker, a_lesson(accepted=here), NOON, elsewhere)
 
     assert (breaker.block is not None) is opens
+
+
+def test_a_busy_provider_that_goes_down_is_open_within_seconds() -> None:
+    """ADR 0016: ten messages a second for hours, then none: half of the last ten seconds' answers are enough."""
+    breaker, at = a_breaker(), 0
+    while breaker.block is None:
+        at += 1
+        for _ in range(10):
+            lesson = a_lesson(accepted=max(SHARE_WINDOW - at, 0) * 10)
+            breaker, _ = learn(breaker, lesson, NOON + seconds(at), elsewhere=0)
+
+    assert at == SHARE_WINDOW / 2
+
+
+def test_failures_of_half_a_minute_ago_say_little_of_now() -> None:
+    """ADR 0016: the fifth failure of a minute leaves it closed when it accepts most messages by now."""
+    breaker, told = failing([0, 0, 0, 0, 40], accepted=3)
+
+    assert (breaker.block, told) == (None, [])
 
 
 def test_one_percent_of_failures_never_opens() -> None:

@@ -116,9 +116,11 @@ def test_an_open_provider_comes_before_one_that_cools_down() -> None:
     assert told.calls == "C:deferred A:deferred B:accepted"
 
 
-@pytest.mark.parametrize(("rounds", "waits"), [(1, 0), (3, 2)])
-def test_later_rounds_wait_for_a_probe(rounds: int, waits: int) -> None:
-    """R7: in an outage of all, what was tried once waits until it may probe instead of asking in every round."""
+@pytest.mark.parametrize(("rounds", "calls"), [(1, ["A", "B"]), (3, ["A"])])
+def test_with_rounds_to_spare_one_last_resort_is_enough(rounds: int, calls: list[str]) -> None:
+    """R7: in an outage of all, the provider closest to recovery is asked at once; the others too where the message
+    would fail with them untried, else it waits until one may be probed instead of asking in every round.
+    """
     shared: Breakers = {}
     for _ in range(5):
         play({name: ["deferred"] for name in "AB"}, chain=a_chain("A", "B"), shared=shared)
@@ -130,9 +132,30 @@ def test_later_rounds_wait_for_a_probe(rounds: int, waits: int) -> None:
         message=a_message(max_rounds=rounds),
     )
 
-    assert [attempt.round for attempt in told.attempts if attempt.round == 1] == [1, 1]
-    assert len(told.waits) == waits
-    assert all(wait.reason == "BREAKER_OPEN" and wait.delay > 50 for wait in told.waits)
+    at_once = [
+        step.provider.name
+        for step, at in zip(told.decisions, told.times, strict=True)
+        if isinstance(step, Start) and at < NOON + seconds(60)
+    ]
+    assert at_once == calls
+    assert {attempt.provider_name for attempt in told.attempts} == {"A", "B"}
+    assert all(wait.delay > 50 for wait in told.waits if wait.reason == "BREAKER_OPEN")
+
+
+def test_no_message_fails_with_an_open_provider_untried() -> None:
+    """R7: in its last round a message goes to the open provider that it has never asked, and not again to others."""
+    history = a_history(("A", "deferred"), ("A", "deferred"), rounds=(1, 2))
+    both = a_history(("B", "deferred"), ("A", "deferred"), rounds=(1, 2))
+
+    untried = next_step(an_opening("A"), an_opening("B", in_=500), history=history, max_rounds=2)
+    earlier = next_step(an_opening("A"), an_opening("B", in_=500), history=history, max_rounds=3)
+    tried = next_step(an_opening("A"), an_opening("B", in_=500), history=both, max_rounds=2)
+
+    assert isinstance(tried, Finish)
+    assert isinstance(untried, Wait | Start)
+    assert untried.provider == a_provider("B")
+    assert isinstance(earlier, Wait)
+    assert earlier.provider == a_provider("A")
 
 
 def test_an_outage_of_all_is_no_storm_of_retries() -> None:
@@ -145,7 +168,8 @@ def test_an_outage_of_all_is_no_storm_of_retries() -> None:
     told = play({name: ["deferred"] for name in "AB"}, chain=chain, shared=shared, message=a_message(max_rounds=10))
 
     first_two_minutes = [at for step, at in zip(told.decisions, told.times, strict=True) if isinstance(step, Start)]
-    assert sum(at < NOON + seconds(120) for at in first_two_minutes) <= 4
+    assert sum(at < NOON + seconds(60) for at in first_two_minutes) == 1
+    assert sum(at < NOON + seconds(120) for at in first_two_minutes) == 3
     assert max(wait.delay for wait in told.waits) > 600
 
 
