@@ -2,10 +2,7 @@
 worker.py.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TypeVar
 
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 
@@ -13,7 +10,6 @@ from services.adapters.base import Call
 from services.adapters.http import unexpected
 from services.adapters.outcome import Outcome, Reason, Result
 from services.adapters.redaction import secret_values
-from services.chassis.errors import ResourceExhausted, Unavailable
 from services.chassis.failpoints import failpoint
 from services.chassis.log import get_logger
 from services.dispatch import history as tell
@@ -29,23 +25,15 @@ from services.dispatch.lease_bound import LeaseEnding, within_lease
 from services.dispatch.ledger import Completion, Settled, Transition
 from services.dispatch.limits import AtLimit, Permit, passed_by
 from services.dispatch.ports import Lease, Tools
+from services.dispatch.settler import Fenced, Settler
 
-T = TypeVar("T")
 Sent = tuple[Result | None, float | None]
 
 CONFIG_PAUSE, LONGEST_CONFIG_PAUSE = 1.0, 10.0
-SETTLE_PAUSE, LONGEST_SETTLE_PAUSE = 0.1, 5.0
-# How long a stopping process still tries to write what a provider answered; then the attempt stays open and becomes
-# unknown.
-SETTLE_ON_STOP = 3.0
 # A hanging adapter is cut this long after its own time limit should have ended the call.
 GRACE = 2.0
 # How long after the longest call the right to probe ends: what it taught is settled by then, or its dispatcher died.
 PROBE_MARGIN = 5.0
-
-
-class Fenced(Exception):
-    """Somebody else holds the message: stop, they go on."""
 
 
 class Delivery:
@@ -60,6 +48,7 @@ class Delivery:
         self._at_limit: dict[str, float] = {}
         self._skips_told: set[tuple[str, str]] = set()
         self._log = get_logger(message=str(lease.id), epoch=lease.epoch)
+        self._settler = Settler(tools, lease.id, lease.epoch)
 
     async def run(self) -> float | None:
         """Seconds until the message is due again; None when its dispatch has ended or somebody else has it."""
@@ -93,7 +82,7 @@ class Delivery:
         before = self._lease.history
         if not any(map(is_lost, before)):
             return
-        evidence = await self._until_answered(
+        evidence = await self._settler.until_answered(
             lambda: self._tools.ledger.late_results(self._lease.id), for_ever=self._unsettled is not None
         )
         now = as_known_by_now(before, evidence)
@@ -335,63 +324,9 @@ class Delivery:
         """Make a step durable and tell it; Fenced when somebody else has the message, or when a start can not be
         recorded.
         """
-        transition = replace(transition, events=tell.numbered(self._lease.last_sequence, events))
-        settled = await _outlives_cancellation(self._persist(transition))
-        if not settled.held and transition.closes is not None and transition.opens is not None:
-            # The lease ended while the provider answered. If nobody took the message yet, the answer still counts.
-            given_up = replace(
-                transition, opens=None, engagement=None, amends=(), due_in=0.0, events=transition.events[:1]
-            )
-            settled = await _outlives_cancellation(self._persist(given_up))
-            if settled.held:
-                self._tools.health.learned(settled.breakers)
-                self._tools.publish(self._lease.id, transition.project_id, given_up, settled.at)
-            else:
-                await self._keep_evidence(transition)
-            raise Fenced
-        if not settled.held:
-            if transition.closes is not None:
-                await self._keep_evidence(transition)
-            raise Fenced
+        settled = await self._settler.write(
+            replace(transition, events=tell.numbered(self._lease.last_sequence, events))
+        )
         self._unsettled, self._amended, self._lesson = None, (), None
-        self._tools.health.learned(settled.breakers)
         self._lease = replace(self._lease, last_sequence=self._lease.last_sequence + len(events))
-        self._tools.publish(self._lease.id, transition.project_id, transition, settled.at)
         return settled
-
-    async def _keep_evidence(self, transition: Transition) -> None:
-        keeping = self._until_answered(lambda: self._tools.ledger.keep_evidence(transition), for_ever=True)
-        await _outlives_cancellation(keeping)
-
-    async def _persist(self, transition: Transition) -> Settled:
-        """Write until it is known what became of it; a start that brings no result only for as long as the lease
-        lives.
-        """
-        for_ever = transition.closes is not None
-        return await self._until_answered(lambda: self._tools.ledger.apply(transition), for_ever=for_ever)
-
-    async def _until_answered(self, ask: Callable[[], Awaitable[T]], *, for_ever: bool) -> T:
-        """What the database answers, asked again while it is away: for as long as that takes, or Fenced when the lease
-        ends.
-        """
-        pause = SETTLE_PAUSE
-        while True:
-            try:
-                return await ask()
-            except (Unavailable, ResourceExhausted) as error:
-                self._log.warning("settle_failed", cause=type(error.__cause__).__name__)
-                if not for_ever and self._tools.lease_left(self._lease.id, self._lease.epoch) <= 0:
-                    raise Fenced from error
-            await self._tools.clock.sleep(pause)
-            pause = min(pause * 2, LONGEST_SETTLE_PAUSE)
-
-
-async def _outlives_cancellation(writing: Awaitable[T]) -> T:
-    """What a provider answered is written even when this task is told to stop meanwhile; then the stop goes on."""
-    task = asyncio.ensure_future(writing)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task], timeout=SETTLE_ON_STOP)
-        task.cancel()
-        raise

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.dispatch import delivery, suspects
+from services.dispatch import delivery, settler, suspects
 from tests import postgres
 from tests.chaos.pair import clocked
 from tests.chaos.quiet import Looks
@@ -17,7 +17,7 @@ def world(postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tup
     """A world over a database of its own, and the loop that it lives in."""
     looks = Looks()
     monkeypatch.setattr(delivery, "within_lease", looks.within_lease)
-    monkeypatch.setattr(delivery, "SETTLE_ON_STOP", 0)  # who is killed or told to stop does not get to write
+    monkeypatch.setattr(settler, "ON_STOP", 0)  # who is killed or told to stop does not get to write
     monkeypatch.setattr(suspects, "ALONE_SECONDS", 0)  # the answers of providers are the test's to give
     with asyncio.Runner() as runner:
         cloned = postgres.cloned_database(postgres_server)

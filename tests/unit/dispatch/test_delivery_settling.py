@@ -11,10 +11,10 @@ from services.adapters.outcome import Outcome
 from services.chassis.errors import Unavailable
 from services.dispatch.attempt import Attempt
 from services.dispatch.config_client import ConfigUnavailable
-from services.dispatch.delivery import SETTLE_PAUSE
 from services.dispatch.ledger import Transition
 from services.dispatch.message import State
 from services.dispatch.ports import Lease
+from services.dispatch.settler import PAUSE
 from tests.builders import (
     MESSAGE_ID,
     NOON,
@@ -130,7 +130,7 @@ async def test_a_result_is_written_when_the_database_comes_back(bench: Bench) ->
     bench.ledger.before = lambda step: away_for_twice(bench) if step.closes else None
     await settle()
     for _ in range(5):
-        bench.clock.advance(SETTLE_PAUSE * 10)
+        bench.clock.advance(PAUSE * 10)
         await settle()
 
     assert task.done()
