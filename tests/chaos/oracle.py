@@ -37,13 +37,15 @@ Events = Mapping[str, list[tuple[int, DeliveryEvent]]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Try:
     """One attempt as the database has it; `outcome` None while it is open. `refused`: a receipt said at some time that
-    it did not arrive; `doubted`: its outcome was unknown at some time.
+    it did not arrive; `doubted`: its outcome was unknown at some time. `sent` is false where its dispatcher saw in time
+    that its lease was over.
     """
 
     number: int
     outcome: int | None
     refused: bool = False
     doubted: bool = False
+    sent: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,14 +217,16 @@ def _disorder(known: Known) -> str:
 
 def tried(number: int, outcome: int | None, history: Sequence[DeliveryEvent]) -> Try:
     """One attempt: its outcome as it is by now, and what its message's events, in order, say of it on the way."""
-    doubted = refused = arrived = False
+    doubted = refused = arrived = unsent = False
     for event in history:
         if event.attempt_finished.attempt.number == number:
-            doubted |= event.attempt_finished.attempt.outcome == UNKNOWN
+            ended = event.attempt_finished.attempt
+            doubted |= ended.outcome == UNKNOWN
+            unsent = (ended.outcome, ended.reason) == (Attempt.OUTCOME_DEFERRED, LEASE_LOST)
         elif event.receipt.attempt == number and outcome in (Attempt.OUTCOME_ACCEPTED, UNKNOWN):
             refused |= not arrived and event.receipt.status in REFUSED
             arrived |= event.receipt.status == RECEIPT_STATUS_DELIVERED
-    return Try(number=number, outcome=outcome, refused=refused, doubted=doubted)
+    return Try(number=number, outcome=outcome, refused=refused, doubted=doubted, sent=not unsent)
 
 
 def words_of(history: Sequence[tuple[int, DeliveryEvent]]) -> tuple[tuple[int, str], ...]:

@@ -56,8 +56,11 @@ async def vanishing_answers(options: Options) -> Report:
 
 
 def _stories(evidence: Evidence) -> Counter[tuple[bool, tuple[int | None, ...], int | None]]:
+    """How often which outcomes led to which state. Of an attempt that was not sent no policy says anything: a machine
+    that is too busy to renew a lease in time makes some.
+    """
     return Counter(
-        (evidence.sent[known.key], tuple(each.outcome for each in known.tries), known.state)
+        (evidence.sent[known.key], tuple(each.outcome for each in known.tries if each.sent), known.state)
         for known in evidence.known.values()
     )
 

@@ -156,6 +156,13 @@ def test_late_truth_explains_what_was_done_without_it() -> None:
     assert judge(evidence(a_known(tries=tries, told=history), 1, 2, at_most_once=True)).wrong == {"duplicated": 1}
 
 
+def test_an_attempt_of_which_nothing_was_sent_is_told_apart() -> None:
+    """Its dispatcher saw before the first byte that its lease was over; any other deferred one was sent."""
+    history = [ended(1, DEFERRED, "LEASE_LOST"), ended(2, DEFERRED, "UNAVAILABLE"), ended(3, UNKNOWN, "LEASE_LOST")]
+
+    assert [tried(number, None, history).sent for number in (1, 2, 3)] == [False, True, True]
+
+
 def test_an_end_that_is_told_twice_without_need_is_seen() -> None:
     """Only an attempt that was thought lost is told of again."""
     events = [
