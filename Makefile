@@ -38,9 +38,12 @@ up: setup ## the same without the demo
 migrate: setup ## bring the database of MESSAGEPIPE_DATABASE_URL to the newest schema
 	@$(BIN)/messagepipe migrate
 
+# Each worker has a PostgreSQL of its own; a file's tests stay together. Most of them wait more than they count.
+WORKERS ?= 2
+
 .PHONY: test
-test: setup ## run every test that needs no network
-	$(BIN)/pytest tests -m "not chaos"
+test: setup ## run every test that needs no network (WORKERS=1: one after the other)
+	$(BIN)/pytest tests -m "not chaos" -n $(WORKERS) --dist loadfile
 
 .PHONY: chaos
 chaos: setup ## kill, pause and starve a whole messagepipe for about an hour (CHAOS_SCALE=0.1: minutes) and count what is lost

@@ -116,7 +116,8 @@ async def test_secret_and_jwks_side_by_side(clock):
         "k",
         None,
     ],
-    ids=str,
+    # The keys are made anew by each process: ids of their own, or workers would not agree which tests there are.
+    ids=["symmetric", "curve", "RS512", "HS256", "use", "bad number", "no numbers", "no kid", "text", "nothing"],
 )
 def test_unusable_keys_are_left_out(entry):
     """A symmetric, encrypting, foreign-algorithm or broken key is left out, and the good one beside it stays."""
