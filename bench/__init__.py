@@ -1,0 +1,1 @@
+"""What messagepipe manages on this machine, beside what the machine could do without it. `python -m bench --help`."""

@@ -1,0 +1,42 @@
+"""Every scenario, in the order in which they are measured. A new one is a file and a line here."""
+
+from bench.scenario import Scenario
+from bench.scenarios import (
+    accept,
+    backlog,
+    batch,
+    deferred,
+    failover,
+    kinds,
+    latency,
+    memory,
+    replicas,
+    rest,
+    slow,
+    startup,
+    statements,
+    stored,
+    stream,
+    unary,
+)
+
+SCENARIOS: tuple[Scenario, ...] = (
+    unary.SCENARIO,
+    batch.SCENARIO,
+    accept.SCENARIO,
+    stream.SCENARIO,
+    rest.SCENARIO,
+    latency.SCENARIO,
+    failover.THROUGHPUT,
+    failover.TIME,
+    deferred.SCENARIO,
+    *slow.SCENARIOS,
+    *kinds.SCENARIOS,
+    backlog.SCENARIO,
+    replicas.SCENARIO,
+    statements.SCENARIO,
+    stored.SCENARIO,
+    startup.SCENARIO,
+    memory.SCENARIO,
+)
+QUICK = ("unary", "batch", "accept", "smtp")
