@@ -49,6 +49,14 @@ test: setup ## run every test that needs no network (WORKERS=1: one after the ot
 chaos: setup ## kill, pause and starve a whole messagepipe for about an hour (CHAOS_SCALE=0.1: minutes) and count what is lost
 	$(BIN)/pytest tests/chaos -m chaos -s
 
+.PHONY: bench
+bench: setup ## measure everything beside the limit of this machine (about an hour; docs/performance.md), write bench.json
+	$(BIN)/python -m bench --json bench.json
+
+.PHONY: bench-quick
+bench-quick: setup ## the ratios in a minute; fails where one is below half of what bench/recorded.json holds
+	$(BIN)/python -m bench --quick
+
 .PHONY: test-unit
 test-unit: setup ## run the tests without sockets and database (seconds)
 	$(BIN)/pytest tests/unit

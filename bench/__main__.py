@@ -17,6 +17,7 @@ from bench.rig import Rig, Run, Scale, open_rig
 from bench.scenario import Result, Scenario, read
 from bench.scenarios import QUICK, SCENARIOS
 
+QUICK_SECONDS = 1.0
 RECORDED = Path(__file__).with_name("recorded.json")
 
 
@@ -64,7 +65,7 @@ def main() -> int:
 
 def _scale(wanted: argparse.Namespace) -> Scale:
     stored = (wanted.stored // 100, wanted.stored // 10, wanted.stored)
-    seconds = min(wanted.seconds, 1.5) if wanted.quick else wanted.seconds
+    seconds = QUICK_SECONDS if wanted.quick else wanted.seconds
     return Scale(seconds=seconds, backlog=wanted.backlog, stored=stored, queued=wanted.stored)
 
 
@@ -77,10 +78,11 @@ async def measure(scenarios: Sequence[Scenario], *, runs: int, scale: Scale) -> 
     """The results of these scenarios, and the machine that they are of."""
     async with open_rig(scale) as rig:
         about = machine(await rig.postgres.settings())
-        return [await _measured(rig, each, runs) for each in scenarios], dict(about)
+        return [await measured(rig, each, runs) for each in scenarios], dict(about)
 
 
-async def _measured(rig: Rig, scenario: Scenario, runs: int) -> Result:
+async def measured(rig: Rig, scenario: Scenario, runs: int) -> Result:
+    """The result of one scenario."""
     began = time.monotonic()
     found: dict[str, list[Run]] = {}
     async with scenario.loops(rig) as loops:

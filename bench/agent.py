@@ -54,6 +54,8 @@ class Agent:
 
     async def stop(self) -> None:
         """End it."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         with suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()

@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 
 from bench.processes import started
-from cli.postgres import ensure_database, prepare_cluster
+from cli.postgres import DATABASE, ensure_database, prepare_cluster
 from cli.process import identity
 from cli.serve import MIGRATIONS
 from services.chassis.database import migrate, wait_until_reachable
@@ -110,15 +110,15 @@ class Postgres:
         await self.run("VACUUM ANALYZE", "CHECKPOINT")
 
     async def log_statements(self, *, on: bool) -> None:
-        """Whether every statement gets a line in the log, with the name of who sent it."""
-        value = "'all'" if on else "'none'"
-        prefix = "'@%a@ '" if on else "''"
+        """Whether every statement of a session that begins from now on gets a line in the log, with the name of who
+        sent it.
+        """
+        # The server's own command line says `none`, and only what is set for a database or a role outdoes that.
         await self.run(
-            f"ALTER SYSTEM SET log_statement = {value}",
-            f"ALTER SYSTEM SET log_line_prefix = {prefix}",
+            f"ALTER DATABASE {DATABASE} SET log_statement = '{'all' if on else 'none'}'",
+            f"ALTER SYSTEM SET log_line_prefix = '{'@%a@ ' if on else ''}'",
             "SELECT pg_reload_conf()",
         )
-        await asyncio.sleep(0.5)  # the sessions take it up with their next statement
 
     def statements(self) -> int:
         """How many statements dispatchers have sent so far, as the log has it; BEGIN and COMMIT among them."""

@@ -25,12 +25,15 @@ Loop = Callable[[], Awaitable[Run]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How much is measured: seconds of each loop, messages of a backlog, messages stored."""
+    """How much is measured: seconds of each loop, messages of a backlog, messages stored and queued; and the seconds
+    that a loop runs before it counts.
+    """
 
     seconds: float = 5.0
     backlog: int = 100_000
     stored: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     queued: int = 1_000_000
+    warm: float = 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,4 +39,4 @@ SCENARIOS: tuple[Scenario, ...] = (
     startup.SCENARIO,
     memory.SCENARIO,
 )
-QUICK = ("unary", "batch", "accept", "smtp")
+QUICK = ("unary", "batch", "smtp")

@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 
 from bench.rig import Loop, Rig, Run
 from bench.scenario import Row, Scenario
-from bench.scenarios.stage import staged
+from bench.scenarios.stage import relay, relayed, staged
 
 CALLS = 8
 
 
 @asynccontextmanager
 async def _loops(rig: Rig) -> AsyncIterator[Mapping[str, Loop]]:
+    target, _ = await relay(rig)
     async with staged(rig, "sendgrid", warm=False, MAX_IN_FLIGHT="1") as stage:
         await stage.behave(0, latency=0.5)
 
@@ -26,8 +27,7 @@ async def _loops(rig: Rig) -> AsyncIterator[Mapping[str, Loop]]:
             await rig.postgres.empty()
             return await rig.busy(accepted(), service=stage.dispatch.pid)
 
-        await loop()
-        yield {"service": loop}
+        yield {"a": relayed(rig, target), "service": loop}
 
 
 SCENARIO = Scenario(
@@ -36,6 +36,7 @@ SCENARIO = Scenario(
     loops=_loops,
     rows=(
         Row(what="messages/s", figure="service.rate", at_least=10_000),
+        Row(what="messages/s", figure="service.rate", beside="a.rate"),
         Row(what="CPU µs a message, dispatch", figure="service.cost.service_us"),
         Row(what="CPU µs a message, PostgreSQL", figure="service.cost.postgres_us"),
     ),

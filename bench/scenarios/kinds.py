@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from bench.rig import Loop, Rig, Run
 from bench.scenario import Row, Scenario
-from bench.scenarios.stage import IN_FLIGHT, WARM_SECONDS, alone, project, staged
+from bench.scenarios.stage import IN_FLIGHT, alone, project, staged
 
 CONNECTIONS = 10  # what the smtp adapter keeps of one provider
 
@@ -31,7 +31,7 @@ async def _beside(rig: Rig, kind: str, plain: str, channel: str) -> AsyncIterato
                 stage.dispatch, name, ports, way="unary", in_flight=IN_FLIGHT, channel=channel, **more
             )
 
-        await loop(WARM_SECONDS)
+        await loop(rig.scale.warm)
         yield {plain: stage.service(channel=channel), kind: loop}
 
 

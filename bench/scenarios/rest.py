@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from bench.rig import Loop, Rig, Run
 from bench.scenario import Row, Scenario
-from bench.scenarios.stage import IN_FLIGHT, WARM_SECONDS, relay, relayed, staged
+from bench.scenarios.stage import IN_FLIGHT, relay, relayed, staged
 
 
 @asynccontextmanager
@@ -22,7 +22,7 @@ async def _loops(rig: Rig) -> AsyncIterator[Mapping[str, Loop]]:
             work = rig.until_accepted(gateway, stage.project, stage.ports, way="rest", in_flight=IN_FLIGHT)
             return await rig.busy(work, service=stage.dispatch.pid, gateway=gateway.pid)
 
-        await rig.offer(gateway.target, stage.project, way="rest", in_flight=IN_FLIGHT, seconds=WARM_SECONDS)
+        await rig.offer(gateway.target, stage.project, way="rest", in_flight=IN_FLIGHT, seconds=rig.scale.warm)
         yield {"a": relayed(rig, target), "service": loop}
 
 

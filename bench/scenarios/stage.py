@@ -10,7 +10,6 @@ from bench.rig import Loop, Rig, Run
 from bench.site import Service
 
 IN_FLIGHT = 64
-WARM_SECONDS = 0.7
 _numbers = count(1)
 
 
@@ -55,7 +54,7 @@ async def staged(
     async with rig.dispatch(settings) as dispatch:
         stage = Stage(rig=rig, project=name, ports=ports, dispatch=dispatch)
         if warm:
-            await stage.service(seconds=WARM_SECONDS, channel=channel)()
+            await stage.service(seconds=rig.scale.warm, channel=channel)()
         yield stage
 
 
@@ -63,7 +62,7 @@ async def relay(rig: Rig, latency: float = 0.0) -> tuple[str, int]:
     """Limit (a) with a provider of its own, warm: where it serves, and that provider's port."""
     port = await rig.provider("sendgrid")
     target = f"127.0.0.1:{await rig.limits.ask('relay', port=port)}"
-    await rig.offer(target, "limit", way="unary", in_flight=IN_FLIGHT, seconds=WARM_SECONDS)
+    await rig.offer(target, "limit", way="unary", in_flight=IN_FLIGHT, seconds=rig.scale.warm)
     await rig.providers.ask("behave", port=port, latency=latency)
     return target, port
 

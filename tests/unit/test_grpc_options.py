@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 OPTION = re.compile(r'\("(grpc\.[a-z0-9_.]+)",')
-SOURCES = [path for part in ("services", "gateway", "cli") for path in sorted((ROOT / part).rglob("*.py"))]
+SOURCES = [path for part in ("services", "gateway", "cli", "bench") for path in sorted((ROOT / part).rglob("*.py"))]
 CORE = find_spec("grpc._cython.cygrpc")
 GIVEN = sorted({name for path in SOURCES for name in OPTION.findall(path.read_text("utf-8"))})
 

@@ -1,0 +1,97 @@
+"""What is read from runs, how it is shown, and what counts as a loss."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from bench.report import as_json, busy, losses, ratios_of, table
+from bench.rig import Loop, Rig
+from bench.scenario import Result, Row, Scenario, read
+
+
+@asynccontextmanager
+async def _nothing(_rig: Rig) -> AsyncIterator[Mapping[str, Loop]]:
+    yield {}
+
+
+SCENARIO = Scenario(
+    name="unary",
+    title="for example",
+    loops=_nothing,
+    rows=(
+        Row(what="messages/s", figure="service.rate", beside="a.rate", at_least=0.85),
+        Row(what="p99 ms", figure="service.p99_ms", at_most=25),
+        Row(what="memory", figure="service.mb"),
+    ),
+)
+RUNS = {
+    "a": [{"rate": 1000.0, "busy.load": 0.4}, {"rate": 1200.0, "busy.load": 0.4}, {"rate": 1100.0, "busy.load": 0.5}],
+    "service": [
+        {"rate": 900.0, "p99_ms": 30.0, "mb": 80.0},
+        {"rate": 900.0, "p99_ms": 20.0, "mb": 80.0},
+        {"rate": 990.0, "p99_ms": 40.0, "mb": 80.0},
+    ],
+}
+
+
+def result() -> Result:
+    """Three runs of two loops, read."""
+    return read(SCENARIO, RUNS)
+
+
+def test_a_ratio_is_the_median_of_the_ratios_of_the_runs() -> None:
+    """0.9, 0.75 and 0.9 are 0.9: not the ratio of the medians."""
+    ratio = result().readings[0].ratio
+
+    assert ratio is not None
+    assert (ratio.median, ratio.low, ratio.high) == (0.9, 0.75, 0.9)
+
+
+def test_a_goal_is_for_the_ratio_where_there_is_one() -> None:
+    """0.9 is at least 0.85; 30 ms are not at most 25; without a goal nothing is reached or missed."""
+    assert [reading.reached for reading in result().readings] == [True, False, None]
+
+
+def test_the_table_shows_figure_noise_ratio_and_goal() -> None:
+    """One line per row, each figure with its lowest and highest run."""
+    _, _, first, second, third = table([result()]).splitlines()
+
+    assert [cell.strip() for cell in first.strip("|").split("|")] == [
+        "unary",
+        "messages/s",
+        "900 (900 to 990)",
+        "a 1,100 (1,000 to 1,200)",
+        "0.90 (0.75 to 0.90)",
+        "≥ 0.85",
+        "yes",
+    ]
+    assert "≤ 25.0" in second
+    assert second.rstrip(" |").endswith("no")
+    assert third.count("|") == first.count("|")
+
+
+def test_who_was_the_bottleneck_is_told() -> None:
+    """How busy each process was, in per cent of a core."""
+    assert busy([result()]) == "unary · a: load 40%"
+
+
+def test_the_json_holds_every_run() -> None:
+    """Nothing that was measured is rounded away; the machine stands beside it."""
+    told = json.loads(json.dumps(as_json([result()], {"cores": "2"})))
+
+    assert told["machine"] == {"cores": "2"}
+    assert told["scenarios"]["unary"]["figures"]["a.rate"]["runs"] == [1000.0, 1200.0, 1100.0]
+    assert told["ratios"] == {"unary: service.rate / a.rate": 0.9}
+
+
+def test_half_of_what_is_recorded_is_a_loss() -> None:
+    """Just half is none yet, and what was never recorded is none either."""
+    recorded = {"x": 0.8}
+
+    assert losses({"x": 0.4, "new": 0.01}, recorded) == []
+    assert losses({"x": 0.39}, recorded) == ["x is 0.39; 0.80 is recorded"]
+
+
+def test_a_row_without_a_ratio_is_not_recorded() -> None:
+    """Milliseconds and megabytes of another machine say nothing here."""
+    assert list(ratios_of([result()])) == ["unary: service.rate / a.rate"]
