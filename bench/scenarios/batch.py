@@ -9,7 +9,7 @@ from bench.scenarios.stage import alone, relay, relayed, staged
 
 CALLS = 4
 # Batches are accepted far quicker than they are sent: so many a second, so that a run does not end in a long drain.
-OFFERED = 1500
+OFFERED = 1000
 
 
 @asynccontextmanager

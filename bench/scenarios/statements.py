@@ -10,7 +10,7 @@ from bench.scenario import Row, Scenario
 from bench.scenarios.stage import staged
 
 CALLS = 4
-OFFERED = 1500
+OFFERED = 1000
 
 
 @asynccontextmanager

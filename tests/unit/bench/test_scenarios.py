@@ -1,9 +1,10 @@
 """The scenarios as a whole, the times between providers, the profile's stages and the log's statements."""
 
+import time
+
 import pytest
 
 from bench.__main__ import parser
-from bench.arithmetic import spread
 from bench.content import provider_request, unary_request
 from bench.load import closed, opened
 from bench.postgres import is_statement
@@ -92,22 +93,21 @@ async def test_a_closed_loop_stops_when_enough_is_handed_over() -> None:
 
 
 async def test_an_open_loop_charges_a_standstill_to_everything_that_had_to_wait() -> None:
-    """A server that stands still for a while is slow for all calls that were due meanwhile, not for one of them."""
-    import time
-
+    """A server that stands still for 300 of 400 ms is slow for the three quarters of the calls that were due meanwhile,
+    not for one of them.
+    """
     stands_still = iter([True])
 
     async def one() -> int:
         if next(stands_still, False):
-            time.sleep(0.2)  # noqa: ASYNC251 - nothing goes on meanwhile: that is the point
+            time.sleep(0.3)  # noqa: ASYNC251 - nothing goes on meanwhile: that is the point
         return 1
 
     said = await opened(one, rate=100, seconds=0.4)
 
     assert said["handed"] == 40
-    assert said["p50_ms"] < 150 < said["p99_ms"]
-    # Of the 20 that were due in the 200 ms of the standstill half waited for more than 100 ms.
-    assert said["p50_ms"] > spread([0.0])["p50_ms"]
+    assert said["p50_ms"] > 50
+    assert said["p99_ms"] > 250
 
 
 def test_what_is_sent_to_a_limit_is_as_long_as_what_the_adapter_sends() -> None:
