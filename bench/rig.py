@@ -143,7 +143,7 @@ class Rig:
 
     async def _relayed(self, target: str, in_flight: int, way: str) -> Run:
         said = await self.offer(target, "limit", way=way, in_flight=in_flight)
-        return {"rate": said["handed"] / (said["ended"] - said["began"]), "p99_ms": said["p99_ms"]}
+        return _limit(said)
 
     async def alone(self, limit: str, port: int, *, in_flight: int) -> Run:
         """Limit (b), (c) or (d): a loop that is client and measured in one."""
@@ -151,7 +151,13 @@ class Rig:
 
     async def _alone(self, limit: str, port: int, in_flight: int) -> Run:
         said = await self.limits.ask(limit, port=port, in_flight=in_flight, seconds=self.scale.seconds)
-        return {"rate": said["handed"] / (said["ended"] - said["began"]), "p99_ms": said["p99_ms"]}
+        return _limit(said)
+
+
+def _limit(said: Mapping[str, float]) -> Run:
+    """What a limit's loop came to: there, what is handed over has been accepted."""
+    took = said["ended"] - said["began"]
+    return {"rate": said["handed"] / took, "messages": said["handed"], "p99_ms": said["p99_ms"]}
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from bench.processes import peak_megabytes
 from bench.rig import Loop, Rig, Run
 from bench.scenario import Row, Scenario
-from bench.scenarios.stage import alone, project, relay
+from bench.scenarios.stage import alone, cpu, project, relay
 from bench.scenarios.waiting import a_model, until_drained
 
 
@@ -33,6 +33,7 @@ SCENARIO = Scenario(
     loops=_loops,
     rows=(
         Row(what="messages/s", figure="service.rate", beside="b.rate"),
+        cpu("b"),
         Row(what="messages", figure="service.messages"),
         Row(what="most memory, MB", figure="service.peak_mb"),
     ),

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from bench.rig import Loop, Rig
 from bench.scenario import Row, Scenario
-from bench.scenarios.stage import alone, relay, relayed, staged
+from bench.scenarios.stage import alone, cpu, relay, relayed, staged
 
 CALLS = 4
 # Batches are accepted far quicker than they are sent: so many a second, so that a run does not end in a long drain.
@@ -30,6 +30,8 @@ SCENARIO = Scenario(
     loops=_loops,
     rows=(
         Row(what="messages/s", figure="service.rate", beside="b.rate", at_least=0.75),
+        cpu("b"),
         Row(what="messages/s", figure="service.rate", beside="a.rate", at_least=1.0),
+        cpu("a"),
     ),
 )

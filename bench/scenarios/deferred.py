@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from bench.rig import Loop, Rig
 from bench.scenario import Row, Scenario
-from bench.scenarios.stage import relay, relayed, staged
+from bench.scenarios.stage import cpu, relay, relayed, staged
 
 
 @asynccontextmanager
@@ -20,5 +20,5 @@ SCENARIO = Scenario(
     name="deferred",
     title="A answers 429 to 30 %, B accepts",
     loops=_loops,
-    rows=(Row(what="messages/s", figure="service.rate", beside="a.rate"),),
+    rows=(Row(what="messages/s", figure="service.rate", beside="a.rate"), cpu("a")),
 )

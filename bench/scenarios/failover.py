@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from bench.arithmetic import spread
 from bench.rig import Loop, Rig, Run
 from bench.scenario import Row, Scenario
-from bench.scenarios.stage import relay, relayed, staged
+from bench.scenarios.stage import cpu, relay, relayed, staged
 
 REFUSED = 503
 SOMETIMES = {"202": 2 / 3, "503": 1 / 3}
@@ -61,7 +61,7 @@ THROUGHPUT = Scenario(
     name="failover",
     title="A always answers 503, B accepts",
     loops=_throughput,
-    rows=(Row(what="messages/s", figure="service.rate", beside="a.rate"),),
+    rows=(Row(what="messages/s", figure="service.rate", beside="a.rate"), cpu("a")),
 )
 TIME = Scenario(
     name="failover-time",

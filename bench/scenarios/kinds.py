@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from bench.rig import Loop, Rig, Run
 from bench.scenario import Row, Scenario
-from bench.scenarios.stage import IN_FLIGHT, alone, project, staged
+from bench.scenarios.stage import IN_FLIGHT, alone, cpu, project, staged
 
 CONNECTIONS = 10  # what the smtp adapter keeps of one provider
 
@@ -43,7 +43,10 @@ def _scenario(kind: str, plain: str, channel: str, at_least: float | None) -> Sc
         name=kind,
         title=f"{kind} beside {plain}, one dispatcher",
         loops=loops,
-        rows=(Row(what="messages/s", figure=f"{kind}.rate", beside=f"{plain}.rate", at_least=at_least),),
+        rows=(
+            Row(what="messages/s", figure=f"{kind}.rate", beside=f"{plain}.rate", at_least=at_least),
+            cpu(plain, kind),
+        ),
     )
 
 
@@ -52,7 +55,7 @@ SCENARIOS = (
         name="smtp",
         title="SMTP to a sink beside aiosmtplib on kept connections (d)",
         loops=_smtp,
-        rows=(Row(what="messages/s", figure="service.rate", beside="d.rate", at_least=0.8),),
+        rows=(Row(what="messages/s", figure="service.rate", beside="d.rate", at_least=0.8), cpu("d")),
     ),
     _scenario("ses", "sendgrid", "EMAIL", 0.5),
     _scenario("sns", "twilio", "SMS", 0.5),

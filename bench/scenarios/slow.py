@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from bench.rig import Loop, Rig
 from bench.scenario import Row, Scenario
-from bench.scenarios.stage import relay, relayed, staged
+from bench.scenarios.stage import cpu, relay, relayed, staged
 
 IN_FLIGHT = 1000
 
@@ -28,7 +28,7 @@ def _scenario(milliseconds: int) -> Scenario:
         name=f"slow-{milliseconds}",
         title=f"The provider takes {milliseconds} ms, {IN_FLIGHT} in flight",
         loops=loops,
-        rows=(Row(what="messages/s", figure="service.rate", beside="a.rate"),),
+        rows=(Row(what="messages/s", figure="service.rate", beside="a.rate"), cpu("a")),
     )
 
 

@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 from bench.rig import Loop, Rig, Run
+from bench.scenario import Row
 from bench.site import Service
 
 IN_FLIGHT = 64
@@ -74,6 +75,13 @@ def relayed(rig: Rig, target: str, *, in_flight: int = IN_FLIGHT) -> Loop:
         return await rig.relayed(target, in_flight=in_flight)
 
     return loop
+
+
+def cpu(limit: str, ours: str = "service") -> Row:
+    """What a message costs in the limit beside what it costs in ours: what the ratio of the rates would be if nobody
+    else used the machine. It holds on a busy one too.
+    """
+    return Row(what="the same, by CPU time", figure=f"{limit}.cost.service_us", beside=f"{ours}.cost.service_us")
 
 
 def alone(rig: Rig, limit: str, port: int, *, in_flight: int = IN_FLIGHT) -> Loop:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from bench.rig import Loop, Rig
 from bench.scenario import Row, Scenario
-from bench.scenarios.stage import relay, relayed, staged
+from bench.scenarios.stage import cpu, relay, relayed, staged
 
 
 @asynccontextmanager
@@ -21,6 +21,7 @@ SCENARIO = Scenario(
     loops=_loops,
     rows=(
         Row(what="messages/s", figure="service.rate", beside="a.rate"),
+        cpu("a"),
         Row(what="whole stream, p50 ms", figure="service.accept_p50_ms"),
         Row(what="whole stream, p99 ms", figure="service.accept_p99_ms"),
     ),

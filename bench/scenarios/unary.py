@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from bench.rig import Loop, Rig
 from bench.scenario import Row, Scenario
-from bench.scenarios.stage import alone, relay, relayed, staged
+from bench.scenarios.stage import alone, cpu, relay, relayed, staged
 
 
 @asynccontextmanager
@@ -26,6 +26,7 @@ SCENARIO = Scenario(
     loops=_loops,
     rows=(
         Row(what="messages/s", figure="service.rate", beside="a.rate", at_least=0.85),
+        cpu("a"),
         Row(what="limit (b) beside (a)", figure="b.rate", beside="a.rate"),
         Row(what="limit (c) beside (a)", figure="c.rate", beside="a.rate"),
         Row(what="CPU µs a message, dispatch", figure="service.cost.service_us"),
