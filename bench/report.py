@@ -63,12 +63,12 @@ def busy(results: Sequence[Result]) -> str:
 
 
 def ratios_of(results: Sequence[Result]) -> Mapping[str, float]:
-    """The ratio of every row that has one, by a name that stays the same from version to version."""
+    """The ratio of every row of ours that has one, by a name that stays the same from version to version."""
     return {
         f"{result.scenario.name}: {reading.row.figure} / {reading.row.beside}": round(reading.ratio.median, 3)
         for result in results
         for reading in result.readings
-        if reading.ratio
+        if reading.ratio and reading.row.ours
     }
 
 

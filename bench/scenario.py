@@ -14,7 +14,8 @@ Loops = Callable[[Rig], AbstractAsyncContextManager[Mapping[str, Loop]]]
 class Row:
     """One line of the table: a figure such as `service.rate`, the one it stands `beside`, and the goal.
 
-    The goal is for the ratio where there is something beside it, for the figure otherwise.
+    The goal is for the ratio where there is something beside it, for the figure otherwise. `ours` is false where one
+    limit stands beside another: no regression of ours can be read from that.
     """
 
     what: str
@@ -22,6 +23,7 @@ class Row:
     beside: str = ""
     at_least: float | None = None
     at_most: float | None = None
+    ours: bool = True
 
     def reached(self, value: float) -> bool | None:
         """Whether a value is as good as the goal; None without one."""

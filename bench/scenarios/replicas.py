@@ -27,10 +27,11 @@ async def _loops(rig: Rig) -> AsyncIterator[Mapping[str, Loop]]:
         await rig.providers.ask("reset")
         async with AsyncExitStack() as stack:
             cores = (rig.cores.measured, rig.cores.rest[:1])
-            for place in range(count):
-                await stack.enter_async_context(rig.dispatch(cores=cores[place]))
+            serving = [await stack.enter_async_context(rig.dispatch(cores=cores[place])) for place in range(count)]
             await rig.postgres.run("UPDATE dispatch.queue SET due_at = now()")
-            return await rig.busy(until_drained(rig, ports))
+            return await rig.busy(
+                until_drained(rig, ports), **{f"dispatch{n}": its.pid for n, its in enumerate(serving, 1)}
+            )
 
     async def one() -> Run:
         return await drained_by(1)

@@ -27,8 +27,8 @@ SCENARIO = Scenario(
     rows=(
         Row(what="messages/s", figure="service.rate", beside="a.rate", at_least=0.85),
         cpu("a"),
-        Row(what="limit (b) beside (a)", figure="b.rate", beside="a.rate"),
-        Row(what="limit (c) beside (a)", figure="c.rate", beside="a.rate"),
+        Row(what="limit (b) beside (a)", figure="b.rate", beside="a.rate", ours=False),
+        Row(what="limit (c) beside (a)", figure="c.rate", beside="a.rate", ours=False),
         Row(what="CPU µs a message, dispatch", figure="service.cost.service_us"),
         Row(what="CPU µs a message, PostgreSQL", figure="service.cost.postgres_us"),
     ),

@@ -22,6 +22,7 @@ SCENARIO = Scenario(
         Row(what="messages/s", figure="service.rate", beside="a.rate", at_least=0.85),
         Row(what="p99 ms", figure="service.p99_ms", at_most=25),
         Row(what="memory", figure="service.mb"),
+        Row(what="limits", figure="a.rate", beside="a.rate", ours=False),
     ),
 )
 RUNS = {
@@ -49,12 +50,12 @@ def test_a_ratio_is_the_median_of_the_ratios_of_the_runs() -> None:
 
 def test_a_goal_is_for_the_ratio_where_there_is_one() -> None:
     """0.9 is at least 0.85; 30 ms are not at most 25; without a goal nothing is reached or missed."""
-    assert [reading.reached for reading in result().readings] == [True, False, None]
+    assert [reading.reached for reading in result().readings] == [True, False, None, None]
 
 
 def test_the_table_shows_figure_noise_ratio_and_goal() -> None:
     """One line per row, each figure with its lowest and highest run."""
-    _, _, first, second, third = table([result()]).splitlines()
+    _, _, first, second, third, _ = table([result()]).splitlines()
 
     assert [cell.strip() for cell in first.strip("|").split("|")] == [
         "unary",
@@ -92,6 +93,6 @@ def test_half_of_what_is_recorded_is_a_loss() -> None:
     assert losses({"x": 0.39}, recorded) == ["x is 0.39; 0.80 is recorded"]
 
 
-def test_a_row_without_a_ratio_is_not_recorded() -> None:
-    """Milliseconds and megabytes of another machine say nothing here."""
+def test_only_ratios_of_ours_are_recorded() -> None:
+    """Milliseconds and megabytes of another machine say nothing here, and limits beside each other nothing about us."""
     assert list(ratios_of([result()])) == ["unary: service.rate / a.rate"]
