@@ -24,7 +24,10 @@ SHOWN = (
     "server_version fsync full_page_writes synchronous_commit wal_sync_method shared_buffers max_wal_size "
     "checkpoint_timeout max_connections autovacuum"
 ).split()
-HOT_TABLES = "messages, queue, attempts, completions, events, evidence, provider_health, idempotency_keys, receipts"
+HOT_TABLES = (
+    "messages, queue, attempts, completions, events, evidence, provider_health, provider_limits, provider_slots, "
+    "idempotency_keys, receipts"
+)
 # Ids as the service makes them: UUIDv7, the shard (here at random) in the last ten bits.
 _COPY = """
 CREATE TEMP TABLE fresh ON COMMIT DROP AS
@@ -34,8 +37,9 @@ INSERT INTO dispatch.messages (id, project_id, channel, recipient, spec, labels,
     FROM dispatch.messages m, fresh f WHERE m.id = '{model}';
 """
 _READY = """
-INSERT INTO dispatch.queue (id, due_at, worker, epoch, claims)
-    SELECT id, now() + interval '{due_in} seconds', NULL, 0, 0 FROM fresh;
+INSERT INTO dispatch.queue (id, due_at, worker, epoch, claims, project_id)
+    SELECT f.id, now() + interval '{due_in} seconds', NULL, 0, 0, m.project_id
+    FROM dispatch.messages m, fresh f WHERE m.id = '{model}';
 INSERT INTO dispatch.events (message_id, sequence, project_id, payload)
     SELECT f.id, e.sequence, e.project_id, e.payload
     FROM dispatch.events e, fresh f WHERE e.message_id = '{model}' AND e.sequence = 1;
