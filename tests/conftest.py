@@ -5,8 +5,13 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import structlog
+from hypothesis import settings
 
 from tests import postgres
+
+# A busy machine is no fault: pytest's own time limit is the only one.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 
 @pytest.fixture(autouse=True)

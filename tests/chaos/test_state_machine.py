@@ -219,7 +219,6 @@ def test_whatever_happens_in_whatever_order(world: tuple[World, asyncio.Runner])
     profile = settings(
         max_examples=EXAMPLES,
         stateful_step_count=STEPS,
-        deadline=None,
         derandomize=EXAMPLES <= 50,
         suppress_health_check=list(HealthCheck),
         database=None,

@@ -176,7 +176,7 @@ def _zoned(receipt: Receipt) -> bool:
 
 
 @pytest.mark.parametrize("key", KINDS, ids=lambda key: key[1])
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(said=HOSTILE)
 async def test_hostile_words_in_a_signed_call(key: tuple[Channel, str], said: object) -> None:
     """Whatever a signed call says, it is read into receipts that can be kept, or into none."""
@@ -185,7 +185,7 @@ async def test_hostile_words_in_a_signed_call(key: tuple[Channel, str], said: ob
 
 
 @pytest.mark.parametrize("key", KINDS, ids=lambda key: key[1])
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(body=st.one_of(st.binary(max_size=200), HOSTILE.map(lambda said: json.dumps(said).encode())))
 async def test_hostile_bodies_without_a_signature(key: tuple[Channel, str], body: bytes) -> None:
     """Whatever a stranger posts is refused, and nothing but that."""

@@ -264,8 +264,8 @@ async def test_r7_many_failures_at_once_are_told_once(pipe: Pipe, database_url) 
     pipe.script("A", "deferred")
     pipe.script("B", "unknown")
     async with another_dispatcher(pipe, database_url) as other, watching(pipe) as stream:
-        stories = await asyncio.gather(*(each.send() for each in (pipe, other) * 60))
-        await eventually(lambda: sum(each.event.HasField("completed") for each in stream.answers) == 120)
+        stories = await asyncio.gather(*(each.send() for each in (pipe, other) * 30))
+        await eventually(lambda: sum(each.event.HasField("completed") for each in stream.answers) == 60)
 
     assert {story.state for story in stories} == {"UNKNOWN"}
     for name in "AB":

@@ -22,10 +22,14 @@ from services.chassis.streaming import resumable
 from tests.integration.chassis import echo
 from tests.integration.chassis.conftest import SECRET, a_token
 
-HEADERS = (("authorization", f"Bearer {a_token()}"),)
 PIECE = b"x" * 10_000
 # What a client of ours says (gateway/upstream.py): its window does not grow to megabytes for what it does not read.
 SMALL_WINDOW = [("grpc.http2.bdp_probe", 0)]
+
+
+def headers() -> tuple[tuple[str, str], ...]:
+    """A caller's metadata, with a token of this moment."""
+    return (("authorization", f"Bearer {a_token()}"),)
 
 
 class Flood(echo.Echo):
@@ -48,10 +52,10 @@ class Door:
     admission: Admission
     channel: grpc.aio.Channel
 
-    def one(self, request: bytes = b"x", *, headers: Any = HEADERS, **call: Any) -> Any:
+    def one(self, request: bytes = b"x", *, metadata: Any = None, **call: Any) -> Any:
         """A unary call."""
         method: Any = self.channel.unary_unary(f"/{echo.NAME}/One")
-        return method(request, metadata=headers, **call)
+        return method(request, metadata=headers() if metadata is None else metadata, **call)
 
     def sending(self, *requests: Any, **call: Any) -> Any:
         """The same call by a client that sends its request as a stream, or never."""
@@ -61,7 +65,7 @@ class Door:
     def many(self) -> Any:
         """A stream."""
         method: Any = self.channel.unary_stream(f"/{echo.NAME}/Many")
-        return method(b"", metadata=HEADERS)
+        return method(b"", metadata=headers())
 
 
 @asynccontextmanager
@@ -123,9 +127,9 @@ async def test_a_stranger_is_refused_before_the_request_is_read() -> None:
 async def test_a_request_that_does_not_arrive_is_given_up() -> None:
     """A known caller has a while to send the request; a call without any is wrong."""
     async with door(Limits(read_seconds=0.1)) as it:
-        call = it.sending(metadata=HEADERS)
+        call = it.sending(metadata=headers())
         assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        empty = it.sending(iter(()), metadata=HEADERS)
+        empty = it.sending(iter(()), metadata=headers())
         assert await empty.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 

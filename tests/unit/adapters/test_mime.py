@@ -91,7 +91,7 @@ def test_composite_attachments(kind: str) -> None:
     assert attached.get_payload(decode=True) == NOTE.content
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(subject=TEXT, name=TEXT, filename=TEXT, body=TEXT)
 def test_any_text_survives(subject: str, name: str, filename: str, body: str) -> None:
     """Whatever the words, the bytes are 7-bit with short CRLF lines, and a parser reads back the same words and one

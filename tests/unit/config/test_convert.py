@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct, Value
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 
 from services.adapters.base import Capabilities, Channel
@@ -26,7 +26,6 @@ JSON = some.recursive(
 )
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(some.dictionaries(some.text("abc", max_size=3), JSON, max_size=4))
 def test_objects_survive_the_wire(value: dict[str, Any]) -> None:
     """A JSON object comes back from a Struct as it went in; whole numbers may come back as floats."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 
 from services.adapters.base import Channel
@@ -54,7 +54,6 @@ def test_merge_patch_is_rfc_7396(target: Any, patch: Any, result: Any) -> None:
     assert merge_patch(target, patch) == result
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(OBJECTS, OBJECTS)
 def test_merging_twice_changes_nothing_more(target: dict[str, Any], patch: dict[str, Any]) -> None:
     """A patch is idempotent, and the empty patch changes nothing."""
@@ -73,14 +72,12 @@ def test_split_takes_the_secrets_out() -> None:
     assert config["auth"] == {"user": "u", "pass": "p"}
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(some.fixed_dictionaries({}, optional={"apiKey": JSON, "port": JSON, "auth": OBJECTS, "other": JSON}))
 def test_join_undoes_split(config: Mapping[str, Any]) -> None:
     """Whatever the settings are, nothing is lost or made up."""
     assert join(*split(a_spec(), config)) == config
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(some.fixed_dictionaries({"apiKey": some.just("canary"), "auth": some.just({"pass": "canary"})}))
 def test_nothing_shown_is_secret(config: Mapping[str, Any]) -> None:
     """What may be shown holds no value from below a writeOnly path."""

@@ -95,7 +95,7 @@ class Case:
 
 
 cases = st.builds(Case, message=messages, chain=chains(), marks=marks(), script=scripts, fraction=fractions)
-searched = settings(max_examples=80, deadline=None, derandomize=True)
+searched = settings(max_examples=80, derandomize=True)
 
 
 @searched
