@@ -8,8 +8,9 @@ from collections import deque
 from dataclasses import dataclass
 
 from services.adapters.base import Channel
-from services.adapters.outcome import Outcome, Result
-from services.dispatch.limits import AT_ONCE, Allowance, Pace, Window, is_overload, pace_of
+from services.adapters.outcome import Result
+from services.dispatch.limits import AT_ONCE, Allowance, Pace, pace_of
+from services.dispatch.window import Window
 
 FIRST_GUESS = 1.0
 """How long a call takes until one was measured, in seconds."""
@@ -32,6 +33,7 @@ class Gate:
         self.pace: Pace | None = None
         self.window = Window()
         self.open_calls = 0
+        self._most_open, self._most_open_before = 0, 0  # in this second and in the one before
         self.slots, self.slots_until = 0, 0.0
         self.elsewhere = 0  # messages that wait for it in the queue
         self.share = 1.0  # the part of what it allows that this process gets while others want some too
@@ -107,6 +109,7 @@ class Gate:
             self._grants[0].calls -= 1
             closes = self._grants[0].closes
         self.open_calls += 1
+        self._most_open = max(self._most_open, self.open_calls)
         self.served += 1
         return closes
 
@@ -139,12 +142,12 @@ class Gate:
             return wanted
         return None
 
-    def ended(self, result: Result | None, seconds: float | None) -> None:
-        """A call that was begun has ended; None: nothing was sent."""
-        if result is not None and is_overload(result):
-            self.window = self.window.overloaded(self.open_calls)
-        elif result is not None and result.outcome is Outcome.ACCEPTED:
-            self.window = self.window.succeeded(self.ceiling)
+    def ended(self, now: float, result: Result | None, seconds: float | None) -> None:
+        """A call that was begun has ended, after so many seconds; None: nothing was sent."""
+        if result is not None:
+            at_once = max(self._most_open, self._most_open_before)
+            began = now - (seconds or 0.0)
+            self.window = self.window.learn(result, began=began, now=now, at_once=at_once, ceiling=self.ceiling)
         self.open_calls -= 1
         if seconds is not None:
             self.call_seconds += (max(seconds, 0.001) - self.call_seconds) / 8
@@ -164,3 +167,4 @@ class Gate:
         self.share = max(self.share, 0.05)
         self.recent = self.served / seconds
         self.served = 0
+        self._most_open_before, self._most_open = self._most_open, self.open_calls

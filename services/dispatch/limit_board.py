@@ -121,7 +121,7 @@ class LimitBoard:
     def put_back(self, gate: Gate, result: Result | None = None, seconds: float | None = None) -> None:
         """A call has ended, or was not made."""
         before = gate.window.limit
-        gate.ended(result, seconds)
+        gate.ended(self.time(), result, seconds)
         if gate.window.limit != before and (gate.window.limit is None or gate.window.limit < (before or math.inf)):
             self._log.info("provider_concurrency", provider=gate.provider_id, limit=gate.window.limit)
         gate.serve(self.time())

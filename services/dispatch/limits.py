@@ -8,11 +8,11 @@ grant.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from services.adapters.outcome import Outcome, Reason, Result
+from services.adapters.outcome import Result
 from services.dispatch.chain import Chain, Provider
 from services.dispatch.health import Block, Mark, Marks
 from services.dispatch.message import Message
@@ -21,7 +21,6 @@ VALID = 0.1
 """How long a grant's calls may begin, in seconds."""
 AT_ONCE = 0.05
 """A grant holds what the provider allows in so many seconds, one call at least."""
-SHRINK = 0.7
 LONGEST_SKIP = 24 * 3600.0
 
 
@@ -67,36 +66,6 @@ def pace_of(rate: float) -> Pace:
     if rate < 1:
         return Pace(chunk=1, spacing=1 / rate + VALID)
     return Pace(chunk=chunk, spacing=(1 + VALID) / (rate - (chunk - 1)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """How many calls of this process a provider stands at a time (AIMD): None until it refused one or let one time out.
-
-    `credit` counts the successes since the limit changed.
-    """
-
-    limit: int | None = None
-    credit: int = 0
-
-    def overloaded(self, open_calls: int) -> "Window":
-        """After a 429 or a time-out with `open_calls` open, this one among them."""
-        now = open_calls if self.limit is None else min(self.limit, open_calls)
-        return Window(limit=max(math.floor(now * SHRINK), 1))
-
-    def succeeded(self, ceiling: int) -> "Window":
-        """After a success: one more per as many successes as the limit; without a limit again from `ceiling` on."""
-        if self.limit is None:
-            return self
-        if self.credit + 1 < self.limit:
-            return replace(self, credit=self.credit + 1)
-        return Window(limit=self.limit + 1) if self.limit + 1 < ceiling else Window()
-
-
-def is_overload(result: Result) -> bool:
-    """Whether a result says that there was too much: a 429 or a time-out."""
-    throttled = result.outcome is Outcome.DEFERRED and result.reason == Reason.RATE_LIMITED
-    return throttled or (result.outcome in (Outcome.UNKNOWN, Outcome.DEFERRED) and result.reason == Reason.TIMEOUT)
 
 
 def passed_by(marks: Marks, waits: Mapping[str, float], chain: Chain, now: datetime, cap: float) -> Marks:

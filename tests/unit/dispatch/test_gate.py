@@ -49,23 +49,24 @@ def test_slots_bound_open_calls_until_they_end() -> None:
     assert gate.take(0.0) is None
     gate.slots, gate.slots_until = 2, 10.0
     assert taken(gate, 0.0) == 2
-    gate.ended(a_result("accepted"), 0.1)
+    gate.ended(5.0, a_result("accepted"), 0.1)
     assert gate.take(9.9) == 10.0
-    gate.ended(a_result("accepted"), 0.1)
+    gate.ended(5.0, a_result("accepted"), 0.1)
     assert gate.take(10.0) is None
 
 
 def test_a_refusal_shrinks_and_successes_grow() -> None:
-    """After a 429 with ten calls open, seven are at a time; seven successes make it eight."""
+    """After two 429s with ten calls open, seven are at a time; seven successes make it eight."""
     gate = a_gate()
     for _ in range(10):
         gate.take(0.0)
-    gate.ended(throttled(1), 0.1)
-    for _ in range(9):
-        gate.ended(a_result("unknown", reason=Reason.UNAVAILABLE), 0.1)
+    for _ in range(2):
+        gate.ended(1.0, throttled(1), 0.1)
+    for _ in range(8):
+        gate.ended(2.0, a_result("unknown", reason=Reason.UNAVAILABLE), 0.1)
     assert taken(gate, 0.0) == 7
     for _ in range(7):
-        gate.ended(a_result("accepted"), 0.1)
+        gate.ended(5.0, a_result("accepted"), 0.1)
     assert taken(gate, 0.0) == 8
 
 
@@ -100,3 +101,17 @@ def test_new_settings_end_old_rights() -> None:
     gate.allow(Allowance(rate=20, most=5))
 
     assert gate.take(0.5) is None
+
+
+def test_what_was_open_is_remembered_for_a_second() -> None:
+    """Refusals that come when most of the calls have ended are about how many were open, not about the last ones."""
+    gate = a_gate()
+    for _ in range(20):
+        gate.take(0.0)
+    for _ in range(18):
+        gate.ended(0.5, a_result("accepted"), 0.1)
+    gate.reckon(1.0)
+    for _ in range(2):
+        gate.ended(1.5, throttled(1), 1.5)
+
+    assert gate.window.limit == 14

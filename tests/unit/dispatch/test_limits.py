@@ -4,11 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.adapters.outcome import Reason
 from services.dispatch.chain import Chain
 from services.dispatch.failover import Finish, Situation, Start, Wait, decide
 from services.dispatch.health import Block, Marks, blocking_mark
-from services.dispatch.limits import VALID, Allowance, Window, allowance_of, is_overload, pace_of, passed_by
+from services.dispatch.limits import VALID, Allowance, allowance_of, pace_of, passed_by
 from services.dispatch.message import Message
 from tests.builders import (
     NOON,
@@ -17,10 +16,8 @@ from tests.builders import (
     a_mark,
     a_message,
     a_provider,
-    a_result,
     marks_of,
     seconds,
-    throttled,
 )
 
 ALL = frozenset({""})
@@ -68,29 +65,6 @@ def test_a_late_grant_before_prompt_ones_exceeds_nothing(rate: float) -> None:
 def test_most_of_the_rate_comes_out(rate: float, least: float) -> None:
     """What the spacing costs is a seventh at most."""
     assert least <= pace_of(rate).rate <= rate
-
-
-def test_a_window_shrinks_by_a_factor_and_grows_by_one() -> None:
-    """AIMD: a refusal leaves seven tenths of what was open, never less than one; as many successes as the limit add
-    one; from the ceiling on nothing limits any more.
-    """
-    window = Window().overloaded(20)
-    assert window.limit == 14
-    for _ in range(14):
-        window = window.succeeded(100)
-    assert window.limit == 15
-    assert Window(limit=15).overloaded(3).limit == 2
-    assert Window(limit=1).overloaded(1).limit == 1
-    assert Window(limit=9, credit=8).succeeded(10) == Window()
-    assert Window().succeeded(10) == Window()
-
-
-def test_what_counts_as_too_much() -> None:
-    """A 429 and a time-out do, whatever else fails does not."""
-    assert is_overload(throttled(1))
-    assert is_overload(a_result("unknown", reason=Reason.TIMEOUT))
-    assert not is_overload(a_result("deferred", reason=Reason.UNAVAILABLE))
-    assert not is_overload(a_result("accepted"))
 
 
 def test_who_is_far_away_is_passed_by() -> None:
