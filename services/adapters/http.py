@@ -127,7 +127,8 @@ class HttpAdapter:
         except Exception as error:  # noqa: BLE001 - an adapter never raises: whatever nobody knows is an outcome too
             result = self._failed(error, call, secrets)
         result = cleaned(result, secrets)
-        self._log.info(
+        # The attempt's own line tells the outcome (delivery.py); this one is for whoever looks into a provider.
+        self._log.debug(
             "provider_answered",
             kind=self.spec.kind,
             provider_id=call.provider_id,

@@ -4,6 +4,7 @@ Three guards stand before the line is written: values under telling names are re
 inside other texts are scrubbed, and control characters are escaped, so that no caller can forge a line.
 """
 
+import functools
 import logging
 import re
 import sys
@@ -51,6 +52,7 @@ _ADDRESS = re.compile(r"[^\s@<>\"'(),:;=\[\]{}]+@[^\s@<>\"'(),:;=\[\]{}]+")
 _NUMBER = re.compile(r"\+\d[\d ().-]{5,18}\d")
 _JWT = re.compile(r"eyJ[\w-]{5,}\.[\w-]+(?:\.[\w-]*)?")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
+_SPACE = re.compile(r"\s")
 _USER_INFO = re.compile(r"://[^\s/@]*@")
 # PostgreSQL puts the values of the offending row into DETAIL and the offending input after it.
 _PG_DETAIL = re.compile(r"(DETAIL:).*")
@@ -89,7 +91,8 @@ def scrub(text: str) -> str:
         text = _NUMBER.sub("<number>", text)
     if "eyJ" in text:
         text = _JWT.sub("<token>", text)
-    return _BEARER.sub(r"\1 <token>", text)
+    # What follows the scheme's name is set apart by a space, and most texts of ours have none.
+    return _BEARER.sub(r"\1 <token>", text) if _SPACE.search(text) else text
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -162,11 +165,17 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
         """StreamHandler sets it once; there is nothing to keep."""
 
 
-def _redacted(key: str, value: object) -> Any:
+@functools.lru_cache(maxsize=1024)
+def _is_telling(key: str) -> bool:
+    """Whether values under this name are hidden; the names are ours and few."""
     name = key.lower().replace("-", "_")
+    return name in _TELLING or name.endswith(_TELLING_ENDINGS)
+
+
+def _redacted(key: str, value: object) -> Any:
     if isinstance(value, SecretText):
         return REDACTED
-    if value is not None and (name in _TELLING or name.endswith(_TELLING_ENDINGS)):
+    if value is not None and _is_telling(key):
         return REDACTED
     if isinstance(value, str):
         return scrub(value)

@@ -6,7 +6,8 @@ it holds less than `MOST` times what is free of them: alone it so gets eight nin
 each, and whoever comes next finds something.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 MOST = 8
@@ -34,6 +35,12 @@ class Turns:
     held: Mapping[str, int] = field(default_factory=dict)
     rooms: Mapping[str, int] = field(default_factory=dict)
 
+    def used_up_by(self, brought: Sequence[tuple[str, int]]) -> bool:
+        """Whether a claim that brought messages of these projects and sizes might have brought more with more room."""
+        taken = Counter(project_id for project_id, _ in brought)
+        full = any(taken[project_id] >= room for project_id, room in self.rooms.items())
+        return full or len(brought) >= self.limit or sum(size for _, size in brought) >= self.max_bytes
+
 
 class Places:
     """How many messages are in work in this process, in all and by project."""
@@ -41,12 +48,11 @@ class Places:
     def __init__(self, total: int) -> None:
         self._total = self._free = total
         self._held: dict[str, int] = {}
-        self._kept = 0
 
     @property
     def taken(self) -> int:
         """Places that are taken or kept for a claim."""
-        return sum(self._held.values()) + self._kept
+        return self._total - self._free
 
     def take(self, project_id: str) -> bool:
         """A place for a message of a project, unless it must leave what is free to others."""
@@ -69,12 +75,10 @@ class Places:
         rooms = {project: self._room(held) for project, held in self._held.items()}
         turns = Turns(limit=limit, max_bytes=most_bytes if limit else 0, held=dict(self._held), rooms=rooms)
         self._free -= limit
-        self._kept += limit
         return turns
 
     def settle(self, turns: Turns, projects: list[str]) -> None:
         """The claim brought messages of these projects; the other places are free again."""
-        self._kept -= turns.limit
         self._free += turns.limit - len(projects)
         for project_id in projects:
             self._hold(project_id)

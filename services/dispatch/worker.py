@@ -74,6 +74,7 @@ class Worker:
         self._held: dict[tuple[UUID, int], _Held] = {}
         self._given_up: dict[UUID, int] = {}
         self._wake = asyncio.Event()
+        self._short_of_room = True  # whether the last claim might have brought more if there had been more room
         self._stopping = False
         self._deliver: Callable[[Lease], Awaitable[float | None]] | None = None
         self._log = get_logger()
@@ -109,7 +110,8 @@ class Worker:
     def release_place(self, project_id: str, size: int) -> None:
         """The message that the place was for was not accepted, or is in work no more."""
         self._room.give_back(project_id, size)
-        self._wake.set()
+        if self._short_of_room:  # else everything that was due has been taken, and what ends makes nothing due
+            self._wake.set()
 
     def start(self, lease: Lease, *, since: float, size: int) -> "asyncio.Task[None]":
         """Work on a message of `size` bytes whose lease began at `since` (seconds since boot); its place was
@@ -163,6 +165,7 @@ class Worker:
         # other projects' messages. Messages that wait for their provider do not count here.
         turns = self._room.keep(max(CLAIM_BATCH - self._store.settling, 0), CLAIM_BYTES)
         if not turns.limit:
+            self._short_of_room = True
             return 0
         since = self._clock.boottime()
         claims: list[Claim] = []
@@ -173,7 +176,9 @@ class Worker:
         except DatabaseUnavailable as error:
             self._log.warning("claim_failed", cause=type(error.__cause__).__name__)
         finally:
-            self._room.settle(turns, list(map(_size_of, claims)))
+            brought = list(map(_size_of, claims))
+            self._room.settle(turns, brought)
+        self._short_of_room = turns.used_up_by(brought)
         for number, claim in enumerate(claims, start=1):
             if not number % BREATH:
                 await asyncio.sleep(0)

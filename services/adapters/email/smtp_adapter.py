@@ -85,7 +85,7 @@ class SmtpAdapter:
         except Exception as error:  # noqa: BLE001 - an adapter never raises: whatever nobody knows is an outcome too
             result = unexpected(error, call, secrets, self._log)
         result = cleaned(result, secrets)
-        self._log.info(
+        self._log.debug(
             "provider_answered",
             kind=SPEC.kind,
             provider_id=call.provider_id,

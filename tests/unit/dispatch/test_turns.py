@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dispatch.turns import Places, room
+from services.dispatch.turns import Places, Turns, room
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,24 @@ def test_places_come_back() -> None:
 
     assert again.held == {"a": 1, "b": 1}
     assert again.rooms == {"a": 7, "b": 7}
+
+
+@pytest.mark.parametrize(
+    ("brought", "used_up"),
+    [
+        ([], False),
+        ([("a", 10)], False),
+        ([("a", 10), ("b", 10), ("c", 10)], True),  # as many as it might
+        ([("a", 100)], True),  # as many bytes
+        ([("b", 10), ("b", 10)], True),  # as many of one project
+    ],
+)
+def test_whether_more_room_would_have_brought_more(brought: list[tuple[str, int]], used_up: bool) -> None:
+    """A claim that stayed below each of its bounds has found everything that was due."""
+    turns = Turns(limit=3, max_bytes=100, held={"b": 5}, rooms={"b": 2})
+    assert turns.used_up_by(brought) is used_up
+
+
+def test_a_project_without_room_uses_a_claim_up() -> None:
+    """It may have something due that was not looked for."""
+    assert Turns(limit=3, held={"b": 5}, rooms={"b": 0}).used_up_by([])

@@ -143,7 +143,7 @@ async def test_a_message_that_waits_is_asked_for_when_its_time_comes() -> None:
     task = await claiming(shop)
     await until(lambda: shop.deliveries.leases)
     shop.deliveries.go.set()
-    await until(lambda: len(shop.queue.limits) == 2)  # its place came free
+    await until(lambda: not shop.worker.in_flight)
     shop.queue.due = [a_claim(2)]
     await until(lambda: len(shop.deliveries.leases) == 2)
     task.cancel()
@@ -273,3 +273,21 @@ async def test_draining_outlives_the_database(shop: Shop) -> None:
     await shop.worker.drain(0.0)
 
     assert shop.worker.in_flight == 0
+
+
+async def test_what_ends_brings_no_claim_while_there_is_room_anyway() -> None:
+    """A claim that found less than it had room for has found everything: it is asked again when its time has come, not
+    for each message that ends. One that was short of room is made again at once.
+    """
+    for places, more in ((1000, 0), (2, 1)):
+        shop = Shop(places, jitter=1e6)  # the next poll is hours away
+        shop.queue.due = [a_claim(1)]
+        task = await claiming(shop)
+        await until(lambda shop=shop: shop.deliveries.leases)
+        before = len(shop.queue.limits)
+        shop.deliveries.go.set()
+        await until(lambda shop=shop: not shop.worker.in_flight)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert len(shop.queue.limits) - before == more
+        task.cancel()
