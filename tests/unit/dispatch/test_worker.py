@@ -275,19 +275,20 @@ async def test_draining_outlives_the_database(shop: Shop) -> None:
     assert shop.worker.in_flight == 0
 
 
-async def test_what_ends_brings_no_claim_while_there_is_room_anyway() -> None:
+@pytest.mark.parametrize(("places", "more"), [(1000, 0), (2, 1)])
+async def test_what_ends_brings_no_claim_while_there_is_room_anyway(places: int, more: int) -> None:
     """A claim that found less than it had room for has found everything: it is asked again when its time has come, not
     for each message that ends. One that was short of room is made again at once.
     """
-    for places, more in ((1000, 0), (2, 1)):
-        shop = Shop(places, jitter=1e6)  # the next poll is hours away
-        shop.queue.due = [a_claim(1)]
-        task = await claiming(shop)
-        await until(lambda shop=shop: shop.deliveries.leases)
-        before = len(shop.queue.limits)
-        shop.deliveries.go.set()
-        await until(lambda shop=shop: not shop.worker.in_flight)
-        for _ in range(3):
-            await asyncio.sleep(0)
-        assert len(shop.queue.limits) - before == more
-        task.cancel()
+    shop = Shop(places, jitter=1e6)  # the next poll is hours away
+    shop.queue.due = [a_claim(1)]
+    task = await claiming(shop)
+    await until(lambda: shop.deliveries.leases)
+    before = len(shop.queue.limits)
+    shop.deliveries.go.set()
+    await until(lambda: not shop.worker.in_flight)
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+    assert len(shop.queue.limits) - before == more
+    task.cancel()
