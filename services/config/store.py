@@ -11,7 +11,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.chassis.database import Dsn, create_engine
+from services.chassis.database import Dsn
+from services.chassis.engine import create_engine
 from services.chassis.log import get_logger
 from services.config.errors import DatabaseUnavailable
 from services.config.statements import Transaction

@@ -16,8 +16,9 @@ import psutil
 from cli.postgres import DATABASE, Cluster, ensure_database, prepare_cluster
 from cli.process import identity
 from cli.serve import MIGRATIONS
-from services.chassis.database import DatabaseUnreachable, migrate, wait_until_reachable
+from services.chassis.database import DatabaseUnreachable, wait_until_reachable
 from services.chassis.env import SecretText
+from services.chassis.migrations import migrate
 
 SOCKET = ".s.PGSQL.5432"
 DURABLE: Mapping[str, str] = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}

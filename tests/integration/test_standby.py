@@ -19,10 +19,10 @@ from services.chassis.database import (
     DatabaseUnreachable,
     acquired,
     connect,
-    create_engine,
     create_pool,
     wait_until_reachable,
 )
+from services.chassis.engine import create_engine
 from services.chassis.env import SecretText
 from tests.integration.rig import EMAIL, PROJECT, eventually, metadata, rig, struct
 from tests.postgres_pair import SYNCHRONOUS, Pair, running_pair

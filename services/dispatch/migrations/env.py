@@ -1,5 +1,5 @@
 """Alembic's entry: runs the dispatch migrations over the connection that `migrate` holds."""
 
-from services.chassis.database import run_migrations
+from services.chassis.migrations import run_migrations
 
 run_migrations()

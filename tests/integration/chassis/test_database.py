@@ -13,15 +13,15 @@ from sqlalchemy import text
 from services.chassis.clock import SystemClock
 from services.chassis.database import (
     DatabaseUnreachable,
-    create_engine,
     create_pool,
-    migrate,
     wait_until_reachable,
 )
+from services.chassis.engine import create_engine
+from services.chassis.migrations import migrate
 from tests.postgres import with_database
 
 ENV = """
-from services.chassis.database import run_migrations
+from services.chassis.migrations import run_migrations
 
 run_migrations()
 """

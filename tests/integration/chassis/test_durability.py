@@ -5,8 +5,9 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from services.chassis.database import DatabaseUnreachable, connect, create_engine, create_pool
+from services.chassis.database import DatabaseUnreachable, connect, create_pool
 from services.chassis.durability import Durability, UnsafeDatabase, check_durability, require_durability
+from services.chassis.engine import create_engine
 
 COMMIT = "SHOW synchronous_commit"
 
