@@ -100,6 +100,7 @@ class Worker:
         as the database allows; where somebody else has it, nothing happens.
         """
         self._given_up[message_id] = epoch
+        self._wake.set()
 
     def reserve(self, project_id: str, size: int) -> bool:
         """Keep a place for a message of `size` bytes that is about to be accepted; give it back with `start` or
@@ -110,7 +111,7 @@ class Worker:
     def release_place(self, project_id: str, size: int) -> None:
         """The message that the place was for was not accepted, or is in work no more."""
         self._room.give_back(project_id, size)
-        if self._short_of_room:  # else everything that was due has been taken, and what ends makes nothing due
+        if self._short_of_room:  # else everything that was due has been taken already
             self._wake.set()
 
     def start(self, lease: Lease, *, since: float, size: int) -> "asyncio.Task[None]":

@@ -28,10 +28,13 @@ BARE = [("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'
 def a_request(number: int) -> pb.CreateMessageRequest:
     """A message with an idempotency key of its own."""
     spec = message_pb2.MessageSpec(
-        project_id=PROJECT, channel=EMAIL, to=f"u{number}@example.com", subject="Hello", text="Hello"
+        project_id=PROJECT,
+        channel=EMAIL,
+        to=f"u{number}@example.com",
+        subject="Hello",
+        text="Hello",
+        idempotency_key=uuid.uuid4().hex,
     )
-    if "idempotency_key" in spec.DESCRIPTOR.fields_by_name:
-        setattr(spec, "idempotency_key", uuid.uuid4().hex)  # noqa: B010 - a field of a later version of the contract
     return pb.CreateMessageRequest(message=spec)
 
 

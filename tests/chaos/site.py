@@ -5,7 +5,7 @@ It does no harm by itself: nemesis.py does.
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from messagepipe.config.v1.config_service_pb2_grpc import ConfigServiceStub
 
 from tests.acceptance.processes import COMMAND, Process, free_port, process, until_serving
 from tests.chaos.database import Database, database
-from tests.chaos.nursery import forked, open_nursery
+from tests.chaos.nursery import Nursery, forked, open_nursery
 from tests.chaos.proxy import FaultProxy, fault_proxy
 from tests.contract.receipt_vectors import sendgrid_call
 from tests.integration.rig import EMAIL, PROJECT, SECRET, VAULT_KEYS, metadata, struct
@@ -136,7 +136,7 @@ def _environ(dsn: str, ports: Mapping[str, int], settings: Mapping[str, str]) ->
 
 
 @asynccontextmanager
-async def open_site(  # size: one site, read from top to bottom
+async def open_site(
     folder: Path,
     *,
     seed: int,
@@ -160,13 +160,7 @@ async def open_site(  # size: one site, read from top to bottom
         base = await stack.enter_async_context(database()) if on is None else on
         to_database = await stack.enter_async_context(fault_proxy(base.socket, seed=seed))
         vendor_port = free_port()
-        vendor = Process(
-            *("--port", str(vendor_port), "--ledger", str(folder / "accepted.jsonl"), "--seed", str(seed)),
-            environ={},
-            log=folder / "vendor.log",
-            command=[sys.executable, "-m", "tests.chaos.provider"],
-        )
-        await vendor.start()
+        vendor = await _start_vendor(folder, vendor_port, seed)
         stack.push_async_callback(vendor.kill)
         to_provider = await stack.enter_async_context(fault_proxy(("127.0.0.1", vendor_port), seed=seed + 1))
         names = [f"dispatch{place}" for place in range(dispatchers)]
@@ -186,12 +180,8 @@ async def open_site(  # size: one site, read from top to bottom
         nursery = await stack.enter_async_context(open_nursery()) if quick else None
         for name in ["config", *names]:
             own = {} if name == "config" else {"MESSAGEPIPE_DISPATCH_PORT": str(ports[name])}
-            word, log = name.rstrip("0123456789"), folder / f"{name}.log"
-            if nursery is not None:
-                made = forked(word, environ={**environ, **own}, log=log, nursery=nursery)
-            else:
-                starts = COMMAND if name == "config" else command
-                made = process(word, environ={**environ, **own}, log=log, command=starts)
+            starts = COMMAND if name == "config" else command
+            made = _ours(name, folder, {**environ, **own}, starts, nursery)
             site.services[name] = await stack.enter_async_context(made)
         for name in ["config", *names]:
             await until_serving(site.targets[name], seconds=60)
@@ -200,14 +190,33 @@ async def open_site(  # size: one site, read from top to bottom
         if proxied:
             site.doors[0] = f"127.0.0.1:{site.to_dispatch.port}"
         if gateway:
-            targets = ",".join(site.targets[name] for name in names)
-            front = {**environ, "MESSAGEPIPE_DISPATCH_TARGET": f"ipv4:{targets}"}
-            made = process("gateway", environ=front, log=folder / "gateway.log")
-            site.services["gateway"] = await stack.enter_async_context(made)
+            front = {**environ, "MESSAGEPIPE_DISPATCH_TARGET": "ipv4:" + ",".join(site.targets[name] for name in names)}
+            site.services["gateway"] = await stack.enter_async_context(_ours("gateway", folder, front, COMMAND, None))
         await _until_vendor(vendor_port)
         for priority, letter in enumerate("ab", start=1):
             await site.add_provider(letter, priority, timeoutSeconds=timeout_seconds)
         yield site
+
+
+async def _start_vendor(folder: Path, port: int, seed: int) -> Process:
+    vendor = Process(
+        *("--port", str(port), "--ledger", str(folder / "accepted.jsonl"), "--seed", str(seed)),
+        environ={},
+        log=folder / "vendor.log",
+        command=[sys.executable, "-m", "tests.chaos.provider"],
+    )
+    await vendor.start()
+    return vendor
+
+
+def _ours(
+    name: str, folder: Path, environ: Mapping[str, str], command: Sequence[str], nursery: Nursery | None
+) -> AbstractAsyncContextManager[Process]:
+    """A service to be started; forked where there is a nursery."""
+    word, log = name.rstrip("0123456789"), folder / f"{name}.log"
+    if nursery is not None:
+        return forked(word, environ=environ, log=log, nursery=nursery)
+    return process(word, environ=environ, log=log, command=command)
 
 
 async def _until_vendor(port: int) -> None:

@@ -5,40 +5,15 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import grpc
 from messagepipe.dispatch.v1 import dispatch_service_pb2 as pb
-from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
-from services.adapters.base import Channel
-from services.chassis.env import SecretText
-from services.dispatch.app import open_dispatch
-from services.dispatch.settings import DispatchSettings
-from tests.integration.rig import Pipe, Story, auth_settings, eventually, metadata, rig
+from tests.integration.breakers import another_dispatcher
+from tests.integration.rig import Pipe, Story, eventually, metadata, rig
 
 LONGEST = 1.0
 PER_SECOND = 60
-
-
-@asynccontextmanager
-async def a_second_dispatcher(pipe: Pipe, database_url: str) -> AsyncIterator[Any]:
-    """Another DispatchService on the same database and ConfigService, as a stub."""
-    settings = DispatchSettings(
-        database_url=SecretText(database_url),
-        auth=auth_settings(),
-        dispatch_port=0,
-        config_target=pipe.config_address,
-        drain_grace=2.0,
-    )
-    adapters = {(Channel.EMAIL, adapter.spec.kind): adapter for adapter in pipe.adapters.values()}
-    async with (
-        open_dispatch(settings, adapters=adapters, readers={}) as running,
-        grpc.aio.insecure_channel(running.address) as channel,
-    ):
-        yield DispatchServiceStub(channel)
 
 
 class Load:
@@ -77,9 +52,9 @@ async def test_changes_reach_both_dispatchers_within_a_second_and_lose_nothing(d
     """Raised, disabled and enabled again under 60 messages/s: each write is known to both dispatchers within a second,
     in fact when it is acknowledged; every message ends as sent, none is sent twice.
     """
-    async with rig(database_url) as pipe, a_second_dispatcher(pipe, database_url) as second:
+    async with rig(database_url) as pipe, another_dispatcher(pipe, database_url) as second:
         await pipe.chain("A", "B")
-        load = Load(pipe, pipe.messages, second)
+        load = Load(pipe, pipe.messages, second.messages)
         running = asyncio.create_task(load.run())
         known: list[tuple[float, float, str]] = []
         changes: list[tuple[str, dict[str, Any], str]] = [

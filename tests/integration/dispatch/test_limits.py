@@ -6,40 +6,22 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-import grpc
 import pytest
 from messagepipe.dispatch.v1 import dispatch_service_pb2
-from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
-from services.adapters.base import Channel
 from services.adapters.outcome import Outcome, Reason, Result
-from services.chassis.env import SecretText
 from services.dispatch import limit_book
-from services.dispatch.app import open_dispatch
 from services.dispatch.limit_book import AskGrant, AskSlots
 from services.dispatch.limits import pace_of
-from services.dispatch.settings import DispatchSettings
-from tests.integration.rig import Pipe, auth_settings, eventually, metadata, rig, struct
+from tests.integration.breakers import another_dispatcher
+from tests.integration.rig import Pipe, eventually, metadata, rig, struct
 
 
 @asynccontextmanager
 async def two(pipe: Pipe, database_url: str) -> AsyncIterator[list[Any]]:
     """The stubs of two more dispatchers on the same database, with the same adapters."""
-    settings = DispatchSettings(
-        database_url=SecretText(database_url),
-        auth=auth_settings(),
-        dispatch_port=0,
-        config_target=pipe.config_address,
-        drain_grace=2.0,
-    )
-    by_kind = {(Channel.EMAIL, adapter.spec.kind): adapter for adapter in pipe.adapters.values()}
-    async with (
-        open_dispatch(settings, adapters=by_kind) as first,
-        open_dispatch(settings, adapters=by_kind) as second,
-        grpc.aio.insecure_channel(first.address) as one,
-        grpc.aio.insecure_channel(second.address) as other,
-    ):
-        yield [DispatchServiceStub(one), DispatchServiceStub(other)]
+    async with another_dispatcher(pipe, database_url) as one, another_dispatcher(pipe, database_url) as other:
+        yield [one.messages, other.messages]
 
 
 async def create(pipe: Pipe, stubs: list[Any], count: int) -> list[str]:

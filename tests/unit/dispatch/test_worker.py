@@ -292,3 +292,15 @@ async def test_what_ends_brings_no_claim_while_there_is_room_anyway(places: int,
 
     assert len(shop.queue.limits) - before == more
     task.cancel()
+
+
+async def test_what_is_given_up_goes_back_at_once() -> None:
+    """However long the next poll is away: until then nobody works on it."""
+    shop = Shop(1000, jitter=1e6)
+    task = await claiming(shop)
+    await until(lambda: shop.queue.limits)
+    shop.worker.give_up(UUID(int=7), 3)
+    await until(lambda: shop.queue.released)
+    task.cancel()
+
+    assert shop.queue.released == {UUID(int=7): 3}
