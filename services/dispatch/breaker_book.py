@@ -82,11 +82,8 @@ async def teach(connection: Connection, worker: str, steps: Sequence[Transition]
     """Write what these steps taught, in the transaction that settles them; answers the breakers as they stand then, by
     provider.
     """
-    lessons = [step.lesson for step in steps if step.lesson is not None]
-    await _create(connection, lessons)
-    breakers, at = await _lock(connection, steps)
+    breakers, elsewhere, at = await _locked(connection, worker, steps)
     known = dict(breakers)
-    elsewhere = await _accepted_elsewhere(connection, worker, lessons)
     news: list[News] = []
     for step in steps:
         if step.lesson is not None:
@@ -121,35 +118,51 @@ def _keys(lesson: Lesson, present: Iterable[Key]) -> list[Key]:
     return [key for key in present if key in wanted]
 
 
-async def _create(connection: Connection, lessons: Sequence[Lesson]) -> None:
-    """A closed breaker for whoever has something to count and no row yet."""
-    fresh: dict[Key, Breaker] = {}
-    for lesson in lessons:
-        if lesson.signal in (Signal.FAILURE, Signal.DENIED, Signal.THROTTLED):
-            scope = "" if lesson.signal is Signal.FAILURE else lesson.scope
-            fresh.setdefault((lesson.provider.id, scope), closed(lesson, scope))
-    if fresh:
-        await connection.executemany(_CREATE, [_columns(fresh[key]) for key in sorted(fresh)])
+async def _locked(
+    connection: Connection, worker: str, steps: Sequence[Transition]
+) -> tuple[dict[Key, Breaker], Mapping[str, int], datetime]:
+    """The breakers that these steps are about, ours until the transaction ends; how many messages other workers saw
+    their providers accept lately; and the time.
+    """
+    fresh = _fresh(steps)
+    wanted = sorted(_wanted(steps) | fresh.keys())
+    made = [_beginning(fresh[key]) for key in sorted(fresh)]
+    while True:
+        rows = await connection.fetch(_TAKE, *_columns_of(wanted, 2), *_columns_of(made, 7), worker, SHARE_WINDOW)
+        if fresh.keys() <= {(row["provider_id"], row["scope"]) for row in rows}:
+            break  # else somebody made one between our look and our try to make it: by now it can be seen
+    at: datetime = rows[0]["at"] if rows else await connection.fetchval("SELECT now()")
+    elsewhere = {row["provider_id"]: row["elsewhere"] for row in rows}
+    return {(row["provider_id"], row["scope"]): _breaker(row) for row in rows}, elsewhere, at
 
 
-async def _lock(connection: Connection, steps: Sequence[Transition]) -> tuple[dict[Key, Breaker], datetime]:
+def _wanted(steps: Sequence[Transition]) -> set[Key]:
     wanted: set[Key] = set()
     for step in steps:
         if step.lesson is not None:
             wanted |= {(step.lesson.provider.id, scope) for scope in (*step.lesson.scopes, step.lesson.scope)}
         if step.engagement is not None:
             wanted.add((step.engagement.first.id, ""))
-    rows = await connection.fetch(_LOCK, [key[0] for key in wanted], [key[1] for key in wanted])
-    at: datetime = rows[0]["at"] if rows else await connection.fetchval("SELECT now()")
-    return {(row["provider_id"], row["scope"]): _breaker(row) for row in rows}, at
+    return wanted
 
 
-async def _accepted_elsewhere(connection: Connection, worker: str, lessons: Sequence[Lesson]) -> dict[str, int]:
-    failed = sorted({lesson.provider.id for lesson in lessons if lesson.signal is Signal.FAILURE})
-    if not failed:
-        return {}
-    rows = await connection.fetch(_ELSEWHERE, failed, worker, SHARE_WINDOW)
-    return {row["provider_id"]: row["accepted"] for row in rows}
+def _fresh(steps: Sequence[Transition]) -> dict[Key, Breaker]:
+    """A closed breaker for whoever has something to count; written if it has no row yet."""
+    fresh: dict[Key, Breaker] = {}
+    for lesson in (step.lesson for step in steps):
+        if lesson is not None and lesson.signal in (Signal.FAILURE, Signal.DENIED, Signal.THROTTLED):
+            scope = "" if lesson.signal is Signal.FAILURE else lesson.scope
+            fresh.setdefault((lesson.provider.id, scope), closed(lesson, scope))
+    return fresh
+
+
+def _beginning(breaker: Breaker) -> tuple[Any, ...]:
+    """What tells a closed breaker that counted nothing yet from any other: the rest are the table's defaults."""
+    return (*(getattr(breaker, name) for name in _NAMES), CHANNEL_CODES[breaker.channel])
+
+
+def _columns_of(rows: Sequence[tuple[Any, ...]], width: int) -> Sequence[Sequence[Any]]:
+    return list(zip(*rows, strict=True)) or [()] * width
 
 
 async def _write(connection: Connection, breakers: Sequence[Breaker]) -> None:
@@ -173,6 +186,7 @@ async def _tell(connection: Connection, news: Sequence[News]) -> None:
         await connection.execute(_TELL, provider_id, last[provider_id], each.breaker.project_id, payload)
 
 
+_NAMES = ("provider_id", "scope", "project_id", "kind", "provider_name", "config_version")
 _SAME = tuple(field.name for field in fields(Breaker) if field.name not in ("channel", "block", "failures"))
 _COLUMNS = (*_SAME, "channel", "block", "failure_seconds", "failure_counts")
 
@@ -202,20 +216,29 @@ _ALL = "SELECT * FROM dispatch.provider_health"
 _INSERT = f"""
 INSERT INTO dispatch.provider_health ({", ".join(_COLUMNS)}) VALUES ({_PLACES}) ON CONFLICT (provider_id, scope)
 """  # noqa: S608 - the names of our own fields
-_CREATE = f"{_INSERT} DO NOTHING"
 _WRITE = f"{_INSERT} DO UPDATE SET touched_at = now(), " + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)
-_LOCK = """
-SELECT h.*, now() AS at FROM unnest($1::text[], $2::text[]) AS k (provider_id, scope)
-JOIN dispatch.provider_health h USING (provider_id, scope) ORDER BY h.provider_id, h.scope FOR UPDATE OF h
+# Made before any is locked, both in order: two batches then wait for one another instead of deadlocking. What another
+# batch makes meanwhile is neither made nor seen here.
+_TAKE = """
+WITH made AS (
+    INSERT INTO dispatch.provider_health
+        (provider_id, scope, project_id, kind, provider_name, config_version, channel)
+    SELECT * FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::smallint[])
+    ON CONFLICT (provider_id, scope) DO NOTHING RETURNING *
+), locked AS MATERIALIZED (
+    SELECT h.* FROM unnest($1::text[], $2::text[]) AS k (provider_id, scope)
+    JOIN dispatch.provider_health h USING (provider_id, scope) WHERE (SELECT count(*) FROM made) >= 0
+    ORDER BY h.provider_id, h.scope FOR UPDATE OF h
+)
+SELECT h.*, now() AS at, (
+    SELECT coalesce(sum(a.accepted), 0)::int FROM dispatch.provider_answers a
+    WHERE a.provider_id = h.provider_id AND a.worker <> $10 AND a.counted_at > now() - $11 * interval '1 second'
+) AS elsewhere
+FROM (SELECT * FROM locked UNION ALL SELECT * FROM made) AS h
 """
 _OF_PROVIDER = """
 SELECT *, now() AS at, now() + $3 * interval '1 second' AS probe_ends FROM dispatch.provider_health
 WHERE provider_id = $1 AND scope = ANY($2::text[]) ORDER BY scope FOR UPDATE
-"""
-_ELSEWHERE = """
-SELECT provider_id, sum(accepted)::int AS accepted FROM dispatch.provider_answers
-WHERE provider_id = ANY($1::text[]) AND worker <> $2 AND counted_at > now() - $3 * interval '1 second'
-GROUP BY provider_id
 """
 _COUNT = """
 INSERT INTO dispatch.provider_answers (provider_id, worker, accepted)

@@ -5,10 +5,11 @@ it off, and the events that say so, in one transaction, only while its epoch is 
 commit, and a reader sees either all of a step or none of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -108,54 +109,76 @@ WITH accepted AS (
 SELECT now()
 """
 
+# A whole batch of steps in one statement, so that failing over costs one round trip and one commit. One row of `held`
+# is one step whose epoch is still current, with all that it says: what it does not do is null.
+#
 # FOR UPDATE in id order: two batches that share rows then wait for each other instead of deadlocking. The lease must be
 # alive only where an attempt is opened: a result that is known is kept as long as nobody else has taken the message
-# over.
-_HOLD = """
-SELECT q.id, q.epoch, now() AS at
-FROM unnest($1::uuid[], $2::int[], $3::bool[]) AS t (id, epoch, opens)
-JOIN dispatch.queue q ON q.id = t.id AND q.epoch = t.epoch
-WHERE NOT t.opens OR q.due_at > clock_timestamp()
-ORDER BY q.id FOR UPDATE OF q
+# over. Who had to wait for a row sees it as it is by then, in every part (manual, 13.2.1).
+# All parts see the tables as they were before, but a unique index is looked into as it is: an attempt has to be closed
+# before the next one is opened (attempts_one_open), so `opened` asks `closed` first.
+_SETTLE = """
+WITH held AS MATERIALIZED (
+    SELECT t.*
+    FROM unnest($1::uuid[], $2::int[], $3::text[], $4::float8[], $5::text[], $6::bool[], $7::bool[],
+                $8::int[], $9::smallint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::float8[],
+                $15::float8[], $16::int[], $17::int[], $18::text[], $19::text[], $20::text[], $21::bigint[],
+                $22::smallint[], $23::text[], $24::text[], $25::text[], $26::bool[], $27::bigint[], $28::int[],
+                $29::int[]) WITH ORDINALITY
+         AS t (id, epoch, project_id, due_in, waits_for, leaves, survived,
+               closes, outcome, reason, code, words, reference, latency,
+               retry_after, opens, round, provider_id, kind, provider_name, chain_version,
+               state, end_reason, end_provider, end_kind, possible_duplicate, sequence, event,
+               events, step)
+    JOIN dispatch.queue q ON q.id = t.id AND q.epoch = t.epoch
+    WHERE t.opens IS NULL OR q.due_at > clock_timestamp()
+    ORDER BY q.id FOR UPDATE OF q
+), closed AS (
+    UPDATE dispatch.attempts a
+    SET finished_at = now(), outcome = held.outcome, reason = held.reason, provider_code = held.code,
+        provider_text = held.words, provider_message_id = held.reference, latency = held.latency,
+        retry_after = held.retry_after
+    FROM held WHERE a.message_id = held.id AND a.number = held.closes
+      AND (a.finished_at IS NULL OR (a.outcome = 6 AND a.reason = 'LEASE_LOST'))
+    RETURNING a.number
+), opened AS (
+    INSERT INTO dispatch.attempts (message_id, number, round, epoch, provider_id, kind, provider_name, chain_version)
+    SELECT id, opens, round, epoch, provider_id, kind, provider_name, chain_version FROM held
+    WHERE opens IS NOT NULL AND (SELECT count(*) FROM closed) >= 0
+    ON CONFLICT (message_id, number) DO NOTHING
+), kept AS (
+    -- An attempt that its own dispatcher lived to close shows that the message kills nobody: its strikes are forgotten.
+    UPDATE dispatch.queue q
+    SET due_at = now() + coalesce(held.due_in, $30) * interval '1 second',
+        worker = CASE WHEN held.due_in IS NULL THEN q.worker END,
+        claims = CASE WHEN held.due_in IS NOT NULL THEN 0 WHEN held.survived THEN 1 ELSE q.claims END,
+        waits_for = CASE WHEN held.due_in IS NULL THEN q.waits_for ELSE held.waits_for END
+    FROM held WHERE q.id = held.id AND (held.due_in IS NOT NULL OR held.opens IS NOT NULL)
+), completed AS (
+    INSERT INTO dispatch.completions (message_id, state, reason, provider_id, kind, possible_duplicate, epoch)
+    SELECT id, state, end_reason, end_provider, end_kind, possible_duplicate, epoch FROM held WHERE state IS NOT NULL
+    ON CONFLICT (message_id) DO UPDATE
+    SET state = excluded.state, reason = excluded.reason, provider_id = excluded.provider_id, kind = excluded.kind,
+        possible_duplicate = excluded.possible_duplicate, epoch = excluded.epoch, retrying = false
+), gone AS (
+    DELETE FROM dispatch.queue q USING held WHERE q.id = held.id AND held.leaves
+), told AS (
+    INSERT INTO dispatch.events (message_id, sequence, project_id, payload)
+    SELECT held.id, held.sequence + place, held.project_id, ($31::bytea[])[held.event + place]
+    FROM held CROSS JOIN LATERAL generate_series(0, held.events - 1) AS place
+    ON CONFLICT (message_id, sequence) DO NOTHING
+)
+SELECT now() AS at, ARRAY(SELECT step FROM held) AS held
 """
-_CLOSE = """
+# Lost attempts of which more is known by now.
+_AMEND = """
 UPDATE dispatch.attempts a
 SET finished_at = now(), outcome = c.outcome, reason = c.reason, provider_code = c.code, provider_text = c.words,
     provider_message_id = c.reference, latency = c.latency, retry_after = c.retry_after
 FROM unnest($1::uuid[], $2::int[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::text[],
             $8::float8[], $9::float8[])
      AS c (id, number, outcome, reason, code, words, reference, latency, retry_after)
-WHERE a.message_id = c.id AND a.number = c.number
-  AND (a.finished_at IS NULL OR (a.outcome = 6 AND a.reason = 'LEASE_LOST'))
-"""
-_OPEN = """
-INSERT INTO dispatch.attempts (message_id, number, round, epoch, provider_id, kind, provider_name, chain_version)
-SELECT * FROM unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[], $8::bigint[])
-ON CONFLICT (message_id, number) DO NOTHING
-"""
-# An attempt that its own dispatcher lived to close shows that the message kills nobody: its strikes are forgotten.
-_RENEW_OPENED = """
-UPDATE dispatch.queue q
-SET due_at = now() + $2 * interval '1 second', claims = CASE WHEN t.survived THEN 1 ELSE q.claims END
-FROM unnest($1::uuid[], $3::bool[]) AS t (id, survived) WHERE q.id = t.id
-"""
-_PUT_OFF = """
-UPDATE dispatch.queue q
-SET due_at = now() + t.delay * interval '1 second', worker = NULL, claims = 0, waits_for = t.waits_for
-FROM unnest($1::uuid[], $2::float8[], $3::text[]) AS t (id, delay, waits_for) WHERE q.id = t.id
-"""
-_COMPLETE = """
-INSERT INTO dispatch.completions (message_id, state, reason, provider_id, kind, possible_duplicate, epoch)
-SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::text[], $6::bool[], $7::int[])
-ON CONFLICT (message_id) DO UPDATE
-SET state = excluded.state, reason = excluded.reason, provider_id = excluded.provider_id, kind = excluded.kind,
-    possible_duplicate = excluded.possible_duplicate, epoch = excluded.epoch, retrying = false
-"""
-_LEAVE = "DELETE FROM dispatch.queue WHERE id = ANY($1::uuid[])"
-_TELL = """
-INSERT INTO dispatch.events (message_id, sequence, project_id, payload)
-SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bytea[])
-ON CONFLICT (message_id, sequence) DO NOTHING
+WHERE a.message_id = c.id AND a.number = c.number AND a.outcome = 6 AND a.reason = 'LEASE_LOST'
 """
 # Messages that ended UNKNOWN although by now it is known what became of a lost attempt. What nobody survived comes back
 # only to be called sent.
@@ -195,21 +218,15 @@ async def accept(connection: Connection, batch: Sequence[Acceptance], lease_seco
 
 async def apply(connection: Connection, batch: Sequence[Transition], lease_seconds: float) -> list[Settled]:
     """Write every transition whose epoch is still held, in one transaction; the others change nothing and say so."""
-    async with connection.transaction():
-        rows = await connection.fetch(
-            _HOLD, [t.message_id for t in batch], [t.epoch for t in batch], [t.opens is not None for t in batch]
-        )
-        # By epoch too: a batch may hold a step of an old lease of this process beside one of its new lease.
-        ours = {(row["id"], row["epoch"]) for row in rows}
-        failpoint("settle.held")
-        held = [transition for transition in batch if (transition.message_id, transition.epoch) in ours]
-        await _write_attempts(connection, held, lease_seconds)
-        await _write_queue(connection, held)
-        await _write_events(connection, held)
-        at = rows[0]["at"] if rows else await connection.fetchval("SELECT now()")
-        failpoint("settle.before_commit")
+    rare = any(t.amends or _in_doubt(t) for t in batch)
+    failpoint("settle.before_commit")
+    async with connection.transaction() if rare else nullcontext():
+        row = await connection.fetchrow(_SETTLE, *_steps(batch), lease_seconds, _payloads(batch))
+        held = frozenset(row["held"])
+        if rare:
+            await _look_back(connection, [t for step, t in enumerate(batch, start=1) if step in held])
     failpoint("settle.committed")
-    return [Settled(held=(transition.message_id, transition.epoch) in ours, at=at) for transition in batch]
+    return [Settled(held=step in held, at=row["at"]) for step in range(1, len(batch) + 1)]
 
 
 async def recall(connection: Connection, ended: Sequence[UUID]) -> None:
@@ -217,73 +234,64 @@ async def recall(connection: Connection, ended: Sequence[UUID]) -> None:
     await connection.execute(_RECALL, ended)
 
 
-async def _write_attempts(connection: Connection, held: list[Transition], lease_seconds: float) -> None:
-    closed = [
-        (t.message_id, attempt, attempt.result)
-        for t in held
-        for attempt in (t.closes, *t.amends)
-        if attempt is not None and attempt.result is not None
-    ]
-    if closed:
-        await connection.execute(
-            _CLOSE,
-            [message_id for message_id, _, _ in closed],
-            [attempt.number for _, attempt, _ in closed],
-            [OUTCOME_CODES[result.outcome] for _, _, result in closed],
-            [result.reason for _, _, result in closed],
-            [result.provider_code for _, _, result in closed],
-            [result.provider_text for _, _, result in closed],
-            [result.provider_message_id for _, _, result in closed],
-            [attempt.latency for _, attempt, _ in closed],
-            [result.retry_after for _, _, result in closed],
-        )
-        failpoint("settle.closed")
-    opened = [(t, t.opens) for t in held if t.opens is not None]
-    if opened:
-        await connection.execute(
-            _OPEN,
-            [t.message_id for t, _ in opened],
-            [attempt.number for _, attempt in opened],
-            [attempt.round for _, attempt in opened],
-            [attempt.epoch for _, attempt in opened],
-            [attempt.provider_id for _, attempt in opened],
-            [attempt.kind for _, attempt in opened],
-            [attempt.provider_name for _, attempt in opened],
-            [t.chain_version for t, _ in opened],
-        )
-        survived = [t.closes is not None and t.closes.epoch == t.epoch for t, _ in opened]
-        await connection.execute(_RENEW_OPENED, [t.message_id for t, _ in opened], lease_seconds, survived)
-
-
-async def _write_queue(connection: Connection, held: list[Transition]) -> None:
-    put_off = [(t.message_id, t.due_in, t.waits_for) for t in held if t.due_in is not None]
-    if put_off:
-        await connection.execute(_PUT_OFF, *map(list, zip(*put_off, strict=True)))
-    ended = [(t, t.completes) for t in held if t.completes is not None]
+async def _look_back(connection: Connection, held: Sequence[Transition]) -> None:
+    """What steps say, now and then, about attempts that were lost earlier."""
+    amended = [(t.message_id, *_closing(attempt)) for t in held for attempt in t.amends]
+    if amended:
+        await connection.execute(_AMEND, *zip(*amended, strict=True))
+    ended = [t.message_id for t in held if _in_doubt(t)]
     if ended:
-        await connection.execute(
-            _COMPLETE,
-            [t.message_id for t, _ in ended],
-            [state_to_proto(completion.state) for _, completion in ended],
-            [completion.reason for _, completion in ended],
-            [completion.provider_id for _, completion in ended],
-            [completion.kind for _, completion in ended],
-            [completion.possible_duplicate for _, completion in ended],
-            [t.epoch for t, _ in ended],
-        )
-        await connection.execute(_LEAVE, [t.message_id for t, _ in ended if t.due_in is None])
-        in_doubt = [t.message_id for t, completion in ended if completion.state is State.UNKNOWN]
-        if in_doubt:
-            await recall(connection, in_doubt)
+        await recall(connection, ended)
 
 
-async def _write_events(connection: Connection, held: list[Transition]) -> None:
-    events = [(transition, event) for transition in held for event in transition.events]
-    if events:
-        await connection.execute(
-            _TELL,
-            [transition.message_id for transition, _ in events],
-            [event.sequence for _, event in events],
-            [transition.project_id for transition, _ in events],
-            [event.payload for _, event in events],
+def _in_doubt(t: Transition) -> bool:
+    return t.completes is not None and t.completes.state is State.UNKNOWN
+
+
+def _payloads(batch: Sequence[Transition]) -> list[bytes]:
+    return [event.payload for t in batch for event in t.events]
+
+
+def _steps(batch: Sequence[Transition]) -> Iterable[tuple[Any, ...]]:
+    """The columns of _SETTLE's steps."""
+    first, rows = 1, []
+    for t in batch:
+        survived = t.closes is not None and t.closes.epoch == t.epoch
+        leaves = t.completes is not None and t.due_in is None
+        sequence = t.events[0].sequence if t.events else None
+        rows.append(
+            (t.message_id, t.epoch, t.project_id, t.due_in, t.waits_for, leaves, survived)
+            + (_NOT_CLOSING if t.closes is None else _closing(t.closes))
+            + (_NOT_OPENING if t.opens is None else (*_opening(t.opens), t.chain_version))
+            + (_NOT_ENDING if t.completes is None else _ending(t.completes))
+            + (sequence, first, len(t.events))
         )
+        first += len(t.events)
+    return zip(*rows, strict=True)
+
+
+def _closing(attempt: Attempt) -> tuple[Any, ...]:
+    result = attempt.result
+    if result is None:
+        raise ValueError("an attempt is closed with a result")
+    return (
+        attempt.number,
+        OUTCOME_CODES[result.outcome],
+        result.reason,
+        result.provider_code,
+        result.provider_text,
+        result.provider_message_id,
+        attempt.latency,
+        result.retry_after,
+    )
+
+
+def _opening(attempt: Attempt) -> tuple[Any, ...]:
+    return attempt.number, attempt.round, attempt.provider_id, attempt.kind, attempt.provider_name
+
+
+def _ending(end: Completion) -> tuple[Any, ...]:
+    return state_to_proto(end.state), end.reason, end.provider_id, end.kind, end.possible_duplicate
+
+
+_NOT_CLOSING, _NOT_OPENING, _NOT_ENDING = (None,) * 8, (None,) * 6, (None,) * 5

@@ -33,8 +33,6 @@ FAILURES = {
     "accept.committed": True,
     "accept_keyed.before_commit": False,
     "accept_keyed.committed": True,
-    "settle.held": False,
-    "settle.closed": False,
     "settle.before_commit": False,
     "settle.committed": True,
 }

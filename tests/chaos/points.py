@@ -43,8 +43,6 @@ POINTS = (
     Point(name="send.before_wire", latest=20),
     Point(name="send.answered", latest=20),
     # A step is written.
-    Point(name="settle.held", latest=10),
-    Point(name="settle.closed", latest=10),
     Point(name="settle.before_commit", latest=10),
     Point(name="settle.committed", latest=10),
     Point(name="put_off.recorded", latest=3),
