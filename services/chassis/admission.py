@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import random
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -157,25 +157,25 @@ class Admission:
         """The request, once it is one of the few that may be read at a time: so the bytes of half-read requests are
         bounded. Raises ResourceExhausted when its turn does not come, DeadlineExceeded when it does not arrive.
         """
-        async with self._turn():
-            try:
-                async with asyncio.timeout(self.limits.read_seconds):
-                    return await read()
-            except TimeoutError:
-                seconds = f"{self.limits.read_seconds:g} s"
-                raise DeadlineExceeded(f"The request did not arrive within {seconds}.") from None
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+        await self._turn()
         try:
-            async with asyncio.timeout(RETRY_SECONDS if self._reading.locked() else None):
+            async with asyncio.timeout(self.limits.read_seconds):
+                return await read()
+        except TimeoutError:
+            seconds = f"{self.limits.read_seconds:g} s"
+            raise DeadlineExceeded(f"The request did not arrive within {seconds}.") from None
+        finally:
+            self._reading.release()
+
+    async def _turn(self) -> None:
+        if not self._reading.locked():
+            await self._reading.acquire()  # at once
+            return
+        try:
+            async with asyncio.timeout(RETRY_SECONDS):
                 await self._reading.acquire()
         except TimeoutError:
             raise overloaded("Too many requests are being read; nothing was done.") from None
-        try:
-            yield
-        finally:
-            self._reading.release()
 
     def _count(self, change: int, *, stream: bool) -> None:
         if stream:

@@ -5,6 +5,7 @@ A commit costs an fsync whatever its size, so callers that arrive together share
 
 import asyncio
 import contextvars
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -15,6 +16,9 @@ from services.chassis.fair_line import FairLine
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+# A paced writer writes at most one part in so many of the time.
+REST = 3
 
 
 class FlushFailed(Exception):
@@ -30,14 +34,17 @@ class _Entry(Generic[T, R]):
     done: "asyncio.Future[R]"
     weight: int
     since: float  # of the event loop's clock
+    hurries: bool
 
 
 class MicroBatcher(Generic[T, R]):
     """Gathers items and hands them to `flush` in the order submitted, at most `concurrency` flushes at a time; items of
     different `lane` take turns.
 
-    A flush starts when `max_rows` items or `max_weight` units wait, when a flush ended and anything waits, or
-    `max_delay` seconds after the first item. `flush` answers one result per item, in order. For one event loop.
+    A flush starts when `max_rows` items or `max_weight` units wait, or one item that `hurries`; otherwise `max_delay`
+    seconds after the first item, or when the flush before has ended and REST times as long as it took has passed since
+    its start, but at most `pace` seconds. So who comes alone waits for nobody, and the busier the process or the slower
+    the disk, the more callers share a flush. `flush` answers one result per item, in order. For one event loop.
 
     Three bounds on what has no answer yet, beyond which new items are shed: `max_waiting` callers, `max_held` units
     (a single item always goes), and `max_age` seconds that a flush, or the oldest caller of the same lane, may take.
@@ -50,6 +57,8 @@ class MicroBatcher(Generic[T, R]):
         name: str,
         max_rows: int = 200,
         max_delay: float = 0.002,
+        pace: float = 0.0,
+        hurries: Callable[[T], bool] = lambda _: False,
         max_waiting: int = 10_000,
         concurrency: int = 1,
         weigh: Callable[[T], int] | None = None,
@@ -62,6 +71,8 @@ class MicroBatcher(Generic[T, R]):
         self._name = name
         self._max_rows = max_rows
         self._max_delay = max_delay
+        self._pace = pace
+        self._hurries = hurries
         self._max_waiting = max_waiting
         self._concurrency = concurrency
         self._weigh = weigh
@@ -71,6 +82,9 @@ class MicroBatcher(Generic[T, R]):
         self._lane = lane
         self._queue: FairLine[_Entry[T, R]] = FairLine()
         self._queued_weight = 0
+        self._hurried = 0
+        self._last_began = -math.inf
+        self._took = 0.0
         self._unanswered = 0
         self._held_weight = 0
         self._in_flight: set[float] = set()  # when each running flush began
@@ -90,13 +104,16 @@ class MicroBatcher(Generic[T, R]):
         if self._closed:
             raise Unavailable("The service is shutting down; try again.", retry_after=1.0)
         loop = asyncio.get_running_loop()
-        entry: _Entry[T, R] = _Entry(item, loop.create_future(), self._weight_of(item), loop.time())
+        entry: _Entry[T, R] = _Entry(
+            item, loop.create_future(), self._weight_of(item), loop.time(), self._hurries(item)
+        )
         lane = self._lane(item)
         self._check_room(entry, lane)
         self._unanswered += 1
         self._held_weight += entry.weight
         self._queue.append(entry, lane)
         self._queued_weight += entry.weight
+        self._hurried += entry.hurries
         self._arm()
         try:
             return await entry.done
@@ -135,11 +152,19 @@ class MicroBatcher(Generic[T, R]):
     def _arm(self) -> None:
         if len(self._runners) >= self._concurrency:
             return  # whichever flush ends next takes this along
-        if len(self._queue) >= self._max_rows or self._queued_weight >= self._max_weight:
+        if self._cannot_wait():
             self._start_runner()
         elif self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._max_delay, self._start_runner, context=self._context)
+            due = max(self._queue.first.since + self._max_delay, self._last_began + self._gap())
+            self._timer = asyncio.get_running_loop().call_at(due, self._start_runner, context=self._context)
+
+    def _gap(self) -> float:
+        """Seconds from the start of the last flush to that of the next."""
+        return min(self._pace, REST * self._took)
+
+    def _cannot_wait(self) -> bool:
+        full = len(self._queue) >= self._max_rows or self._queued_weight >= self._max_weight
+        return full or self._hurried > 0
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -159,13 +184,18 @@ class MicroBatcher(Generic[T, R]):
             self._arm()
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while batch := self._take():
-            began = asyncio.get_running_loop().time()
+            self._last_began = began = loop.time()
             self._in_flight.add(began)
             try:
                 await self._flush_one(batch)
             finally:
                 self._in_flight.discard(began)
+            ended = loop.time()
+            self._took = ended - began
+            if not (self._closed or self._cannot_wait() or ended >= began + self._gap()):
+                return  # its end arms the next one
 
     def _take(self) -> list[_Entry[T, R]]:
         batch: list[_Entry[T, R]] = []
@@ -176,6 +206,7 @@ class MicroBatcher(Generic[T, R]):
                 break
             self._queue.popleft()
             self._queued_weight -= entry.weight
+            self._hurried -= entry.hurries
             if not entry.done.done():  # done already: its caller was cancelled
                 batch.append(entry)
                 weight += entry.weight

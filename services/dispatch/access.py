@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -30,11 +30,31 @@ DATABASE_AWAY = (
 )
 
 
-class Access:
-    """A pool of connections that says in our words when the database is away."""
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
-        self._pool = pool
+# For every connection. A generic plan made while a table was small scans it when it is large.
+SETTINGS = {
+    "plan_cache_mode": "force_custom_plan",
+    "idle_in_transaction_session_timeout": "10000",
+    # No statement_timeout: it could cut a COMMIT that waits for a standby, which then looks like success.
+    "lock_timeout": "5000",
+}
+# The batches' few statements find every row by its key, whatever the tables' size; planning one anew each time costs
+# more than running it. So their plan is kept, and made such that it can only look keys up.
+FOR_BATCHES = {
+    **SETTINGS,
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+
+
+class Access:
+    """Connections that say in our words when the database is away: `pool` for everybody, `batches` for the batches."""
+
+    def __init__(self, pool: Pool, batches: Pool) -> None:
+        self._pool, self._batches = pool, batches
         self._waits = Waits(SystemClock())
 
     @property
@@ -48,7 +68,7 @@ class Access:
         """Write a batch in one commit; if the database refuses something in it, each item alone, so that one bad item
         does not take the others with it.
         """
-        async with self.connection() as connection:
+        async with self._one_of(self._batches) as connection:
             try:
                 return list(await write(connection, batch))
             except DATABASE_AWAY:
@@ -81,9 +101,14 @@ class Access:
         """A connection on which each statement is a transaction of its own; whatever says that the database is away
         becomes DatabaseUnavailable.
         """
+        async with self._one_of(self._pool) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _one_of(self, pool: Pool) -> AsyncIterator[Connection]:
         try:
             with self._waits.one() as served:
-                async with acquired(self._pool) as connection:
+                async with acquired(pool) as connection:
                     served()
                     yield connection
         except DATABASE_AWAY as error:

@@ -6,6 +6,9 @@ messages tell all of them unless there is a backlog; then the index is walked fr
 of steps, the next claim going on where this one stopped.
 """
 
+from collections.abc import Sequence
+from uuid import UUID
+
 import asyncpg
 
 from services.dispatch.ledger import Connection
@@ -44,7 +47,7 @@ WITH RECURSIVE oldest AS (
     FROM waiting w CROSS JOIN LATERAL (
         SELECT q.id, q.due_at FROM dispatch.queue q
         WHERE (q.project_id, q.due_at) >= (w.project_id, '-infinity')
-          AND (q.project_id, q.due_at) <= (w.project_id, now()) AND claims < 2
+          AND (q.project_id, q.due_at) <= (w.project_id, now()) AND claims < 2 AND q.id <> ALL ($12::uuid[])
           AND (((get_byte(uuid_send(id), 14) & 3) * 256 + get_byte(uuid_send(id), 15)) * $10::int / 1024 = $9
                OR due_at <= now() - interval '1 second')
         ORDER BY q.project_id, q.due_at LIMIT least(w.room, ($1 + w.projects - 1) / w.projects) FOR UPDATE SKIP LOCKED
@@ -75,8 +78,12 @@ class ClaimBook:
         self._lease_seconds = lease_seconds
         self._after = ""
 
-    async def take(self, connection: Connection, turns: Turns, share: Share = ALL) -> list[asyncpg.Record]:
-        """Up to `turns.limit` messages that are due, those of expired leases among them, each under a fresh epoch."""
+    async def take(
+        self, connection: Connection, turns: Turns, share: Share = ALL, apart: Sequence[UUID] = ()
+    ) -> list[asyncpg.Record]:
+        """Up to `turns.limit` messages that are due, those of expired leases among them but for those set `apart`, each
+        under a fresh epoch.
+        """
         rows = await connection.fetch(
             CLAIM,
             turns.limit,
@@ -90,6 +97,7 @@ class ClaimBook:
             share.rank,
             share.count,
             turns.max_bytes,
+            apart,
         )
         self._after = next((row["walked_to"] for row in rows if row["id"] is None), "")
         return [row for row in rows if row["id"] is not None]

@@ -55,7 +55,8 @@ async def take_out(connection: ledger.Connection) -> Struck | None:
 
 CLAIM_SUSPECT = """
 WITH due AS (
-    SELECT id FROM dispatch.queue WHERE due_at <= now() AND claims = 2 ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED
+    SELECT id FROM dispatch.queue WHERE due_at <= now() AND claims = 2 AND id <> ALL ($3::uuid[])
+    ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE dispatch.queue q
     SET worker = $1, epoch = q.epoch + 1, claims = q.claims + 1, due_at = now() + $2 * interval '1 second'

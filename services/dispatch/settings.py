@@ -83,8 +83,8 @@ class DispatchSettings:
             yield "MESSAGEPIPE_LEASE_SECONDS must be 1 to 600"
         if not LEAST_HOURS <= self.idempotency_hours <= MOST_HOURS:
             yield f"MESSAGEPIPE_IDEMPOTENCY_HOURS must be {LEAST_HOURS} to {MOST_HOURS}"
-        if not 2 <= self.database_connections <= 100:
-            yield "MESSAGEPIPE_DATABASE_CONNECTIONS must be 2 to 100"
+        if not 3 <= self.database_connections <= 100:
+            yield "MESSAGEPIPE_DATABASE_CONNECTIONS must be 3 to 100"
 
     def _unreadable(self) -> Iterator[str]:
         try:

@@ -18,7 +18,7 @@ from services.chassis.database import Dsn, create_pool
 from services.chassis.failpoints import failpoint
 from services.chassis.idempotency import DEFAULT_HOURS
 from services.dispatch import breaker_book, evidence_book, key_book, ledger, overviews
-from services.dispatch.access import Access
+from services.dispatch.access import FOR_BATCHES, SETTINGS, Access, Pool
 from services.dispatch.attempt import Attempt
 from services.dispatch.claim_book import ClaimBook
 from services.dispatch.idempotency import Standing
@@ -40,6 +40,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BATCH = 200
+# What a lonely commit waits for others, and how far apart commits are at most when there are many (ADR 0022).
+DELAY, PACE = 0.001, 0.025
 # A commit takes some milliseconds: when one has been waited for so long, whoever comes now is refused and not kept.
 OLDEST_ACCEPTANCE = 5.0
 
@@ -49,14 +51,15 @@ class Store(Access):
 
     def __init__(
         self,
-        pool: "asyncpg.Pool[asyncpg.Record]",
+        pool: Pool,
+        batches: Pool,
         *,
         worker: str,
         lease_seconds: float,
         idempotency_hours: float = DEFAULT_HOURS,
         max_bytes: int | None = None,
     ) -> None:
-        super().__init__(pool)
+        super().__init__(pool, batches)
         self.worker = worker
         self.lease_seconds = lease_seconds
         self.idempotency_hours = idempotency_hours
@@ -65,7 +68,15 @@ class Store(Access):
         # Apart from the others: it may have to wait for another process's commit of the same key, and they need not.
         self._keyed = _acceptances(self._accept_keyed, "accept_keyed", max_bytes)
         self._transitions: MicroBatcher[Transition, Settled | Exception] = MicroBatcher(
-            self._apply, name="settle", max_rows=BATCH, max_waiting=100_000, lane=_project
+            self._apply,
+            name="settle",
+            concurrency=2,
+            max_rows=BATCH,
+            max_delay=DELAY,
+            pace=PACE,
+            hurries=_fails_over,
+            max_waiting=100_000,
+            lane=_project,
         )
 
     @classmethod
@@ -79,18 +90,22 @@ class Store(Access):
         idempotency_hours: float = DEFAULT_HOURS,
         max_bytes: int | None = None,
     ) -> "Store":
-        """Connect; raises the driver's errors when it can not. `max_bytes` bounds what waits to be accepted."""
-        settings = {
-            "application_name": f"messagepipe dispatch {worker}",
-            # A generic plan made while a table was small scans it when it is large.
-            "plan_cache_mode": "force_custom_plan",
-            "idle_in_transaction_session_timeout": "10000",
-            # No statement_timeout: it could cut a COMMIT that waits for a standby, which then looks like success.
-            "lock_timeout": "5000",
-        }
-        pool = await create_pool(dsn, size=connections, settings=settings)
+        """Connect so many times, 3 or more; raises the driver's errors when it can not. `max_bytes` bounds what waits
+        to be accepted.
+        """
+        name = {"application_name": f"messagepipe dispatch {worker}"}
+        # Half of them for the batches, so that what is read never stands in their way; at least two, because a batch
+        # with keys may wait for another process.
+        for_batches = max(connections // 2, 2)
+        pool = await create_pool(dsn, size=connections - for_batches, settings=SETTINGS | name)
+        try:
+            batches = await create_pool(dsn, size=for_batches, settings=FOR_BATCHES | name)
+        except BaseException:
+            await pool.close()
+            raise
         return cls(
             pool,
+            batches,
             worker=worker,
             lease_seconds=lease_seconds,
             idempotency_hours=idempotency_hours,
@@ -102,6 +117,7 @@ class Store(Access):
         await self._acceptances.close()
         await self._keyed.close()
         await self._transitions.close()
+        await self._batches.close()
         await self._pool.close()
 
     @property
@@ -176,17 +192,18 @@ class Store(Access):
         at: datetime = await self.fetchval("SELECT clock_timestamp()")
         return at
 
-    async def claim(self, turns: Turns, share: Share = ALL) -> list[Claim]:
+    async def claim(self, turns: Turns, share: Share = ALL, apart: Sequence[UUID] = ()) -> list[Claim]:
         """Take messages that are due, expired leases among them, each under a fresh epoch, projects taking turns; those
-        of other dispatchers' shares only when nobody took them for a second. Suspects are left alone.
+        of other dispatchers' shares only when nobody took them for a second. Suspects are left alone, and those set
+        `apart`.
         """
         async with self.connection() as connection:
-            rows = await self._claim_book.take(connection, turns, share)
+            rows = await self._claim_book.take(connection, turns, share, apart)
         return await self._claims(rows)
 
-    async def claim_suspect(self) -> Claim | None:
+    async def claim_suspect(self, apart: Sequence[UUID] = ()) -> Claim | None:
         """Take one message that is due and whose dispatchers died twice in a row, whosever share it is."""
-        claims = await self._claims(await self.fetch(CLAIM_SUSPECT, self.worker, self.lease_seconds))
+        claims = await self._claims(await self.fetch(CLAIM_SUSPECT, self.worker, self.lease_seconds, apart))
         return claims[0] if claims else None
 
     async def _claims(self, rows: list[asyncpg.Record]) -> list[Claim]:
@@ -286,6 +303,8 @@ def _acceptances(
         write,
         name=name,
         max_rows=BATCH,
+        max_delay=DELAY,
+        pace=PACE,
         weigh=lambda item: len(item.spec),
         lane=_project,
         max_held=max_bytes,
@@ -310,6 +329,11 @@ def _claim_from(row: asyncpg.Record, standing: asyncpg.Record, attempts: Sequenc
         ended=completion_from_row(standing),
         generation=generation,
     )
+
+
+def _fails_over(step: Transition) -> bool:
+    """Whether the next provider waits for this step."""
+    return step.closes is not None and step.opens is not None
 
 
 def _project(item: Acceptance | Transition) -> str:

@@ -51,7 +51,7 @@ class Suspects:
     async def work_on_one(self) -> bool:
         """Whether there was a suspect; it was worked on to its end, or for as long as it may hold up the others."""
         since = self._clock.boottime()
-        claim = await self._worker.claim_alone(self._store.claim_suspect)
+        claim = await self._worker.claim_alone(lambda: self._store.claim_suspect(self._worker.lost()))
         if claim is None:
             return False
         self._log.warning("suspect", message=str(claim.id), claims=claim.claims)

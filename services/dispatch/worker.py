@@ -95,6 +95,13 @@ class Worker:
         held = self._held.get((message_id, epoch))
         return held.ends - self._store.lease_seconds * MARGIN - self._clock.boottime() if held else 0.0
 
+    def lost(self) -> list[UUID]:
+        """The messages whose lease is over while this process still works on them. It does not take them anew, because
+        it lives and that would be a strike; it gives them back when it learns of it.
+        """
+        now = self._clock.boottime()
+        return [message_id for (message_id, _), held in self._held.items() if held.ends <= now]
+
     def give_up(self, message_id: UUID, epoch: int) -> None:
         """The delivery stopped without a result and nobody died of it: the message goes back, without a strike, as soon
         as the database allows; where somebody else has it, nothing happens.
@@ -173,7 +180,7 @@ class Worker:
         try:
             failpoint("claim.before")
             await self._give_back()
-            claims = await self._store.claim(turns, self._share())
+            claims = await self._store.claim(turns, self._share(), self.lost())
         except DatabaseUnavailable as error:
             self._log.warning("claim_failed", cause=type(error.__cause__).__name__)
         finally:

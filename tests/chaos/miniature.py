@@ -118,6 +118,7 @@ def begin_process(world: "World", place: int) -> Process:
     """A fresh process that knows nothing of what there was before."""
     store = Store(
         world.database.pool,
+        world.database.pool,
         worker=f"p{place}:{uuid4().hex[:4]}",
         lease_seconds=LEASE_SECONDS,
         idempotency_hours=KEY_HOURS,

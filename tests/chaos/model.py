@@ -4,7 +4,7 @@ real one decides in both.
 test_state_machine.py does everything to this and to PostgreSQL and compares.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -95,16 +95,22 @@ class Model:
         self.messages[message.id] = Kept(project_id=message.project_id, time=time, row=row, sequences=told)
         return message.id
 
-    def claim(self, worker: str, share: Share) -> dict[UUID, int]:
-        """Everything in this share that is due and all that is overdue, each under its next epoch; no suspects."""
-        due = {key: row for key, row in self._due().items() if row.claims < SUSPECT and self._is_for(share, key, row)}
+    def claim(self, worker: str, share: Share, apart: Collection[UUID] = ()) -> dict[UUID, int]:
+        """Everything in this share that is due and all that is overdue, each under its next epoch; no suspects, and not
+        what is set `apart`.
+        """
+        due = {
+            key: row
+            for key, row in self._due().items()
+            if row.claims < SUSPECT and self._is_for(share, key, row) and key not in apart
+        }
         for row in due.values():
             self._take(row, worker)
         return {key: row.epoch for key, row in due.items()}
 
-    def claim_suspect(self, worker: str, taken: UUID | None) -> int | None:
+    def claim_suspect(self, worker: str, taken: UUID | None, apart: Collection[UUID] = ()) -> int | None:
         """The epoch of the suspect that is due for longest, which has to be the one that was `taken`."""
-        suspects = {key: row for key, row in self._due().items() if row.claims == SUSPECT}
+        suspects = {key: row for key, row in self._due().items() if row.claims == SUSPECT and key not in apart}
         row = _oldest(suspects, taken)
         if row is None:
             return None

@@ -5,7 +5,7 @@ the function stands before PostgreSQL's in the search path).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -133,19 +133,19 @@ class Pair:
             assert results == self.model.late_results(message_id)
         return results
 
-    async def claim(self, turns: Turns, share: Share) -> list[Claim]:
+    async def claim(self, turns: Turns, share: Share, apart: Sequence[UUID] = ()) -> list[Claim]:
         """As Store.claim."""
         async with self._turn:
-            claims = await self.store.claim(turns, share)
-            expected = self.model.claim(self.worker, share)
+            claims = await self.store.claim(turns, share, apart)
+            expected = self.model.claim(self.worker, share, apart)
             assert {claim.id: claim.epoch for claim in claims} == expected
         return claims
 
-    async def claim_suspect(self) -> Claim | None:
+    async def claim_suspect(self, apart: Sequence[UUID] = ()) -> Claim | None:
         """As Store.claim_suspect."""
         async with self._turn:
-            claim = await self.store.claim_suspect()
-            expected = self.model.claim_suspect(self.worker, claim.id if claim else None)
+            claim = await self.store.claim_suspect(apart)
+            expected = self.model.claim_suspect(self.worker, claim.id if claim else None, apart)
             assert (claim.epoch if claim else None) == expected
         return claim
 

@@ -337,7 +337,7 @@ async def test_the_happy_path_writes_nothing_about_health(pipe: Pipe, database_u
 async def test_what_says_nothing_any_more_is_forgotten(pipe: Pipe, database_url) -> None:
     """The table does not only grow: closed breakers go after minutes, open ones that nobody wants after a day."""
     await opened(pipe)
-    store = await Store.open(database_url, worker="sweeper", lease_seconds=30, connections=2)
+    store = await Store.open(database_url, worker="sweeper", lease_seconds=30, connections=4)
     book = BreakerBook(store.connection, store.transaction, worker=store.worker)
     async with watching(pipe) as stream:
         await pass_time(database_url, 3600)

@@ -27,7 +27,7 @@ from tests.integration.rig import EMAIL, PROJECT
 async def stores(database_url: str) -> AsyncIterator[list[Store]]:
     """Two dispatchers' stores on one database."""
     async with AsyncExitStack() as stack:
-        opened = [await Store.open(database_url, worker=name, lease_seconds=30.0, connections=2) for name in ("a", "b")]
+        opened = [await Store.open(database_url, worker=name, lease_seconds=30.0, connections=4) for name in ("a", "b")]
         for each in opened:
             stack.push_async_callback(each.close)
         yield opened
@@ -257,7 +257,7 @@ async def test_a_key_whose_time_is_over_is_new(store: Store) -> None:
 
 async def test_a_key_is_kept_as_long_as_the_setting_says(database_url: str) -> None:
     """MESSAGEPIPE_IDEMPOTENCY_HOURS from its commit."""
-    store = await Store.open(database_url, worker="w", lease_seconds=30.0, connections=2, idempotency_hours=24)
+    store = await Store.open(database_url, worker="w", lease_seconds=30.0, connections=4, idempotency_hours=24)
     accepted = await store.accept(an_acceptance(store, await store.now(), "k"))
     async with store.transaction() as connection:
         expires = await connection.fetchval("SELECT expires_at FROM dispatch.idempotency_keys")

@@ -28,7 +28,7 @@ AT_MOST_ONCE = message_pb2.UNKNOWN_POLICY_AT_MOST_ONCE
 @pytest.fixture
 async def paused(database_url):
     """The store of a dispatcher that stands still for longer than its lease, which is a second."""
-    opened = await Store.open(database_url, worker="paused", lease_seconds=1.0, connections=2)
+    opened = await Store.open(database_url, worker="paused", lease_seconds=1.0, connections=4)
     yield opened
     await opened.close()
 
@@ -85,7 +85,7 @@ async def test_what_was_accepted_is_not_given_to_anybody_else(paused: Store, dat
 
 async def test_what_is_known_at_the_takeover_needs_no_further_call(paused: Store, database_url: str) -> None:
     """Evidence that is there when a message is taken up again ends it: nobody is called."""
-    other = await Store.open(database_url, worker="other", lease_seconds=1.0, connections=2)
+    other = await Store.open(database_url, worker="other", lease_seconds=1.0, connections=4)
     async with rig(database_url) as pipe:
         await pipe.chain("A", "B")
         pipe.dispatch.worker._stopping = True  # the rig's own dispatcher takes nothing yet

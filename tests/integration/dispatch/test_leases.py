@@ -31,7 +31,7 @@ ACCEPTED = Result(outcome=Outcome.ACCEPTED, reason="ACCEPTED", provider_message_
 @pytest.fixture
 async def store(database_url):
     """A store whose leases last a second."""
-    opened = await Store.open(database_url, worker="first", lease_seconds=1.0, connections=2)
+    opened = await Store.open(database_url, worker="first", lease_seconds=1.0, connections=4)
     yield opened
     await opened.close()
 
@@ -39,7 +39,7 @@ async def store(database_url):
 @pytest.fixture
 async def other(database_url):
     """The store of another dispatcher on the same database."""
-    opened = await Store.open(database_url, worker="second", lease_seconds=30.0, connections=2)
+    opened = await Store.open(database_url, worker="second", lease_seconds=30.0, connections=4)
     yield opened
     await opened.close()
 

@@ -77,7 +77,7 @@ async def test_a_claim_brings_a_bounded_number_of_bytes(database_url: str) -> No
         pipe.dispatch.worker.reserve(PROJECT, 3 * MEBIBYTE)
         for _ in range(5):
             await pipe.create(text="x" * 100_000)
-    store = await Store.open(database_url, worker="other", lease_seconds=30, connections=2)
+    store = await Store.open(database_url, worker="other", lease_seconds=30, connections=4)
     try:
         taken = [len(await store.claim(Turns(limit=10, max_bytes=size))) for size in (1, 250_000, MEBIBYTE, MEBIBYTE)]
     finally:
@@ -89,7 +89,7 @@ async def test_a_claim_brings_a_bounded_number_of_bytes(database_url: str) -> No
 async def test_a_process_waited_for_too_long_sheds(database_url: str) -> None:
     """While connections of the pool are waited for longer than a second, calls are refused instead of kept."""
     blocker = await asyncpg.connect(database_url)
-    async with rig(database_url, database_connections=2) as pipe:
+    async with rig(database_url, database_connections=3) as pipe:
         await pipe.chain("A")
         hold = blocker.transaction()
         await hold.start()

@@ -81,7 +81,7 @@ async def test_beating_outlives_the_database(store: Store, database_url: str) ->
     first, second = peer(store, "a"), peer(store, "b")
     await first.beat()
     await second.beat()
-    gone = await Store.open(database_url, worker="gone", lease_seconds=30.0, connections=1)
+    gone = await Store.open(database_url, worker="gone", lease_seconds=30.0, connections=4)
     await gone.close()
     cut_off = Peers(gone.transaction, FakeClock(), name="b")
     await cut_off.beat()

@@ -18,7 +18,7 @@ from services.dispatch.store import Store
 from services.dispatch.turns import Turns
 from tests.integration.dispatch.queue_rows import queued, shard_id
 from tests.integration.dispatch.test_leases import an_open_attempt, claim_one, leased, step
-from tests.integration.rig import PROJECT, Pipe, eventually, metadata, rig
+from tests.integration.rig import PROJECT, metadata, rig
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ async def connection(database_url):
 @pytest.fixture
 async def store(database_url):
     """A store whose leases last a moment."""
-    opened = await Store.open(database_url, worker="mortal", lease_seconds=0.2, connections=2)
+    opened = await Store.open(database_url, worker="mortal", lease_seconds=0.2, connections=4)
     yield opened
     await opened.close()
 
@@ -143,7 +143,6 @@ def step_of(message_id: UUID, epoch: int) -> Transition:
 async def test_suspects_are_worked_on_one_after_the_other(database_url: str, connection: asyncpg.Connection) -> None:
     """Five suspects that are harmless: never two at a time, all sent, none quarantined."""
     ids = [shard_id(number, number) for number in range(1, 6)]
-    await queued(connection, ids, claims=2, worker="dead", epoch=2)
     at_work: list[int] = []
     async with rig(database_url) as pipe:
         await pipe.chain("A")
@@ -154,6 +153,7 @@ async def test_suspects_are_worked_on_one_after_the_other(database_url: str, con
             return Result(outcome=Outcome.ACCEPTED, reason="ACCEPTED")
 
         pipe.adapters["A"].send = send  # type: ignore[method-assign]
+        await queued(connection, ids, claims=2, worker="dead", epoch=2)
         stories = await asyncio.gather(*(pipe.watch(str(each)) for each in ids))
 
     assert {story.state for story in stories} == {"SENT"}
@@ -211,32 +211,29 @@ async def test_a_message_that_can_not_be_read_stops_nobody(database_url: str, co
     assert (story.state, story.end.reason) == ("FAILED", "QUARANTINED")
 
 
-async def strikes_after_an_outage(pipe: Pipe, connection: asyncpg.Connection) -> int:
-    """How often a message counts as taken that was taken anew because no attempt could be recorded in its lease."""
-    async with connection.transaction():
-        await connection.execute("LOCK dispatch.attempts IN SHARE MODE")
-        message = await pipe.create()
-
-        async def taken_again() -> bool:
-            return bool(await connection.fetchval("SELECT epoch > 1 FROM dispatch.queue"))
-
-        await eventually(taken_again, seconds=30)
-        strikes = (await claims_of(connection))[UUID(message.id)]
-    story = await pipe.watch(message.id)
-    assert (story.state, story.calls) == ("SENT", "A:accepted")
-    return strikes
-
-
-async def test_a_database_that_comes_and_goes_makes_no_suspects(
+async def test_a_start_that_can_not_be_recorded_strikes_nobody(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
-    """A dispatcher that could not write until its lease was over, and lives, gives its message back unstruck; unless it
-    takes it anew in the very moment in which it learns that, which does not happen every time.
-    """
+    """A dispatcher that can not write for several leases, and lives, keeps its message unstruck and sends it then."""
     async with rig(database_url, lease_seconds=1.0) as pipe:
         await pipe.chain("A")
-        strikes = [await strikes_after_an_outage(pipe, connection)]
-        while 1 not in strikes and len(strikes) < 4:
-            strikes.append(await strikes_after_an_outage(pipe, connection))
+        async with connection.transaction():
+            await connection.execute("LOCK dispatch.attempts IN SHARE MODE")
+            message = await pipe.create()
+            await asyncio.sleep(3.5)
+            assert await claims_of(connection) == {UUID(message.id): 1}
+        story = await pipe.watch(message.id)
+    assert (story.state, story.calls) == ("SENT", "A:accepted")
 
-    assert 1 in strikes
+
+async def test_what_is_set_apart_is_not_taken(store: Store, connection: asyncpg.Connection) -> None:
+    """A claim leaves what the process lost and still works on, be it a suspect or not."""
+    ids = [shard_id(number, number) for number in range(1, 4)]
+    await queued(connection, ids[:2])
+    await queued(connection, ids[2:], claims=2, worker="dead", epoch=2)
+
+    assert [claim.id for claim in await store.claim(Turns(limit=10), apart=[ids[0]])] == [ids[1]]
+    assert await store.claim_suspect([ids[2]]) is None
+    assert [claim.id for claim in await store.claim(Turns(limit=10))] == [ids[0]]
+    suspect = await store.claim_suspect()
+    assert suspect is not None and suspect.id == ids[2]

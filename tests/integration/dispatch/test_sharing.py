@@ -44,7 +44,7 @@ async def test_three_dispatchers_rescue_within_a_lease_and_five_seconds(database
     five seconds after its lease at the latest; nothing is called twice.
     """
     connection = await asyncpg.connect(database_url)
-    dead = await Store.open(database_url, worker="dead", lease_seconds=LEASE, connections=2)
+    dead = await Store.open(database_url, worker="dead", lease_seconds=LEASE, connections=4)
     async with rig(database_url, lease_seconds=LEASE) as pipe:
         await pipe.chain("A")
         async with further(pipe, database_url, 2):
@@ -113,7 +113,7 @@ async def test_who_left_is_not_waited_for(database_url: str) -> None:
 async def test_one_statement_renews_every_lease(database_url: str) -> None:
     """Five hundred leases are renewed by one UPDATE, and only those that are still ours."""
     connection = await asyncpg.connect(database_url)
-    store = await Store.open(database_url, worker="one", lease_seconds=30.0, connections=2)
+    store = await Store.open(database_url, worker="one", lease_seconds=30.0, connections=4)
     ids = [shard_id(number, number % SHARDS) for number in range(1, 501)]
     await queued(connection, ids, claims=1, worker="one", epoch=1, due_in=5)
     await connection.execute("UPDATE dispatch.queue SET epoch = 2, worker = 'other' WHERE id = $1", ids[0])

@@ -96,7 +96,7 @@ async def test_a_quick_backlog_goes_before_nobody(database_url: str) -> None:
 @pytest.fixture
 async def store(database_url):
     """A store with the queue to itself."""
-    opened = await Store.open(database_url, worker="first", lease_seconds=30.0, connections=2)
+    opened = await Store.open(database_url, worker="first", lease_seconds=30.0, connections=4)
     yield opened
     await opened.close()
 
@@ -159,7 +159,7 @@ async def test_two_workers_share_a_backlog(store: Store, database_url: str) -> N
     """Two workers that claim at once take every message once and stand in nobody's way."""
     await backlog(database_url, "a", 300)
     await backlog(database_url, "b", 100)
-    other = await Store.open(database_url, worker="second", lease_seconds=30.0, connections=2)
+    other = await Store.open(database_url, worker="second", lease_seconds=30.0, connections=4)
 
     async def claim_all(mine: Store) -> list[Any]:
         found = []
@@ -189,7 +189,7 @@ async def test_a_claim_reads_no_more_than_it_takes(database_url: str, analyzed: 
     if analyzed:
         await connection.execute("ANALYZE dispatch.queue; ANALYZE dispatch.messages")
     told = await connection.fetchval(
-        "EXPLAIN (ANALYZE, FORMAT JSON) " + CLAIM, 200, "w", 30.0, "", STEPS, [FLOOD], [5], [300], 0, 1, 1024 * 1024
+        "EXPLAIN (ANALYZE, FORMAT JSON) " + CLAIM, 200, "w", 30.0, "", STEPS, [FLOOD], [5], [300], 0, 1, 1024 * 1024, []
     )
     await connection.close()
 

@@ -1,7 +1,7 @@
 """A worker at work with the store and the delivery handed in. No tests."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +32,7 @@ class Queue:
         self.lease_seconds = lease
         self.due: list[Claim] = []
         self.limits: list[int] = []
+        self.apart: list[list[UUID]] = []
         self.most: list[int] = []
         self.shares: list[Share] = []
         self.away = False
@@ -44,11 +45,12 @@ class Queue:
         if self.away:
             raise DatabaseUnavailable
 
-    async def claim(self, turns: Turns, share: Share) -> list[Claim]:
+    async def claim(self, turns: Turns, share: Share, apart: Sequence[UUID] = ()) -> list[Claim]:
         self._check()
         self.most.append(turns.max_bytes)
         self.shares.append(share)
         self.limits.append(turns.limit)
+        self.apart.append(list(apart))
         taken, self.due = self.due[: turns.limit], self.due[turns.limit :]
         return taken
 

@@ -39,7 +39,7 @@ def test_networks_that_may_be_reached() -> None:
         ("MAX_IN_FLIGHT", "0"),
         ("LEASE_SECONDS", "0.5"),
         ("IDEMPOTENCY_HOURS", "23"),
-        ("DATABASE_CONNECTIONS", "1"),
+        ("DATABASE_CONNECTIONS", "2"),
         ("LOG_LEVEL", "loud"),
     ],
 )

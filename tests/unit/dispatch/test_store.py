@@ -49,7 +49,7 @@ class BreakingPool:
 )
 async def test_a_database_that_goes_away_is_unavailable(error: Exception) -> None:
     """Every way in which the driver tells it is UNAVAILABLE: the caller tries again, and a result is not given up."""
-    store = Store(cast(Any, BreakingPool(error)), worker="w", lease_seconds=30.0)
+    store = Store(cast(Any, BreakingPool(error)), cast(Any, BreakingPool(error)), worker="w", lease_seconds=30.0)
 
     with pytest.raises(DatabaseUnavailable):
         await store.project_position()

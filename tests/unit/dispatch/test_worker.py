@@ -220,6 +220,20 @@ async def test_a_message_taken_up_again_has_a_lease_of_its_own(shop: Shop) -> No
     await until(lambda: shop.worker.in_flight == 0)
 
 
+async def test_what_was_lost_is_not_taken_anew_while_it_is_worked_on(shop: Shop) -> None:
+    """A claim sets apart whose lease is over and whose delivery still runs, and nothing else."""
+    shop.worker.start(Lease(message=a_message(id=UUID(int=1)), epoch=1), since=0.0, size=SIZE)
+    shop.clock.advance(LEASE)
+    shop.worker.start(Lease(message=a_message(id=UUID(int=2)), epoch=1), since=shop.clock.boottime(), size=SIZE)
+    claiming = asyncio.create_task(shop.worker.claim_forever())
+    await until(lambda: shop.queue.apart)
+    shop.deliveries.go.set()
+    await until(lambda: shop.queue.apart[-1] == [])
+    claiming.cancel()
+
+    assert shop.queue.apart[0] == [UUID(int=1)]
+
+
 async def test_draining_lets_what_is_in_flight_end(shop: Shop) -> None:
     """A drain takes nothing new and returns as soon as what is in flight has ended; nothing is given back."""
     assert shop.worker.reserve(PROJECT, SIZE)
