@@ -236,4 +236,5 @@ async def test_what_is_set_apart_is_not_taken(store: Store, connection: asyncpg.
     assert await store.claim_suspect([ids[2]]) is None
     assert [claim.id for claim in await store.claim(Turns(limit=10))] == [ids[0]]
     suspect = await store.claim_suspect()
-    assert suspect is not None and suspect.id == ids[2]
+    assert suspect is not None
+    assert suspect.id == ids[2]
