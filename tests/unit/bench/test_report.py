@@ -1,10 +1,12 @@
 """What is read from runs, how it is shown, and what counts as a loss."""
 
 import json
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from bench.report import as_json, busy, losses, ratios_of, table
+from bench import __main__ as bench
+from bench.report import as_json, busy, losses, ratios_of, steady_of, table
 from bench.rig import Loop, Rig
 from bench.scenario import Result, Row, Scenario, read
 
@@ -23,14 +25,15 @@ SCENARIO = Scenario(
         Row(what="p99 ms", figure="service.p99_ms", at_most=25),
         Row(what="memory", figure="service.mb"),
         Row(what="limits", figure="a.rate", beside="a.rate", ours=False),
+        Row(what="cost", figure="a.busy.load", beside="service.cost", steady=True),
     ),
 )
 RUNS = {
     "a": [{"rate": 1000.0, "busy.load": 0.4}, {"rate": 1200.0, "busy.load": 0.4}, {"rate": 1100.0, "busy.load": 0.5}],
     "service": [
-        {"rate": 900.0, "p99_ms": 30.0, "mb": 80.0},
-        {"rate": 900.0, "p99_ms": 20.0, "mb": 80.0},
-        {"rate": 990.0, "p99_ms": 40.0, "mb": 80.0},
+        {"rate": 900.0, "p99_ms": 30.0, "mb": 80.0, "cost": 2.0},
+        {"rate": 900.0, "p99_ms": 20.0, "mb": 80.0, "cost": 2.0},
+        {"rate": 990.0, "p99_ms": 40.0, "mb": 80.0, "cost": 2.0},
     ],
 }
 
@@ -50,12 +53,12 @@ def test_a_ratio_is_the_median_of_the_ratios_of_the_runs() -> None:
 
 def test_a_goal_is_for_the_ratio_where_there_is_one() -> None:
     """0.9 is at least 0.85; 30 ms are not at most 25; without a goal nothing is reached or missed."""
-    assert [reading.reached for reading in result().readings] == [True, False, None, None]
+    assert [reading.reached for reading in result().readings] == [True, False, None, None, None]
 
 
 def test_the_table_shows_figure_noise_ratio_and_goal() -> None:
     """One line per row, each figure with its lowest and highest run."""
-    _, _, first, second, third, _ = table([result()]).splitlines()
+    _, _, first, second, third, *_ = table([result()]).splitlines()
 
     assert [cell.strip() for cell in first.strip("|").split("|")] == [
         "unary",
@@ -82,7 +85,7 @@ def test_the_json_holds_every_run() -> None:
 
     assert told["machine"] == {"cores": "2"}
     assert told["scenarios"]["unary"]["figures"]["a.rate"]["runs"] == [1000.0, 1200.0, 1100.0]
-    assert told["ratios"] == {"unary: service.rate / a.rate": 0.9}
+    assert told["ratios"]["unary: service.rate / a.rate"] == 0.9
 
 
 def test_half_of_what_is_recorded_is_a_loss() -> None:
@@ -93,6 +96,23 @@ def test_half_of_what_is_recorded_is_a_loss() -> None:
     assert losses({"x": 0.39}, recorded) == ["x is 0.39; 0.80 is recorded"]
 
 
-def test_only_ratios_of_ours_are_recorded() -> None:
-    """Milliseconds and megabytes of another machine say nothing here, and limits beside each other nothing about us."""
-    assert list(ratios_of([result()])) == ["unary: service.rate / a.rate"]
+def test_only_ratios_of_ours_are_told_and_only_steady_ones_recorded() -> None:
+    """Milliseconds and megabytes of another machine say nothing here, and limits beside each other nothing about us;
+    what swings with everybody else on the machine is nothing to compare with.
+    """
+    assert list(ratios_of([result()])) == ["unary: service.rate / a.rate", "unary: a.busy.load / service.cost"]
+    assert dict(steady_of([result()])) == {"unary: a.busy.load / service.cost": 0.2}
+
+
+def test_a_machine_that_lets_nothing_be_measured_is_told_apart_from_a_loss(monkeypatch, capsys) -> None:
+    """Code 3 and one line with the reason: .ci/run says it and goes on. Anything else that goes wrong is a mistake."""
+    monkeypatch.setattr(sys, "argv", ["bench", "--quick"])
+    monkeypatch.setattr(bench, "measure", _refused)
+    monkeypatch.setattr(bench.signal, "signal", lambda *_: None)
+
+    assert bench.main() == 3
+    assert capsys.readouterr().err == "bench: nothing can be measured here: [Errno 1] Operation not permitted\n"
+
+
+async def _refused(*_: object, **__: object) -> None:
+    raise PermissionError(1, "Operation not permitted")
