@@ -39,5 +39,6 @@ SCENARIOS: tuple[Scenario, ...] = (
     statements.SCENARIO,
     stored.SCENARIO,
     startup.SCENARIO,
-    memory.SCENARIO,
+    memory.IDLE,
+    memory.QUEUES,
 )

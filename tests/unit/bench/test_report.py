@@ -108,7 +108,7 @@ def test_a_machine_that_lets_nothing_be_measured_is_told_apart_from_a_loss(monke
     """Code 3 and one line with the reason: .ci/run says it and goes on. Anything else that goes wrong is a mistake."""
     monkeypatch.setattr(sys, "argv", ["bench", "--quick"])
     monkeypatch.setattr(bench, "measure", _refused)
-    monkeypatch.setattr(bench.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
 
     assert bench.main() == 3
     assert capsys.readouterr().err == "bench: nothing can be measured here: [Errno 1] Operation not permitted\n"
