@@ -9,7 +9,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.machine import machine
@@ -51,19 +51,19 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main() -> int:
-    """Measure, print, compare; the exit code."""
-    wanted = parser().parse_args()
-    # Whoever stops us leaves no database and no services behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def main(argv: Sequence[str] | None = None, run: Callable[[argparse.Namespace], int] | None = None) -> int:
+    """Measure, print, compare; the exit code. `run` does so unless told otherwise."""
+    wanted = parser().parse_args(argv)
     try:
-        return _run(wanted)
+        return (run or _run)(wanted)
     except (PermissionError, FileNotFoundError, Problem) as error:
         sys.stderr.write(f"bench: nothing can be measured here: {error}\n")
         return NOT_MEASURED
 
 
 def _run(wanted: argparse.Namespace) -> int:
+    # Whoever stops us leaves no database and no services behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if wanted.profile:
         print(asyncio.run(_profiled(_scale(wanted), wanted.profile)))
         return 0

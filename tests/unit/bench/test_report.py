@@ -1,11 +1,12 @@
 """What is read from runs, how it is shown, and what counts as a loss."""
 
 import json
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from bench import __main__ as bench
+import pytest
+
+from bench.__main__ import main
 from bench.report import as_json, busy, losses, ratios_of, steady_of, table
 from bench.rig import Loop, Rig
 from bench.scenario import Result, Row, Scenario, read
@@ -104,15 +105,11 @@ def test_only_ratios_of_ours_are_told_and_only_steady_ones_recorded() -> None:
     assert dict(steady_of([result()])) == {"unary: a.busy.load / service.cost": 0.2}
 
 
-def test_a_machine_that_lets_nothing_be_measured_is_told_apart_from_a_loss(monkeypatch, capsys) -> None:
+def test_a_machine_that_lets_nothing_be_measured_is_told_apart_from_a_loss(capsys: pytest.CaptureFixture[str]) -> None:
     """Code 3 and one line with the reason: .ci/run says it and goes on. Anything else that goes wrong is a mistake."""
-    monkeypatch.setattr(sys, "argv", ["bench", "--quick"])
-    monkeypatch.setattr(bench, "measure", _refused)
-    monkeypatch.setattr("signal.signal", lambda *_: None)
 
-    assert bench.main() == 3
+    def refused(_: object) -> int:
+        raise PermissionError(1, "Operation not permitted")
+
+    assert main(["--quick"], refused) == 3
     assert capsys.readouterr().err == "bench: nothing can be measured here: [Errno 1] Operation not permitted\n"
-
-
-async def _refused(*_: object, **__: object) -> None:
-    raise PermissionError(1, "Operation not permitted")
