@@ -3,10 +3,12 @@
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from bench.__main__ import main
+from bench.chart import GOOD, PLAIN, WIDTH, chart
 from bench.report import as_json, busy, losses, ratios_of, steady_of, table
 from bench.rig import Loop, Rig
 from bench.scenario import Result, Row, Scenario, read
@@ -87,6 +89,17 @@ def test_the_json_holds_every_run() -> None:
     assert told["machine"] == {"cores": "2"}
     assert told["scenarios"]["unary"]["figures"]["a.rate"]["runs"] == [1000.0, 1200.0, 1100.0]
     assert told["ratios"]["unary: service.rate / a.rate"] == 0.9
+
+
+def test_a_picture_has_a_bar_and_a_goal_for_each_ratio_of_ours() -> None:
+    """As long as its ratio beside the longest; what misses its goal has another colour. It is well-formed XML."""
+    told = as_json([result()], {})
+    reached = ET.fromstring(chart(told))
+    bars = reached.findall("{http://www.w3.org/2000/svg}rect")
+
+    assert [row["what"] for row in told["rows"]] == ["unary · messages/s / a", "unary · cost"]
+    assert [bar.get("width") for bar in bars] == [f"{WIDTH * 0.9:.0f}", f"{WIDTH * 0.2:.0f}"]
+    assert [bar.get("fill") for bar in bars] == [GOOD, PLAIN]
 
 
 def test_half_of_what_is_recorded_is_a_loss() -> None:
