@@ -9,7 +9,8 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from bench.machine import machine
@@ -27,6 +28,10 @@ NOT_MEASURED = 3
 EXIT_CODES = """exit codes:
   0 measured · 1 with --quick: a ratio is below half of the recorded one · 3 nothing can be measured here"""
 RECORDED = Path(__file__).with_name("recorded.json")
+
+
+class CannotMeasure(Exception):
+    """Nothing can be measured on this machine; the message says why."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,7 +61,7 @@ def main(argv: Sequence[str] | None = None, run: Callable[[argparse.Namespace], 
     wanted = parser().parse_args(argv)
     try:
         return (run or _run)(wanted)
-    except (PermissionError, FileNotFoundError, Problem) as error:
+    except CannotMeasure as error:
         sys.stderr.write(f"bench: nothing can be measured here: {error}\n")
         return NOT_MEASURED
 
@@ -94,8 +99,21 @@ def _scale(wanted: argparse.Namespace) -> Scale:
 
 
 async def _profiled(scale: Scale, way: str) -> str:
-    async with open_rig(scale) as rig:
+    async with rig_here(scale) as rig:
         return await profile_dispatch(rig, way)
+
+
+@asynccontextmanager
+async def rig_here(
+    scale: Scale, opening: Callable[[Scale], AbstractAsyncContextManager[Rig]] = open_rig
+) -> AsyncIterator[Rig]:
+    """The rig; raises CannotMeasure where this machine lets none be set up. What happens later is no such reason."""
+    async with AsyncExitStack() as stack:
+        try:
+            rig = await stack.enter_async_context(opening(scale))
+        except (PermissionError, FileNotFoundError, Problem) as error:
+            raise CannotMeasure(error) from error
+        yield rig
 
 
 async def measure(
@@ -103,7 +121,7 @@ async def measure(
 ) -> tuple[list[Result], dict[str, str]]:
     """The results of these scenarios, and the machine that they are of."""
     ends = time.monotonic() + enough
-    async with open_rig(scale) as rig:
+    async with rig_here(scale) as rig:
         about = machine(await rig.postgres.settings())
         return [await measured(rig, each, runs, ends) for each in scenarios], dict(about)
 

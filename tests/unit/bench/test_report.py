@@ -3,14 +3,15 @@
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench.__main__ import main
+from bench.__main__ import CannotMeasure, main, rig_here
 from bench.chart import GOOD, PLAIN, WIDTH, chart
 from bench.report import as_json, busy, losses, ratios_of, steady_of, table
-from bench.rig import Loop, Rig
+from bench.rig import Loop, Rig, Scale
 from bench.scenario import Result, Row, Scenario, read
 
 
@@ -119,10 +120,29 @@ def test_only_ratios_of_ours_are_told_and_only_steady_ones_recorded() -> None:
 
 
 def test_a_machine_that_lets_nothing_be_measured_is_told_apart_from_a_loss(capsys: pytest.CaptureFixture[str]) -> None:
-    """Code 3 and one line with the reason: .ci/run says it and goes on. Anything else that goes wrong is a mistake."""
+    """Code 3 and one line with the reason: .ci/run says it and goes on."""
 
     def refused(_: object) -> int:
-        raise PermissionError(1, "Operation not permitted")
+        raise CannotMeasure("Operation not permitted")
 
     assert main(["--quick"], refused) == 3
-    assert capsys.readouterr().err == "bench: nothing can be measured here: [Errno 1] Operation not permitted\n"
+    assert capsys.readouterr().err == "bench: nothing can be measured here: Operation not permitted\n"
+
+
+async def test_only_what_keeps_the_rig_from_being_set_up_is_such_a_reason() -> None:
+    """A file that is missing later is a mistake of the bench, and has to look like one."""
+
+    @asynccontextmanager
+    async def opening(_scale: Scale) -> AsyncIterator[Any]:
+        if refuses:
+            raise PermissionError(1, "Operation not permitted")
+        yield None
+
+    refuses = True
+    with pytest.raises(CannotMeasure, match="not permitted"):
+        async with rig_here(Scale(), opening):
+            pass
+    refuses = False
+    with pytest.raises(FileNotFoundError):
+        async with rig_here(Scale(), opening):
+            raise FileNotFoundError
