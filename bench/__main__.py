@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--json", type=Path, metavar="FILE", help="everything that was measured")
     made.add_argument("--quick", action="store_true", help="the ratios in a minute; code 1 where one has halved")
     made.add_argument("--record", action="store_true", help=f"keep the ratios in {RECORDED.name}")
-    made.add_argument("--profile", choices=list(WAYS), help="where a dispatcher's time goes, by stage")
+    made.add_argument("--profile", choices=WAYS, help="where a dispatcher's time goes, by stage")
     return made
 
 

@@ -6,6 +6,7 @@ the CPU time that the kernel counted for it, so that a thread which mostly waits
 
 import asyncio
 import re
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,12 +16,13 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from bench.rig import Rig, Run
+from bench.rig import Loop, Rig, Run
+from bench.scenarios import batch
 from bench.scenarios.stage import staged
 
 RATE = 200  # samples a second: each costs the process about 0.1 ms of standing still
 SHOWN = 25
-WAYS: Mapping[str, Mapping[str, int]] = {"unary": {}, "batch": {"in_flight": 4}}
+WAYS = ("unary", "batch")
 
 # Frames from the outermost to the innermost, as py-spy writes them: `function (file:line)`; and the share of the
 # process's CPU time that they stand for.
@@ -153,31 +155,37 @@ def _table(what: str, shares: Counter[str], cost_us: float, quote: str = "") -> 
 
 
 async def profile_dispatch(rig: Rig, way: str) -> str:
-    """The summary of a dispatcher that sends messages as fast as it can, accepted one by one or in batches."""
+    """The summary of a dispatcher that takes messages as fast as it can, single ones or batches, until all are sent."""
     async with staged(rig, "sendgrid") as stage:
-        with TemporaryDirectory(prefix="mp-bench-") as folder:
-            stacks = Path(folder) / "stacks"
-            # It watches for as long as messages are handed over, not while the rest is drained.
-            spying = asyncio.create_task(_spy(stage.dispatch.pid, rig.scale.seconds, stacks))
-            found: Run = await stage.service(way=way, **WAYS[way])()
-            seen = samples(stacks.read_text(encoding="utf-8"), await spying)
-            cost = found["cost.service_us"]
+        more = {"in_flight": batch.CALLS, "most": int(batch.OFFERED * rig.scale.seconds)} if way == "batch" else {}
+        seen, found = await _watched(stage.dispatch.pid, stage.service(way=way, **more))
+    cost = found["cost.service_us"]
     head = f"{way}: {found['rate']:,.0f} messages/s while watched, {cost:,.0f} µs of CPU a message"
     return f"{head}\n\n{summary(seen, cost)}"
 
 
-async def _spy(pid: int, seconds: float, output: Path) -> Mapping[int, float]:
-    """The CPU seconds of each thread while it was watched."""
+async def _watched(pid: int, loop: Loop) -> tuple[list[Sample], Run]:
+    """What py-spy saw of a process from the beginning of a loop to its end, and what the loop found."""
+    with TemporaryDirectory(prefix="mp-bench-") as folder:
+        stacks = Path(folder) / "stacks"
+        before = _thread_seconds(pid)
+        spy = await _spy(pid, stacks)
+        found = await loop()
+        after = _thread_seconds(pid)
+        with suppress(ProcessLookupError):
+            spy.send_signal(signal.SIGINT)  # it writes what it has
+        _, said = await spy.communicate()
+        if spy.returncode:
+            raise RuntimeError(f"py-spy could not watch process {pid}: {said.decode(errors='replace').strip()}")
+        used = {thread: seconds - before.get(thread, 0.0) for thread, seconds in after.items()}
+        return samples(stacks.read_text(encoding="utf-8"), used), found
+
+
+async def _spy(pid: int, output: Path) -> asyncio.subprocess.Process:
     program = Path(sys.executable).with_name("py-spy")
-    watched = ("--pid", str(pid), "--threads", "--rate", str(RATE), "--duration", str(max(int(seconds), 1)))
-    quiet, before = asyncio.subprocess.DEVNULL, _thread_seconds(pid)
-    spy = await asyncio.create_subprocess_exec(
-        program, "record", *watched, "--format", "raw", "--output", output, stdout=quiet, stderr=asyncio.subprocess.PIPE
-    )
-    _, said = await spy.communicate()
-    if spy.returncode:
-        raise RuntimeError(f"py-spy could not watch process {pid}: {said.decode(errors='replace').strip()}")
-    return {thread: used - before.get(thread, 0.0) for thread, used in _thread_seconds(pid).items()}
+    watched = ("--pid", str(pid), "--threads", "--rate", str(RATE), "--format", "raw", "--output", str(output))
+    quiet, kept = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(program, "record", *watched, stdout=quiet, stderr=kept)
 
 
 def _thread_seconds(pid: int) -> Mapping[int, float]:
