@@ -50,11 +50,11 @@ chaos: setup ## kill, pause and starve a whole messagepipe for about an hour (CH
 	$(BIN)/pytest tests/chaos -m chaos -s
 
 .PHONY: bench
-bench: setup ## measure everything beside the limit of this machine (45 minutes; docs/performance.md), write bench.json
+bench: setup ## measure everything beside the limit of this machine (35 minutes; docs/performance.md), write bench.json
 	$(BIN)/python -m bench --json bench.json
 
 .PHONY: bench-quick
-bench-quick: setup ## the ratios in a minute; fails where one is below half of what bench/recorded.json holds
+bench-quick: setup ## the ratios in a minute; fails where one by CPU time is below half of what bench/recorded.json holds
 	$(BIN)/python -m bench --quick
 
 .PHONY: test-unit

@@ -89,6 +89,17 @@ class Postgres:
         rows = await self.fetch("SELECT name, current_setting(name) AS value FROM unnest($1::text[]) AS name", SHOWN)
         return {row["name"]: row["value"] for row in rows}
 
+    @asynccontextmanager
+    async def another(self, name: str) -> AsyncIterator["Postgres"]:
+        """A second database of the same server for dispatchers, migrated and empty, dropped afterwards."""
+        dsn = self.dsn.replace(f"/{DATABASE}?", f"/{name}?")
+        await self.run(f"CREATE DATABASE {name}")
+        try:
+            await migrate(SecretText(dsn), script_location=MIGRATIONS["dispatch"], version_schema="dispatch")
+            yield Postgres(dsn, self.pid, self._log)
+        finally:
+            await self.run(f"DROP DATABASE {name} WITH (FORCE)")
+
     async def empty(self) -> None:
         """No message is left, and nothing known about providers."""
         tables = ", ".join(f"dispatch.{name.strip()}" for name in HOT_TABLES.split(","))

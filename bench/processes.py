@@ -16,7 +16,7 @@ from services.chassis.env import process_environ
 
 ROOT = Path(__file__).resolve().parent.parent
 # Variables of whoever starts us that would change what is started.
-FOREIGN = ("MESSAGEPIPE_", "PG", "LC_")
+FOREIGN = ("MESSAGEPIPE_", "PG", "LC_", "PYTHON", "MALLOC_")
 
 
 @contextmanager

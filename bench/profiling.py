@@ -1,28 +1,47 @@
-"""Where a dispatcher's time goes under load: py-spy's samples of it, sorted into the stages of a message."""
+"""Where a dispatcher's time goes under load: py-spy's samples of it, sorted into the stages of a message.
+
+The process stands still for each sample, so that no stack is torn; and what a thread's samples are worth together is
+the CPU time that the kernel counted for it, so that a thread which mostly waits weighs next to nothing.
+"""
 
 import asyncio
+import re
+import signal
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.rig import Rig, Run
+import psutil
+
+from bench.rig import Loop, Rig, Run
+from bench.scenarios import batch
 from bench.scenarios.stage import staged
 
-RATE = 500  # samples a second
+RATE = 200  # samples a second: each costs the process about 0.1 ms of standing still
 SHOWN = 25
+WAYS = ("unary", "batch")
+
+# Frames from the outermost to the innermost, as py-spy writes them: `function (file:line)`; and the share of the
+# process's CPU time that they stand for.
+Sample = tuple[Sequence[str], float]
+
+_THREAD = re.compile(r"thread \((\d+)\)")
+_LINE = re.compile(r":\d+\)$")
+_NO_PYTHON = "a thread without Python"
 
 # A sample belongs to the innermost of its frames that says anything here; httpx and asyncio, which many stages use, say
-# nothing. Frames are as py-spy writes them: `function (file:line)`.
+# nothing.
 STAGES: Mapping[str, tuple[str, ...]] = {
     "log": ("structlog/", "logging/", "chassis/log.py"),
     "protobuf": ("protobuf/", "dispatch/convert.py", "dispatch/history.py"),
     "validation": ("chassis/validation.py", "dispatch/content.py", "email_validator/", "idna/", "phonenumbers/"),
-    # Its polling thread is a frame of its own; what it does in C on the event loop's thread is among the rest.
+    "grpc's own threads": ("Thread.run (threading.py", _NO_PYTHON),
+    # What it does in C on the event loop's thread is among the rest.
     "grpc": (
         "grpc/",
-        "Thread.run (threading.py",
         "chassis/interceptors.py",
         "chassis/auth.py",
         "chassis/admission.py",
@@ -75,60 +94,101 @@ def stage_of(frames: Iterable[str]) -> str:
     return DRIVER if any(DRIVER_MARK in frame for frame in known) else OTHER
 
 
-def by_stage(stacks: str) -> Counter[str]:
-    """Samples by stage, of py-spy's raw format: `outer;…;inner count`, one line each."""
-    found: Counter[str] = Counter()
+def samples(stacks: str, cpu: Mapping[int, float]) -> list[Sample]:
+    """py-spy's raw format with threads: `thread (id): name;outer;…;inner count`, one line each; `cpu` is the seconds
+    that each thread ran meanwhile.
+    """
+    total = sum(cpu.values()) or 1.0
+    found: dict[int, list[tuple[list[str], int]]] = {}
     for line in stacks.splitlines():
         stack, _, count = line.rpartition(" ")
-        found[stage_of(stack.split(";"))] += int(count)
-    return found
+        first, *frames = stack.split(";")
+        if thread := _THREAD.match(first):
+            found.setdefault(int(thread[1]), []).append((frames, int(count)))
+    weighed: list[Sample] = []
+    for thread_id, its in found.items():
+        share = cpu.get(thread_id, 0.0) / total / sum(count for _, count in its)
+        weighed += [(frames, count * share) for frames, count in its]
+    unseen = sum(seconds for thread_id, seconds in cpu.items() if thread_id not in found)
+    return [*weighed, ((_NO_PYTHON,), unseen / total)] if unseen else weighed
 
 
-def by_function(stacks: str) -> Counter[str]:
-    """Samples by the function that was running itself."""
-    found: Counter[str] = Counter()
-    for line in stacks.splitlines():
-        stack, _, count = line.rpartition(" ")
-        found[stack.rpartition(";")[2].rpartition(":")[0] + ")"] += int(count)
-    return found
+def by_stage(found: Iterable[Sample]) -> Counter[str]:
+    """Shares of the CPU time by stage."""
+    shares: Counter[str] = Counter()
+    for frames, share in found:
+        shares[stage_of(frames)] += share  # type: ignore[assignment]  # Counter's annotation knows only integers
+    return shares
 
 
-def summary(stacks: str, cost_us: float) -> str:
-    """Two tables: microseconds a message by stage, when a message costs `cost_us` of CPU, and the busiest functions."""
-    stages, functions = by_stage(stacks), by_function(stacks)
-    total = max(stages.total(), 1)
-    lines = ["| stage | share | µs a message |", "| --- | --- | --- |"]
-    for stage, count in stages.most_common():
-        lines.append(f"| {stage} | {count / total:.1%} | {cost_us * count / total:,.0f} |")
-    lines += ["", "| function | share of its own |", "| --- | --- |"]
-    lines += [f"| `{name}` | {count / total:.1%} |" for name, count in functions.most_common(SHOWN)]
+def by_function(found: Iterable[Sample], *, within: bool) -> Counter[str]:
+    """Shares of the CPU time by function: the one that was running itself; or `within` it and all that it called, for
+    functions of ours only.
+    """
+    shares: Counter[str] = Counter()
+    for frames, share in found:
+        names = [_LINE.sub(")", frame) for frame in frames]
+        for name in {name for name in names if "services/" in name} if within else names[-1:]:
+            shares[name] += share  # type: ignore[assignment]  # as above
+    return shares
+
+
+def summary(found: Sequence[Sample], cost_us: float) -> str:
+    """Three tables of microseconds a message of `cost_us` microseconds of CPU: by stage, within functions of ours,
+    and in the busiest functions themselves.
+    """
+    within, own = by_function(found, within=True), by_function(found, within=False)
+    return "\n\n".join(
+        (
+            _table("stage", by_stage(found), cost_us),
+            _table("function of ours, with all that it calls", within, cost_us, "`"),
+            _table("function, by itself", own, cost_us, "`"),
+        )
+    )
+
+
+def _table(what: str, shares: Counter[str], cost_us: float, quote: str = "") -> str:
+    lines = [f"| {what} | share | µs a message |", "| --- | --- | --- |"]
+    most = shares.most_common(SHOWN)
+    lines += [f"| {quote}{name}{quote} | {share:.1%} | {cost_us * share:,.0f} |" for name, share in most]
     return "\n".join(lines)
 
 
-async def profile_dispatch(rig: Rig) -> str:
-    """The summary of a dispatcher that sends single messages as fast as it can. Threads that wait are not counted, and
-    what runs in C without a frame of its own counts for whoever called it.
-    """
+async def profile_dispatch(rig: Rig, way: str) -> str:
+    """The summary of a dispatcher that takes messages as fast as it can, single ones or batches, until all are sent."""
     async with staged(rig, "sendgrid") as stage:
-        with TemporaryDirectory(prefix="mp-bench-") as folder:
-            stacks = Path(folder) / "stacks"
-            # It watches for as long as messages are handed over, not while the rest is drained.
-            spying = asyncio.create_task(_spy(stage.dispatch.pid, rig.scale.seconds, stacks))
-            found: Run = await stage.service()()
-            await spying
-            cost = found["cost.service_us"]
-            text = summary(stacks.read_text(encoding="utf-8"), cost)
-    return f"{found['rate']:,.0f} messages/s while watched, {cost:,.0f} µs of CPU a message\n\n{text}"
+        more = {"in_flight": batch.CALLS, "most": int(batch.OFFERED * rig.scale.seconds)} if way == "batch" else {}
+        seen, found = await _watched(stage.dispatch.pid, stage.service(way=way, **more))
+    cost = found["cost.service_us"]
+    head = f"{way}: {found['rate']:,.0f} messages/s while watched, {cost:,.0f} µs of CPU a message"
+    return f"{head}\n\n{summary(seen, cost)}"
 
 
-async def _spy(pid: int, seconds: float, output: Path) -> None:
+async def _watched(pid: int, loop: Loop) -> tuple[list[Sample], Run]:
+    """What py-spy saw of a process from the beginning of a loop to its end, and what the loop found."""
+    with TemporaryDirectory(prefix="mp-bench-") as folder:
+        stacks = Path(folder) / "stacks"
+        before = _thread_seconds(pid)
+        spy = await _spy(pid, stacks)
+        found = await loop()
+        after = _thread_seconds(pid)
+        with suppress(ProcessLookupError):
+            spy.send_signal(signal.SIGINT)  # it writes what it has
+        _, said = await spy.communicate()
+        if spy.returncode:
+            raise RuntimeError(f"py-spy could not watch process {pid}: {said.decode(errors='replace').strip()}")
+        used = {thread: seconds - before.get(thread, 0.0) for thread, seconds in after.items()}
+        return samples(stacks.read_text(encoding="utf-8"), used), found
+
+
+async def _spy(pid: int, output: Path) -> asyncio.subprocess.Process:
     program = Path(sys.executable).with_name("py-spy")
-    # Without --nonblocking it stops the process for each sample.
-    watched = ("--pid", str(pid), "--nonblocking", "--rate", str(RATE), "--duration", str(max(int(seconds), 1)))
-    quiet = asyncio.subprocess.DEVNULL
-    spy = await asyncio.create_subprocess_exec(
-        program, "record", *watched, "--format", "raw", "--output", output, stdout=quiet, stderr=asyncio.subprocess.PIPE
-    )
-    _, said = await spy.communicate()
-    if spy.returncode:
-        raise RuntimeError(f"py-spy could not watch process {pid}: {said.decode(errors='replace').strip()}")
+    watched = ("--pid", str(pid), "--threads", "--rate", str(RATE), "--format", "raw", "--output", str(output))
+    quiet, kept = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(program, "record", *watched, stdout=quiet, stderr=kept)
+
+
+def _thread_seconds(pid: int) -> Mapping[int, float]:
+    with suppress(psutil.Error):
+        return {each.id: each.user_time + each.system_time for each in psutil.Process(pid).threads()}
+    return {}

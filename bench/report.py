@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.arithmetic import Figure
-from bench.scenario import Reading, Result
+from bench.scenario import Reading, Result, Row
 
 HEAD = ("scenario", "figure", "median (min to max)", "beside", "ratio (min to max)", "goal", "reached")
 
@@ -65,11 +65,18 @@ def busy(results: Sequence[Result]) -> str:
 def ratios_of(results: Sequence[Result]) -> Mapping[str, float]:
     """The ratio of every row of ours that has one, by a name that stays the same from version to version."""
     return {
-        f"{result.scenario.name}: {reading.row.figure} / {reading.row.beside}": round(reading.ratio.median, 3)
+        _name(result.scenario.name, reading.row): round(reading.ratio.median, 3)
         for result in results
         for reading in result.readings
         if reading.ratio and reading.row.ours
     }
+
+
+def steady_of(results: Sequence[Result]) -> Mapping[str, float]:
+    """Those of the ratios that are the same on a busy machine."""
+    rows = [(result.scenario.name, reading.row) for result in results for reading in result.readings]
+    steady = {_name(scenario, row) for scenario, row in rows if row.steady}
+    return {name: ratio for name, ratio in ratios_of(results).items() if name in steady}
 
 
 def losses(found: Mapping[str, float], recorded: Mapping[str, float]) -> list[str]:
@@ -81,11 +88,18 @@ def losses(found: Mapping[str, float], recorded: Mapping[str, float]) -> list[st
     ]
 
 
+def _name(scenario: str, row: Row) -> str:
+    return f"{scenario}: {row.figure} / {row.beside}"
+
+
 def as_json(results: Sequence[Result], machine: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that was measured, run by run."""
     return {
         "machine": dict(machine),
         "ratios": dict(ratios_of(results)),
+        "rows": [
+            row for result in results for reading in result.readings for row in _told(result.scenario.name, reading)
+        ],
         "scenarios": {
             result.scenario.name: {
                 "title": result.scenario.title,
@@ -94,6 +108,14 @@ def as_json(results: Sequence[Result], machine: Mapping[str, Any]) -> dict[str, 
             for result in results
         },
     }
+
+
+def _told(scenario: str, reading: Reading) -> Iterator[dict[str, Any]]:
+    """A row with a ratio of ours that should be large, for a picture; of CPU time ours stands below, not the limit."""
+    row = reading.row
+    if reading.ratio and row.ours and row.at_most is None:
+        what = row.what if row.steady else f"{row.what} / {row.beside.partition('.')[0]}"
+        yield {"what": f"{scenario} · {what}", "at_least": row.at_least, "ratio": _plain(reading.ratio)}
 
 
 def _plain(figure: Figure) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,14 @@ class Rig:
         its = self.cores.measured if cores is None else cores
         async with self.site.service("dispatch", settings, cores=its) as service:
             yield service
+
+    @asynccontextmanager
+    async def another_database(self, name: str) -> AsyncIterator["Rig"]:
+        """The same rig whose dispatchers use a database of their own: what was filled once stays while others take
+        their turn.
+        """
+        async with self.postgres.another(name) as its:
+            yield replace(self, postgres=its, site=self.site.on(its.dsn))
 
     async def busy(self, work: Awaitable[Mapping[str, Any]], **pids: int) -> dict[str, float]:
         """What `work` answers, and how busy each process was meanwhile, in cores: what is at 1.0 is the limit. Of

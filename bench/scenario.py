@@ -15,7 +15,8 @@ class Row:
     """One line of the table: a figure such as `service.rate`, the one it stands `beside`, and the goal.
 
     The goal is for the ratio where there is something beside it, for the figure otherwise. `ours` is false where one
-    limit stands beside another: no regression of ours can be read from that.
+    limit stands beside another: no regression of ours can be read from that. A `steady` ratio is the same on a busy
+    machine: those are recorded, and compared with what is recorded.
     """
 
     what: str
@@ -24,6 +25,7 @@ class Row:
     at_least: float | None = None
     at_most: float | None = None
     ours: bool = True
+    steady: bool = False
 
     def reached(self, value: float) -> bool | None:
         """Whether a value is as good as the goal; None without one."""

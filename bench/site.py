@@ -78,6 +78,12 @@ class Site:
         }
         self.config_target = ""
 
+    def on(self, dsn: str) -> "Site":
+        """The same with another database; its ConfigService stays."""
+        other = Site(dsn, self._folder)
+        other.config_target = self.config_target
+        return other
+
     @asynccontextmanager
     async def service(
         self, name: str, settings: Mapping[str, str] | None = None, *, cores: Sequence[int]

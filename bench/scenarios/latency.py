@@ -35,6 +35,6 @@ SCENARIO = Scenario(
     rows=(
         Row(what="p50 ms", figure="half.p50_ms"),
         Row(what="p99 ms", figure="half.p99_ms", at_most=25),
-        Row(what="offered/s", figure="half.rate", beside="full.rate"),
+        Row(what="offered/s", figure="half.rate", beside="full.rate", ours=False),
     ),
 )

@@ -1,4 +1,6 @@
-"""Resident memory: of each service idle, of a dispatcher under load, and of one that has a million messages to send."""
+"""Resident memory: of each service idle, of a dispatcher under load, and of one that has a million messages to send
+beside one that has ten thousand: both send as fast as they can meanwhile.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -11,6 +13,7 @@ from bench.scenarios.stage import IN_FLIGHT, project
 from bench.scenarios.waiting import a_model
 
 SETTLED = 2.0
+FLAT = 1.1
 
 
 @asynccontextmanager
@@ -32,19 +35,28 @@ async def _loops(rig: Rig) -> AsyncIterator[Mapping[str, Loop]]:
             await rig.sent(dispatch, name, ports, way="unary", in_flight=IN_FLIGHT)
             return {**found, "loaded_mb": peak_megabytes(dispatch.pid)}
 
-    async def with_queue() -> Run:
-        await rig.postgres.empty()
-        model = await a_model(rig, name)
-        await rig.postgres.copy(model, rig.scale.queued, ended=False)
-        async with rig.dispatch() as dispatch:
-            await asyncio.sleep(rig.scale.seconds + SETTLED)
-            return {"queued_mb": peak_megabytes(dispatch.pid)}
-
-    yield {"service": idle_and_loaded, "backlog": with_queue}
-    await rig.postgres.empty()
+    yield {"service": idle_and_loaded}
 
 
-SCENARIO = Scenario(
+@asynccontextmanager
+async def _queues(rig: Rig) -> AsyncIterator[Mapping[str, Loop]]:
+    name, _ = await project(rig, "sendgrid")
+    async with rig.another_database("waiting_few") as few, rig.another_database("waiting_many") as many:
+
+        async def filled(its: Rig, count: int) -> Loop:
+            await its.postgres.copy(await a_model(its, name), count, ended=False)
+            return lambda: _peak(its)
+
+        yield {"few": await filled(few, rig.scale.queued // 100), "many": await filled(many, rig.scale.queued)}
+
+
+async def _peak(rig: Rig) -> Run:
+    async with rig.dispatch() as dispatch:
+        await asyncio.sleep(rig.scale.seconds + SETTLED)
+        return {"mb": peak_megabytes(dispatch.pid)}
+
+
+IDLE = Scenario(
     name="memory",
     title="Resident memory of a process, 10^6 bytes",
     loops=_loops,
@@ -58,6 +70,11 @@ SCENARIO = Scenario(
             for name in ("config", "dispatch", "gateway")
         ),
         Row(what="dispatch, most under load", figure="service.loaded_mb"),
-        Row(what="dispatch, most with the queue full", figure="backlog.queued_mb", beside="service.loaded_mb"),
     ),
+)
+QUEUES = Scenario(
+    name="memory-queue",
+    title="The most memory of a dispatcher that sends, 1 million messages waiting beside 10 thousand, 10^6 bytes",
+    loops=_queues,
+    rows=(Row(what="1 million waiting beside 10 thousand, MB", figure="many.mb", beside="few.mb", at_most=FLAT),),
 )

@@ -12,7 +12,7 @@ from bench.scenario import Row, Scenario
 from bench.scenarios.stage import project
 from bench.scenarios.waiting import a_model, until_drained
 
-SHARE = 0.2  # of the other scenario's backlog
+SHARE = 0.1  # of the other scenario's backlog
 
 
 @asynccontextmanager

@@ -81,7 +81,8 @@ def cpu(limit: str, ours: str = "service") -> Row:
     """What a message costs in the limit beside what it costs in ours: what the ratio of the rates would be if nobody
     else used the machine. It holds on a busy one too.
     """
-    return Row(what="the same, by CPU time", figure=f"{limit}.cost.service_us", beside=f"{ours}.cost.service_us")
+    theirs, its = f"{limit}.cost.service_us", f"{ours}.cost.service_us"
+    return Row(what="the same, by CPU time", figure=theirs, beside=its, steady=True)
 
 
 def alone(rig: Rig, limit: str, port: int, *, in_flight: int = IN_FLIGHT) -> Loop:

@@ -8,12 +8,11 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Never
+from typing import TYPE_CHECKING, Never
 
 from messagepipe.config.v1 import config_service_pb2
 from messagepipe.config.v1.config_service_pb2_grpc import add_ConfigServiceServicer_to_server
 from sqlalchemy.exc import ProgrammingError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.adapters.base import ProviderSpec
 from services.adapters.registry import BadPlugIn, kind_for
@@ -41,6 +40,9 @@ from services.config.settings import ConfigSettings
 from services.config.store import Store, open_engine
 from services.config.tester import ProviderTester
 from services.config.vault import Vault
+
+if TYPE_CHECKING:  # chassis/engine.py says why only then
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 SERVICE = config_service_pb2.DESCRIPTOR.services_by_name["ConfigService"]
 MAX_REQUEST_BYTES = 1024 * 1024
@@ -177,7 +179,7 @@ async def _check(store: Store, vault: Vault) -> None:
 
 
 @asynccontextmanager
-async def _engine(settings: ConfigSettings) -> AsyncIterator[AsyncEngine]:
+async def _engine(settings: ConfigSettings) -> AsyncIterator["AsyncEngine"]:
     engine = open_engine(settings.database_url)
     try:
         yield engine

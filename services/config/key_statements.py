@@ -2,20 +2,23 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.config.chain import ChangedChain
 from services.config.tables import idempotency_keys as keys
 from services.config.vault import Mac
 
+if TYPE_CHECKING:  # chassis/engine.py says why only then
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
 
 class KeyStatements:
     """One method per statement."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: "AsyncConnection") -> None:
         self._connection = connection
 
     async def claim(self, project_id: str, key: str, mac: Mac, hours: float) -> bool:

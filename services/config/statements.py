@@ -7,7 +7,7 @@ deadlock. `projects` is which projects the caller may see; None means all.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import (
@@ -28,7 +28,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.adapters.base import Channel
 from services.chassis.failpoints import failpoint
@@ -38,6 +37,9 @@ from services.config.key_statements import KeyStatements
 from services.config.provider import Hold, Position, Provider
 from services.config.tables import chains, channel_configs, providers
 from services.config.vault import Place, Sealed
+
+if TYPE_CHECKING:  # chassis/engine.py says why only then
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 NOTIFY_CHANNEL = "messagepipe_chains"
 CHANGED_OVERLAP = timedelta(seconds=30)
@@ -77,7 +79,7 @@ def place_of(provider: Provider) -> Place:
 class Transaction:
     """The statements, within one transaction."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: "AsyncConnection") -> None:
         self._connection = connection
         self.keys = KeyStatements(connection)
 

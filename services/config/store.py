@@ -3,19 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.chassis.database import Dsn
 from services.chassis.engine import create_engine
 from services.chassis.log import get_logger
 from services.config.errors import DatabaseUnavailable
 from services.config.statements import Transaction
+
+if TYPE_CHECKING:  # chassis/engine.py says why only then
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 POOL_SIZE = 8
 POOL_TIMEOUT_SECONDS = 3.0
@@ -35,7 +37,7 @@ _DRIVER = (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.Postgres
 _log = get_logger()
 
 
-def open_engine(dsn: Dsn) -> AsyncEngine:
+def open_engine(dsn: Dsn) -> "AsyncEngine":
     """An engine with our limits; parameters, which may be people's settings, never appear in its errors."""
     engine = create_engine(dsn, size=POOL_SIZE, max_overflow=0, pool_timeout=POOL_TIMEOUT_SECONDS, hide_parameters=True)
 
@@ -49,7 +51,7 @@ def open_engine(dsn: Dsn) -> AsyncEngine:
 class Store:
     """Transactions on the database; everything that keeps one from ending is DatabaseUnavailable."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: "AsyncEngine") -> None:
         self._engine = engine
 
     @asynccontextmanager
@@ -69,7 +71,7 @@ class Store:
             await transaction.ping()
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+    async def _connected(self) -> AsyncIterator["AsyncConnection"]:
         async with AsyncExitStack() as stack:
             try:
                 connection = await stack.enter_async_context(self._engine.connect())

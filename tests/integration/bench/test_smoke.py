@@ -14,7 +14,7 @@ SMALL = Scale(seconds=0.3, backlog=60, stored=(20, 40, 60), queued=60, warm=0.1)
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 # One of each kind: three limits and a closed loop, an open loop with the providers' times, mail, the log, copies
 # of messages.
-KINDS = ("unary", "failover-time", "smtp", "statements", "backlog")
+KINDS = ("unary", "failover-time", "smtp", "statements", "backlog", "stored")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
