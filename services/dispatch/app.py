@@ -19,6 +19,7 @@ from messagepipe.dispatch.v1 import dispatch_service_pb2
 from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import add_DispatchServiceServicer_to_server
 
 from services.adapters.base import Adapter, Channel
+from services.adapters.joint import JointCalls
 from services.adapters.receipts import ReceiptReader
 from services.adapters.registry import BadPlugIn, build_adapters, build_receipt_readers
 from services.chassis import log
@@ -153,6 +154,8 @@ async def open_dispatch(
         stack.push_async_callback(chains.close)
         worker = _worker(settings, store, clock, database_clock, share=lambda: peers.share)
         limits = await stack.enter_async_context(_open_limits(store, chains, clock, settings, stop))
+        joint = JointCalls()
+        stack.push_async_callback(joint.close)
         tools = Tools(
             chains=chains,
             ledger=store,
@@ -165,6 +168,7 @@ async def open_dispatch(
             lease_left=worker.lease_left,
             give_up=worker.give_up,
             limits=limits,
+            joint=joint,
             public_url=settings.public_url.rstrip("/"),
             backoff=backoff or DEFAULT_BACKOFF,
         )
