@@ -124,19 +124,28 @@ async def test_one_that_comes_later_is_waited_for(taker: Taker) -> None:
         a_call("b", project_sender=Address(email="other@example.com")),
         a_call("b", timeout=5.0),
         a_call("b", content={"subject": "Another"}),
-        a_call("b", config={"ratePerSecond": 5}),
         a_call("a"),
         a_call("x"),
     ],
-    ids="no-bulk bulk provider version options config sender time content rate same-recipient unfit".split(),
+    ids="no-bulk bulk provider version options config sender time content same-recipient unfit".split(),
 )
 async def test_what_goes_alone(taker: Taker, other: Call) -> None:
-    """A call of no bulk request, of another one, through another provider, with anything else in it, to the same
-    recipient, or to a provider whose calls per second are counted, is a call of its own.
+    """A call of no bulk request, of another one, through another provider, with anything else in it, or to the same
+    recipient, is a call of its own.
     """
     await sent(taker, a_call("a"), other)
 
     assert (taker.together, sorted(taker.alone)) == ([], sorted(["a", to(other)]))
+
+
+async def test_calls_that_are_counted_go_alone(taker: Taker) -> None:
+    """Where no second may see more than so many calls each has a right of its own, and a refused group would make one
+    more.
+    """
+    limited = {"ratePerSecond": 5}
+    await sent(taker, a_call("a", config=limited), a_call("b", config=limited))
+
+    assert (taker.together, taker.alone) == ([], ["a", "b"])
 
 
 def test_alike_is_all_but_the_recipient() -> None:
