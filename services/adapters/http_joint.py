@@ -10,6 +10,7 @@ import httpx
 
 from services.adapters.base import Call, EmailContent
 from services.adapters.http import HttpAdapter, HttpKind, Now, exchange, is_large, prepared, retry_after
+from services.adapters.identity import Identity
 from services.adapters.mime import check_headers
 from services.adapters.outcome import Outcome, Reason, Result
 from services.adapters.redaction import cleaned, secret_values
@@ -44,8 +45,15 @@ class Joint:
 class JointHttpAdapter(HttpAdapter):
     """An HttpAdapter whose vendor takes many messages in one request too."""
 
-    def __init__(self, kind: HttpKind, joint: Joint, transport: httpx.AsyncBaseTransport, clock: Now) -> None:
-        super().__init__(kind, transport, clock)
+    def __init__(
+        self,
+        kind: HttpKind,
+        joint: Joint,
+        transport: httpx.AsyncBaseTransport,
+        clock: Now,
+        identity: Identity | None = None,
+    ) -> None:
+        super().__init__(kind, transport, clock, identity)
         self._joint = joint
 
     @property
@@ -63,7 +71,13 @@ class JointHttpAdapter(HttpAdapter):
     async def send_together(self, calls: Sequence[Call]) -> Sequence[Result | None]:
         first, secrets = calls[0], secret_values(self.spec, calls[0].config)
         try:
+            if self._identity is not None:
+                signable = await self._signable(first, self._identity)
+                secrets = (*secrets, *secret_values(self.spec, signable.config))
+                calls = [replace(call, config=signable.config, timeout=signable.timeout) for call in calls]
             results = await self._exchanged(calls)
+            if self._identity is not None and results[0] and results[0].reason == Reason.CREDENTIALS:
+                results = [self._identity.refused(first.config, results[0])] * len(calls)
         except Exception as error:  # noqa: BLE001 - as in `send`: whatever nobody knows is an outcome too
             results = [self._failed(error, first, secrets)] * len(calls)
         self._log.debug(
@@ -90,8 +104,8 @@ class JointHttpAdapter(HttpAdapter):
         ]
 
 
-def same_for_each(result: Result, count: int) -> Sequence[Result | None]:
-    """What one answer about all of `count` messages means for each.
+def same_for_each(result: Result, count: int, for_all: frozenset[Reason] = FOR_ALL) -> Sequence[Result | None]:
+    """What one answer about all of `count` messages means for each; refusals but those `for_all` are tried alone.
 
     An id that they share is no id of any: with its number behind it, it can not be taken for another's by whoever
     matches receipts, and still be looked up at the vendor's.
@@ -100,4 +114,4 @@ def same_for_each(result: Result, count: int) -> Sequence[Result | None]:
         reference = result.provider_message_id
         return [replace(result, provider_message_id=f"{reference}#{number}") for number in range(1, count + 1)]
     refused = result.outcome in (Outcome.INVALID, Outcome.UNFIT, Outcome.DENIED)
-    return [None if refused and result.reason not in FOR_ALL else result] * count
+    return [None if refused and result.reason not in for_all else result] * count
