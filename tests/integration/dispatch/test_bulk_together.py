@@ -26,7 +26,7 @@ from services.config.app import open_config
 from services.config.settings import ConfigSettings
 from services.dispatch.app import open_dispatch
 from services.dispatch.settings import DispatchSettings
-from tests.contract.dialects import MAILGUN, SENDGRID
+from tests.contract.dialects import MAILGUN, SENDGRID, SES
 from tests.contract.receipt_vectors import MAILGUN_CONFIG, mailgun_call
 from tests.fakes.vendor import Received, Reply, Rude, VendorServer
 from tests.integration.rig import (
@@ -58,7 +58,7 @@ class House:
 
     async def provider(self, kind: str, url: str, **settings: Any) -> str:
         """The id of a provider at this address, behind those that are there."""
-        config = struct(**{**KINDS[kind].settings(url), **settings})
+        config = struct(**{**(KINDS | {"ses": SES})[kind].settings(url), **settings})
         provider = provider_pb2.Provider(channel=EMAIL, kind=kind, name=kind, config=config, enabled=True)
         request = config_service_pb2.CreateProviderRequest(project_id=PROJECT, provider=provider)
         return (await self.config.CreateProvider(request, metadata=metadata())).id
@@ -180,6 +180,40 @@ async def test_one_bad_recipient(house: House, kind: str) -> None:
     assert {result.recipient for result in results if not result.success} == {bad}
     (failed,) = [await house.story(result.message_id) for result in results if not result.success]
     assert (failed.state, failed.calls) == ("FAILED", f"{kind}:invalid")
+
+
+async def test_an_outcome_for_each(house: House) -> None:
+    """SES takes fifty at a time and says of each what it did: the one that it did not take goes to the next provider,
+    and nobody else does.
+    """
+    unlucky = "u7@example.com"
+
+    def answer(received: Received) -> Reply:
+        told = [{"Status": "SUCCESS", "MessageId": f"ses-{each}"} for each in entries(received)]
+        for place, each in enumerate(entries(received)):
+            if each == unlucky:
+                told[place] = {"Status": "TRANSIENT_FAILURE", "Error": "try later"}
+        return Reply.json(200, {"BulkEmailEntryResults": told})
+
+    async with VendorServer(default=answer) as vendor, VendorServer(default=MAILGUN.accepted) as second:
+        await house.provider("ses", vendor.url)
+        await house.provider("mailgun", second.url)
+        results = await house.bulk(people(60))
+
+    assert Counter(each for received in vendor.received for each in entries(received)) == Counter(people(60))
+    assert 2 <= len(vendor.received) <= FEW
+    assert max(len(entries(received)) for received in vendor.received) <= 50
+    assert all_reached(second) == Counter([unlucky])
+    stories = {result.recipient: (await house.story(result.message_id)) for result in results}
+    assert stories.pop(unlucky).calls == "ses:deferred mailgun:accepted"
+    assert {story.calls for story in stories.values()} == {"ses:accepted"}
+    (attempt,) = (await house.get(results[3].message_id)).attempts
+    assert attempt.provider_message_id == "ses-u3@example.com"
+
+
+def entries(received: Received) -> list[str]:
+    """Whom a request to SES is to."""
+    return [entry["Destination"]["ToAddresses"][0] for entry in received.json()["BulkEmailEntries"]]
 
 
 async def test_no_answer(house: House) -> None:
