@@ -5,6 +5,7 @@ that is joint.py.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import httpx
 
@@ -28,6 +29,9 @@ FOR_ALL = frozenset(
         Reason.EGRESS_REFUSED,
     }
 )
+
+# For how long a provider that was told that it may not send many at a time is not asked to.
+FORBIDDEN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +59,16 @@ class JointHttpAdapter(HttpAdapter):
     ) -> None:
         super().__init__(kind, transport, clock, identity)
         self._joint = joint
+        self._forbidden: dict[str, tuple[int, datetime]] = {}  # by provider: under which settings, until when
 
     @property
     def most_together(self) -> int:
         return self._joint.most
 
     def joinable(self, call: Call) -> str:
+        version, until = self._forbidden.get(call.provider_id, (0, None))
+        if until and version == call.config_version and self._clock.now() < until:
+            return ""
         try:
             if isinstance(call.content, EmailContent):
                 check_headers(call.content)
@@ -95,7 +103,10 @@ class JointHttpAdapter(HttpAdapter):
         if isinstance(request, Result):
             return [None] * len(calls)
         response = await exchange(self._transport, prepared(request), min(call.timeout for call in calls))
-        wait = retry_after(response, self._clock.now())
+        now = self._clock.now()
+        if not response.is_success and self._kind.read(response, calls[0]).reason == Reason.PERMISSION:
+            self._forbidden[calls[0].provider_id] = (calls[0].config_version, now + FORBIDDEN)
+        wait = retry_after(response, now)
         return [
             replace(result, retry_after=wait)
             if result and result.outcome is Outcome.DEFERRED and result.retry_after is None

@@ -91,6 +91,28 @@ async def test_no_key() -> None:
     assert not seen
 
 
+async def test_who_may_not_is_not_asked_for_an_hour() -> None:
+    """Keys that may send, but not many at a time, cost one refused call an hour, until the settings change."""
+    forbidden = Result(outcome=Outcome.DENIED, reason=Reason.PERMISSION)
+    clock = FakeClock()
+    kind = HttpKind(spec=SPEC, build=lambda _: ACCEPTED, read=lambda *_: forbidden)
+    joint = Joint(
+        most=9,
+        joinable=lambda _: "anybody",
+        build=lambda _: httpx.Request("POST", "https://vendor.example/"),
+        read=lambda _, calls: same_for_each(forbidden, len(calls)),
+    )
+    asked = JointHttpAdapter(kind, joint, httpx.MockTransport(lambda _: httpx.Response(403)), clock)
+    call = an_email({})
+
+    before = asked.joinable(call)
+    assert await asked.send_together([call, call]) == [None, None]
+    after = [asked.joinable(each) for each in (call, replace(call, config_version=2), replace(call, provider_id="p2"))]
+    clock.advance(3600)
+
+    assert (before, after, asked.joinable(call)) == ("anybody", ["", "anybody", "anybody"], "anybody")
+
+
 @pytest.mark.parametrize("content", [{"headers": (("X\n", "a"),)}, {"to": Address(email="nobody")}])
 def test_what_no_header_can_carry(content: dict[str, Any]) -> None:
     """It goes alone, where it becomes the outcome that says why."""
