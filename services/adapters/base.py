@@ -2,10 +2,10 @@
 per kind.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from services.adapters.outcome import Outcome, Reason, Result, Verdict
 
@@ -17,6 +17,7 @@ __all__ = [
     "Capabilities",
     "Channel",
     "EmailContent",
+    "JointAdapter",
     "Outcome",
     "ProviderSpec",
     "Reason",
@@ -95,7 +96,8 @@ class Call:
     may use up to 600 s of it after the final dot (RFC 5321 §4.5.3.2.6), SMS hands it on as validity. `config` holds
     opened settings: never log it. `project_sender` is whom the project's messages are from unless they say otherwise.
     `options` are the message's own for this kind, checked by its `options_schema`. `receipts_url` is the public
-    address of this provider's receipts, "" where the service does not know its own.
+    address of this provider's receipts, "" where the service does not know its own. `together` is the same for all
+    calls of one bulk request, which may go to the provider as one (joint.py); "" for any other.
     """
 
     message_id: str
@@ -109,6 +111,7 @@ class Call:
     project_sender: Address | str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     receipts_url: str = ""
+    together: str = ""
 
     def __repr__(self) -> str:
         """Name the attempt only: content and settings are nobody's business in a log."""
@@ -171,6 +174,23 @@ class Adapter(Protocol):
 
     async def close(self) -> None:
         """Close every kept connection; `send` must not be called afterwards."""
+
+
+@runtime_checkable
+class JointAdapter(Protocol):
+    """What an adapter has beside `send` when its provider takes several messages of one content in one call."""
+
+    @property
+    def most_together(self) -> int:
+        """How many messages one call may carry."""
+
+    def joinable(self, call: Call) -> str:
+        """Whom it goes to, as the provider tells the recipients of one call apart; "" when it has to go alone."""
+
+    async def send_together(self, calls: Sequence[Call]) -> Sequence[Result | None]:
+        """Try once, in one call, and say for each, in order, what the answer means; None: surely not accepted, and
+        alone it may fare better. `calls` differ in whom they go to, and in whose they are. Raises as `send` does.
+        """
 
 
 def secret_paths(spec: ProviderSpec) -> tuple[tuple[str, ...], ...]:

@@ -70,8 +70,11 @@ STATUSES: dict[int, Verdict] = {
 }
 
 
-class _Now(Protocol):
-    def now(self) -> datetime: ...
+class Now(Protocol):
+    """What an adapter needs of a clock."""
+
+    def now(self) -> datetime:
+        """The time of day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +95,7 @@ class HttpAdapter:
         self,
         kind: HttpKind,
         transport: httpx.AsyncBaseTransport,
-        clock: _Now,
+        clock: Now,
         identity: Identity | None = None,
     ) -> None:
         self._kind, self._transport, self._clock, self._identity = kind, transport, clock, identity

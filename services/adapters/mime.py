@@ -169,6 +169,11 @@ def _mailbox(address: Address) -> str:
     return f"{_phrase(address.name)} <{wire_address(address)}>"
 
 
+def mailbox_on_one_line(address: Address) -> str:
+    """The mailbox as it stands in a header, for an API that takes it as text; raises ValueError as `build_mime`."""
+    return _mailbox(address).replace("\r\n", "")
+
+
 def media_type(text: str) -> tuple[str, str, dict[str, str]]:
     """Type, subtype and parameters of `text/csv; charset=utf-8`; raises ValueError for anything else, line breaks in
     quotes included.

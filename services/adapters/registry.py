@@ -15,10 +15,11 @@ from services.adapters.aws_identity import AwsIdentity
 from services.adapters.base import Adapter, Channel, ProviderSpec
 from services.adapters.check import Checker, Rehearsal
 from services.adapters.egress import Egress
-from services.adapters.email import mailgun, mailgun_check, sendgrid, sendgrid_check, ses, ses_check, smtp
+from services.adapters.email import mailgun, mailgun_check, sendgrid, sendgrid_check, ses, ses_check, ses_joint, smtp
 from services.adapters.email import sandbox as email_sandbox
 from services.adapters.http import HttpAdapter, HttpKind
 from services.adapters.http_check import HttpChecker, Probe
+from services.adapters.http_joint import Joint, JointHttpAdapter
 from services.adapters.identity import Identity
 from services.adapters.receipts import ReceiptReader
 from services.adapters.sandbox import SandboxAdapter, SandboxChecker
@@ -80,12 +81,14 @@ class Kind:
     rehearsal: Rehearsal | None = None
 
 
-def over_http(kind: HttpKind, receipts: ReceiptFactory | None = None) -> Kind:
-    """The entry of a kind that is two functions behind the HTTP template."""
+def over_http(kind: HttpKind, receipts: ReceiptFactory | None = None, joint: Joint | None = None) -> Kind:
+    """The entry of a kind that is two functions behind the HTTP template, and two more where one call takes many."""
 
     def make(egress: Egress, clock: Clock) -> Adapter:
         from services.adapters.http_transport import build_transport  # loads aiohttp: only who sends needs it
 
+        if joint is not None:
+            return JointHttpAdapter(kind, joint, build_transport(egress), clock)
         return HttpAdapter(kind, build_transport(egress), clock)
 
     return Kind(spec=kind.spec, make=make, receipts=receipts)
@@ -104,13 +107,21 @@ def checked(
     return replace(kind, check=check, rehearsal=rehearsal)
 
 
-def signed_aws(spec: ProviderSpec, kind: Callable[[Clock], HttpKind], receipts: ReceiptFactory | None = None) -> Kind:
+def signed_aws(
+    spec: ProviderSpec,
+    kind: Callable[[Clock], HttpKind],
+    receipts: ReceiptFactory | None = None,
+    joint: Callable[[Clock], Joint] | None = None,
+) -> Kind:
     """The entry of a kind whose requests are dated, and signed with keys that may have to be fetched first."""
 
     def make(egress: Egress, clock: Clock) -> Adapter:
         from services.adapters.http_transport import build_transport  # as above
 
-        return HttpAdapter(kind(clock), build_transport(egress), clock, AwsIdentity(egress, clock))
+        identity = AwsIdentity(egress, clock)
+        if joint is not None:
+            return JointHttpAdapter(kind(clock), joint(clock), build_transport(egress), clock, identity)
+        return HttpAdapter(kind(clock), build_transport(egress), clock, identity)
 
     return Kind(spec=spec, make=make, receipts=receipts)
 
@@ -128,9 +139,20 @@ def _smtp_check(egress: Egress, _: Clock) -> Checker:
 
 
 BUILT_IN: tuple[Kind, ...] = (
-    checked(over_http(sendgrid.KIND, receipt_readers.sendgrid), sendgrid_check.probe, sendgrid_check.REHEARSAL),
-    checked(over_http(mailgun.KIND, receipt_readers.mailgun), mailgun_check.probe, mailgun_check.REHEARSAL),
-    checked(signed_aws(ses.SPEC, ses.kind, receipt_readers.ses), ses_check.probe, ses_check.REHEARSAL, AwsIdentity),
+    checked(
+        over_http(sendgrid.KIND, receipt_readers.sendgrid, sendgrid.JOINT),
+        sendgrid_check.probe,
+        sendgrid_check.REHEARSAL,
+    ),
+    checked(
+        over_http(mailgun.KIND, receipt_readers.mailgun, mailgun.JOINT), mailgun_check.probe, mailgun_check.REHEARSAL
+    ),
+    checked(
+        signed_aws(ses.SPEC, ses.kind, receipt_readers.ses, ses_joint.joint),
+        ses_check.probe,
+        ses_check.REHEARSAL,
+        AwsIdentity,
+    ),
     Kind(spec=smtp.SPEC, make=_smtp, check=_smtp_check),
     Kind(
         spec=email_sandbox.SPEC,

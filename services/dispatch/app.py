@@ -148,8 +148,7 @@ async def open_dispatch(
         health = HealthBoard(book, clock, database_clock.now)
         peers = Peers(store.transaction, clock, name=store.worker)
         await _first_look(health, peers)
-        idempotent = frozenset(key for key, adapter in adapters.items() if adapter.spec.capabilities.idempotency_key)
-        chains = ChainCache(settings.config_target, _token_of(settings, clock), clock, idempotent_kinds=idempotent)
+        chains = _chains(settings, clock, adapters)
         stack.push_async_callback(chains.close)
         worker = _worker(settings, store, clock, database_clock, share=lambda: peers.share)
         limits = await stack.enter_async_context(_open_limits(store, chains, clock, settings, stop))
@@ -168,6 +167,7 @@ async def open_dispatch(
             public_url=settings.public_url.rstrip("/"),
             backoff=backoff or DEFAULT_BACKOFF,
         )
+        stack.push_async_callback(tools.joint.close)
         worker.deliver_with(lambda lease: Delivery(tools, lease).run())
         largest, kinds = settings.max_message_bytes, _kinds_of(adapters)
         intake = Intake(store, worker, hub, clock, database_clock, max_message_bytes=largest, kinds=kinds)
@@ -236,6 +236,11 @@ def _token_of(settings: DispatchSettings, clock: Clock) -> Callable[[], str]:
     if token is None:
         raise SettingsError(["MESSAGEPIPE_INTERNAL_TOKEN or MESSAGEPIPE_JWT_SECRET is required"])
     return token
+
+
+def _chains(settings: DispatchSettings, clock: Clock, adapters: Adapters) -> ChainCache:
+    idempotent = frozenset(key for key, adapter in adapters.items() if adapter.spec.capabilities.idempotency_key)
+    return ChainCache(settings.config_target, _token_of(settings, clock), clock, idempotent_kinds=idempotent)
 
 
 def _kinds_of(adapters: Adapters) -> Kinds:

@@ -21,7 +21,7 @@ from services.dispatch.failover import Decision, Finish, Situation, Skip, Start,
 from services.dispatch.generation import decide_in
 from services.dispatch.health import Block, scopes_of
 from services.dispatch.late_truth import as_known_by_now, is_lost
-from services.dispatch.lease_bound import LeaseEnding, within_lease
+from services.dispatch.lease_bound import LeaseEnding, still_ours, within_lease
 from services.dispatch.ledger import Completion, Settled, Transition
 from services.dispatch.limits import AtLimit, Permit, passed_by
 from services.dispatch.ports import Lease, Tools
@@ -227,7 +227,7 @@ class Delivery:
             left = lambda: self._tools.lease_left(self._lease.id, self._lease.epoch)  # noqa: E731
             async with within_lease(self._limit(start), left):
                 failpoint("send.before_wire")
-                result = storable(await adapter.send(call))
+                result = storable(await self._tools.joint.send(adapter, call, lambda: still_ours(left)))
                 failpoint("send.answered")
         except LeaseEnding:
             result = CUT
@@ -253,6 +253,7 @@ class Delivery:
             config_version=start.provider.version,
             timeout=start.timeout,
             time_left=start.time_left,
+            together=self._lease.together,
         )
 
     async def _finish(self, finish: Finish) -> None:

@@ -84,14 +84,14 @@ class Intake:
             raise InvalidArgument(violations=message)
         return message
 
-    async def accept(self, message: Message, spec: message_pb2.MessageSpec) -> Accepted:
+    async def accept(self, message: Message, spec: message_pb2.MessageSpec, together: str = "") -> Accepted:
         """The message, durable: it will reach a final state whatever dies. With a key that was used before with this
         content it is the message that was made then. Raises IdempotencyKeyReused for another content;
-        ServiceUnavailable: nobody knows, so not accepted.
+        ServiceUnavailable: nobody knows, so not accepted. `together` names the bulk request it is one of.
         """
         # In a task of its own: a caller who goes away in the middle of the commit must not leave a message without
         # anybody working on it until its lease runs out.
-        return await asyncio.shield(asyncio.create_task(self._accept(message, spec)))
+        return await asyncio.shield(asyncio.create_task(self._accept(message, spec, together)))
 
     async def bind(self, request: dispatch_service_pb2.SendBulkMessagesRequest, project_id: str) -> None:
         """The key of a bulk request stands for it, durably, before any of its messages is accepted: so it can not be
@@ -102,7 +102,7 @@ class Intake:
             async with self._store.transaction() as connection:
                 await key_book.bind(connection, project_id, key, self._store.idempotency_hours)
 
-    async def _accept(self, message: Message, spec: message_pb2.MessageSpec) -> Accepted:
+    async def _accept(self, message: Message, spec: message_pb2.MessageSpec, together: str) -> Accepted:
         stored = spec.SerializeToString()
         place = self._worker.reserve(message.project_id, len(stored))
         since = self._clock.boottime()
@@ -132,7 +132,7 @@ class Intake:
         step = Transition(message_id=message.id, project_id=message.project_id, epoch=1, events=event)
         self._hub.publish(message.id, message.project_id, step, standing.created_at)
         if place:
-            self._worker.start(Lease(message=accepted, epoch=1), since=since, size=len(stored))
+            self._worker.start(Lease(message=accepted, epoch=1, together=together), since=since, size=len(stored))
         return Accepted(message=accepted)
 
 

@@ -14,6 +14,12 @@ class LeaseEnding(TimeoutError):
     """The block was cut because the lease came to its end and was not renewed."""
 
 
+def still_ours(lease_left: Callable[[], float]) -> None:
+    """Raises LeaseEnding when no time is left: for whoever waits with the first byte."""
+    if lease_left() <= 0:
+        raise LeaseEnding
+
+
 @asynccontextmanager
 async def within_lease(limit: float, lease_left: Callable[[], float]) -> AsyncIterator[None]:
     """Cuts the block after `limit` seconds (TimeoutError), and as soon as `lease_left()` says that no time is left

@@ -9,6 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from services.adapters.base import Adapter, Channel
+from services.adapters.joint import JointCalls
 from services.adapters.outcome import Result
 from services.chassis.clock import Clock
 from services.dispatch.attempt import Attempt
@@ -68,7 +69,8 @@ class Health(Protocol):
 class Lease:
     """The right to work on one message under one epoch; `waited` says that a wait after its last attempt is over,
     `waits_for` which provider it waited for because that one was at its limit, `ended` how its dispatch had ended
-    before a receipt, or the want of one, or a retry brought it back.
+    before a receipt, or the want of one, or a retry brought it back. `together` is the same for the messages of one
+    bulk request; it is not stored, so whoever claims one of them later works on it alone.
     """
 
     message: Message
@@ -79,6 +81,7 @@ class Lease:
     waits_for: str = ""
     ended: Completion | None = None
     generation: Generation = FIRST
+    together: str = ""
 
     @property
     def id(self) -> UUID:
@@ -101,6 +104,7 @@ class Tools:
     lease_left: Callable[[UUID, int], float]
     give_up: Callable[[UUID, int], None] = lambda _id, _epoch: None
     limits: Limits = field(default_factory=Unlimited)
+    joint: JointCalls = field(default_factory=JointCalls)
     public_url: str = ""
     backoff: Backoff = DEFAULT_BACKOFF
 

@@ -146,10 +146,13 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         _require_message(request)
         _require_recipients(request)
         checked = {to: self._check_one_of_bulk(to, request.message) for to in dict.fromkeys(request.recipients)}
-        project = next((message.project_id for message, _ in checked.values() if isinstance(message, Message)), None)
-        if project is not None:
-            await self._intake.bind(request, project)
-        results = await asyncio.gather(*(self._one_of_bulk(to, *each, context) for to, each in checked.items()))
+        first = next((message for message, _ in checked.values() if isinstance(message, Message)), None)
+        if first is not None:
+            await self._intake.bind(request, first.project_id)
+        together = "" if first is None or len(checked) == 1 else str(first.id)
+        results = await asyncio.gather(
+            *(self._one_of_bulk(to, *each, context, together) for to, each in checked.items())
+        )
         await _tell_if_all_replayed(results, context)
         by_recipient = dict(zip(checked, results, strict=True))
         return answers.bulk(request.message.channel, [by_recipient[to] for to in request.recipients])
@@ -173,11 +176,12 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         message: Message | tuple[FieldViolation, ...],
         spec: message_pb2.MessageSpec,
         context: Context,
+        together: str,
     ) -> pb.SendBulkMessagesResponse.Result:
         if not isinstance(message, Message):
             return answers.refused(recipient, message)
         try:
-            accepted = await self._intake.accept(message, spec)
+            accepted = await self._intake.accept(message, spec, together)
         except ServiceError as error:
             return answers.unsent(recipient, error)
         try:

@@ -109,7 +109,7 @@ def test_rows_are_joined_without_a_change_of_meaning() -> None:
 
 # Operations that we call, and what IAM calls sending a raw message.
 ACTIONS = {
-    "ses": {"ses:SendEmail", "ses:SendRawEmail", "ses:GetAccount", "ses:GetEmailIdentity"},
+    "ses": {"ses:SendEmail", "ses:SendRawEmail", "ses:SendBulkEmail", "ses:GetAccount", "ses:GetEmailIdentity"},
     "sns": {"sns:Publish", "sns:GetSMSAttributes", "sns:GetSMSSandboxAccountStatus"},
 }
 

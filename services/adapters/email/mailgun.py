@@ -2,9 +2,10 @@
 management.
 """
 
+import json
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime, quote
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import httpx
 from services.adapters.base import Address, Attachment, Call, Capabilities, Channel, EmailContent, ProviderSpec
 from services.adapters.email.sender import SENDER_MISSING, SENDER_SETTINGS, sender_of
 from services.adapters.http import MAX_RETRY_AFTER, HttpKind, by_status, json_object
+from services.adapters.http_joint import Joint, same_for_each
 from services.adapters.mime import check_headers, header_name, needing_smtputf8, wire_address
 from services.adapters.outcome import Outcome, Reason, Result, Verdict, invalid_content, unfit
 from services.adapters.receipt_tools import MAX_AGE_SETTING
@@ -174,11 +176,45 @@ def build(call: Call) -> httpx.Request | Result:
     refusal = _refusal(content, sender, options)
     if refusal is not None:
         return refusal
-    fields = {**_fields(content, sender), **options}
+    return _post(call, content, {**_fields(content, sender), **options})
+
+
+def joinable(call: Call) -> str:
+    """The address of a call that may share a request. Not one with copies, which would reach their readers once per
+    recipient, nor one whose content means something to Mailgun only there: %recipient…%.
+    """
+    content, sender = call.content, sender_of(call)
+    if not isinstance(content, EmailContent) or sender is None or content.cc or content.bcc:
+        return ""
+    fields = {**_fields(content, sender), **(options := _options(call, content))}
+    if any("%recipient" in value.casefold() for values in fields.values() for value in values):
+        return ""
+    return "" if _refusal(content, sender, options) else wire_address(content.to).casefold()
+
+
+def build_together(calls: Sequence[Call]) -> httpx.Request | Result:
+    """One POST for all of them. With recipient-variables Mailgun sends each a mail of its own, in which nobody else is
+    named, and fills in whose events it later tells of (its page "Batch Sending").
+    """
+    each = [(call, call.content) for call in calls if isinstance(call.content, EmailContent)]
+    (first, content), sender = each[0], sender_of(calls[0])
+    if sender is None:
+        return SENDER_MISSING
+    own = {
+        wire_address(its.to): {"messagepipe_id": call.message_id, "messagepipe_attempt": str(call.attempt)}
+        for call, its in each
+    }
+    fields = {**_fields(content, sender), **_options(first, content)}
+    fields |= {f"v:{name}": [f"%recipient.{name}%"] for name in ("messagepipe_id", "messagepipe_attempt")}
+    fields |= {"to": [_mailbox(its.to) for _, its in each], "recipient-variables": [json.dumps(own)]}
+    return _post(first, content, fields)
+
+
+def _post(call: Call, content: EmailContent, fields: Mapping[str, list[str]]) -> httpx.Request:
     files = [_file(part) for part in content.attachments]
     credentials = b64encode(f"api:{call.config['apiKey']}".encode()).decode()
     headers = {"Authorization": f"Basic {credentials}"}
-    return httpx.Request("POST", _url(call), headers=headers, data=fields, files=files or None)
+    return httpx.Request("POST", _url(call), headers=headers, data=dict(fields), files=files or None)
 
 
 def _url(call: Call) -> str:
@@ -315,4 +351,10 @@ def _wait(text: str, response: httpx.Response) -> float | None:
     return min(max(seconds.total_seconds(), 0.0), MAX_RETRY_AFTER)
 
 
+def read_together(response: httpx.Response, calls: Sequence[Call]) -> Sequence[Result | None]:
+    """The same for each: Mailgun takes or refuses a request as a whole, and names one id for all."""
+    return same_for_each(read(response, calls[0]), len(calls))
+
+
 KIND = HttpKind(spec=SPEC, build=build, read=read)
+JOINT = Joint(most=MAX_RECIPIENTS, joinable=joinable, build=build_together, read=read_together)

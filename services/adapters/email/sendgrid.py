@@ -1,7 +1,7 @@
 """SendGrid, Mail Send v3: settings, request, answer. Not its webhooks (`sendgrid_receipts.py`) or templates."""
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import httpx
@@ -10,6 +10,7 @@ from services.adapters.base import Address, Attachment, Call, Capabilities, Chan
 from services.adapters.email.sender import SENDER_MISSING, SENDER_SETTINGS, sender_of
 from services.adapters.email.sendgrid_options import OPTIONS
 from services.adapters.http import HttpKind, by_status, json_object
+from services.adapters.http_joint import Joint, same_for_each
 from services.adapters.mime import header_name, needing_smtputf8, wire_address
 from services.adapters.outcome import Outcome, Reason, Result, Verdict, invalid_content, unfit
 from services.adapters.receipt_tools import MAX_AGE_SETTING
@@ -173,11 +174,36 @@ def build(call: Call) -> httpx.Request | Result:
     refusal = _refusal(content, sender)
     if refusal is not None:
         return refusal
+    return _post(call, _body(call, content, sender, [_personalization(call, content)]))
+
+
+def joinable(call: Call) -> str:
+    """The address of a call that may share a request: copies would reach their readers once per recipient, and
+    SendGrid refuses an address that stands twice in a request.
+    """
+    content, sender = call.content, sender_of(call)
+    if not isinstance(content, EmailContent) or sender is None or content.cc or content.bcc:
+        return ""
+    return "" if _refusal(content, sender) else wire_address(content.to).casefold()
+
+
+def build_together(calls: Sequence[Call]) -> httpx.Request | Result:
+    """One POST for all of them: a personalization each, so that nobody sees the others and every event names the
+    message it is about.
+    """
+    each = [(call, call.content) for call in calls if isinstance(call.content, EmailContent)]
+    (first, content), sender = each[0], sender_of(calls[0])
+    if sender is None:
+        return SENDER_MISSING
+    return _post(first, _body(first, content, sender, [_personalization(call, its) for call, its in each]))
+
+
+def _post(call: Call, body: dict[str, Any]) -> httpx.Request | Result:
     headers = {"authorization": f"Bearer {call.config['apiKey']}"}
     if on_behalf_of := call.config.get("onBehalfOf"):
         headers["on-behalf-of"] = str(on_behalf_of)
     base = str(call.config.get("baseUrl") or BASE_URL).rstrip("/")
-    request = httpx.Request("POST", f"{base}/v3/mail/send", json=_body(call, content, sender), headers=headers)
+    request = httpx.Request("POST", f"{base}/v3/mail/send", json=body, headers=headers)
     if len(request.content) >= MAX_BYTES:
         return unfit(Reason.TOO_LARGE, "attachments", "SendGrid takes less than 30 MB, encoded attachments included.")
     return request
@@ -204,7 +230,7 @@ def _refusal(content: EmailContent, sender: Address) -> Result | None:
     return None
 
 
-def _body(call: Call, content: EmailContent, sender: Address) -> dict[str, Any]:
+def _personalization(call: Call, content: EmailContent) -> dict[str, Any]:
     # The same address twice in one personalization is a 400: the first mention wins.
     seen: set[str] = set()
     lists = {"to": _once([content.to], seen), "cc": _once(content.cc, seen), "bcc": _once(content.bcc, seen)}
@@ -215,9 +241,13 @@ def _body(call: Call, content: EmailContent, sender: Address) -> dict[str, Any]:
         "messagepipe_id": call.message_id,
         "messagepipe_attempt": str(call.attempt),
     }
+    return personalization
+
+
+def _body(call: Call, content: EmailContent, sender: Address, personalizations: list[Any]) -> dict[str, Any]:
     parts = [("text/plain", content.text), ("text/html", content.html)]
     body: dict[str, Any] = {
-        "personalizations": [personalization],
+        "personalizations": personalizations,
         "from": _mailbox(sender),
         "subject": content.subject,
         "content": [{"type": kind, "value": value} for kind, value in parts if value],
@@ -302,4 +332,10 @@ def _verdict(status: int, errors: list[dict[str, Any]], text: str) -> Verdict:
     return by_status(status)
 
 
+def read_together(response: httpx.Response, calls: Sequence[Call]) -> Sequence[Result | None]:
+    """The same for each: SendGrid takes or refuses a request as a whole."""
+    return same_for_each(read(response, calls[0]), len(calls))
+
+
 KIND = HttpKind(spec=SPEC, build=build, read=read)
+JOINT = Joint(most=MAX_RECIPIENTS, joinable=joinable, build=build_together, read=read_together)

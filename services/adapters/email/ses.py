@@ -165,7 +165,7 @@ def build(call: Call, now: datetime) -> httpx.Request | Result:
         raise TypeError("ses sends email only")
     if sender is None:
         return SENDER_MISSING
-    refusal = _refusal(content, sender)
+    refusal = refusal_of(content, sender)
     if refusal is not None:
         return refusal
     # The tags go as EmailTags, where only the account sees them, and not into the mail.
@@ -177,13 +177,18 @@ def build(call: Call, now: datetime) -> httpx.Request | Result:
         "Content": {"Raw": {"Data": b64encode(mime).decode()}},
         # what is given here is the envelope; the headers name everybody but bcc
         "Destination": _destination(content),
-        "EmailTags": _tags(call, content),
+        "EmailTags": tags_of(call, content),
     }
+    return post("outbound-emails", body, call, now)
+
+
+def post(name: str, body: dict[str, Any], call: Call, now: datetime) -> httpx.Request:
+    """The signed POST of this body, with what settings and message say beside it."""
     if configuration_set := call.config.get("configurationSet"):
         body["ConfigurationSetName"] = configuration_set
     body |= call.options
     return aws.signed_post(
-        f"{aws.endpoint(call.config, 'email')}/v2/email/outbound-emails",
+        f"{aws.endpoint(call.config, 'email')}/v2/email/{name}",
         service="ses",
         body=json.dumps(body).encode(),
         content_type="application/json",
@@ -197,14 +202,15 @@ def _destination(content: EmailContent) -> dict[str, list[str]]:
     return {name: [wire_address(address) for address in addresses] for name, addresses in lists.items() if addresses}
 
 
-def _tags(call: Call, content: EmailContent) -> list[dict[str, str]]:
+def tags_of(call: Call, content: EmailContent) -> list[dict[str, str]]:
     """Ours to match receipts by, then the message's own."""
     named = {"messagepipe_id": call.message_id, "messagepipe_attempt": str(call.attempt)}
     named |= {f"tag_{number}": tag for number, tag in enumerate(content.tags, start=1)}
     return [{"Name": name, "Value": value} for name, value in named.items()]
 
 
-def _refusal(content: EmailContent, sender: Address) -> Result | None:
+def refusal_of(content: EmailContent, sender: Address) -> Result | None:
+    """What SES would refuse, said before it is asked."""
     if 1 + len(content.cc) + len(content.bcc) > MAX_RECIPIENTS:
         return unfit(Reason.TOO_MANY_RECIPIENTS, "to, cc, bcc", f"SES takes at most {MAX_RECIPIENTS} recipients.")
     if foreign := needing_smtputf8(content, sender):
@@ -227,7 +233,13 @@ def read(response: httpx.Response, call: Call) -> Result:
         )
     sender = sender_of(call)
     from_email = sender.email if sender else ""
-    result = aws.refused(response, RULES, lambda _: f"sender:{from_email}")
+    return by_identity(aws.refused(response, RULES, lambda _: f"sender:{from_email}"), call)
+
+
+def by_identity(result: Result, call: Call) -> Result:
+    """The result, read again where only the recipient's identity is said to be unverified."""
+    sender = sender_of(call)
+    from_email = sender.email if sender else ""
     if result.reason == Reason.SENDER_REFUSED and _only_recipient_named(result.provider_text, call, from_email):
         return replace(result, reason=Reason.TRIAL_ACCOUNT, scope="")  # only a sandbox account asks for that
     return result

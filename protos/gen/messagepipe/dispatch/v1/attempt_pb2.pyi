@@ -165,7 +165,9 @@ class Attempt(_message.Message):
     provider_text: _builtins.str
     """The provider's own words, secrets removed, at most 500 characters."""
     provider_message_id: _builtins.str
-    """The provider's id for the message; may be empty even when it accepted."""
+    """The provider's id for the message; may be empty even when it accepted. Where messages of one bulk request shared a call and
+    the provider gave one id for all: that id, `#` and a number.
+    """
     receipt: Global___ReceiptStatus.ValueType
     """What the provider told later: how far the message came, only ever further; unset when it told nothing of it."""
     @_builtins.property
