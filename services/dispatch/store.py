@@ -4,6 +4,7 @@ Hot writes go through group commit: one writer per kind of statement, many calle
 Times that are compared are the database's.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -115,6 +116,15 @@ class Store(Access):
         """
         batcher = self._acceptances if acceptance.key is None else self._keyed
         return _or_raise(await batcher.submit(acceptance))
+
+    async def accept_each(self, acceptances: Sequence[Acceptance]) -> list[Standing | Exception]:
+        """As `accept` for each of them, all at once: what is durable, or what `accept` would have raised, in order."""
+        plain, keyed = await asyncio.gather(
+            self._acceptances.submit_each(item for item in acceptances if item.key is None),
+            self._keyed.submit_each(item for item in acceptances if item.key is not None),
+        )
+        answers = {False: iter(plain), True: iter(keyed)}
+        return [next(answers[item.key is not None]) for item in acceptances]
 
     async def apply(self, transition: Transition) -> Settled:
         """Write one step of a message's life, or learn that somebody else holds it. DatabaseUnavailable: nobody

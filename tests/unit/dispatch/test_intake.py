@@ -9,10 +9,11 @@ import pytest
 from services.adapters.base import Channel
 from services.chassis.auth import ALL, Principal
 from services.chassis.errors import FieldViolation, InvalidArgument
+from services.dispatch.acceptor import Accepted
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.errors import DatabaseUnavailable, ProjectNotFound
 from services.dispatch.idempotency import Standing
-from services.dispatch.intake import Accepted, Intake, project_of
+from services.dispatch.intake import Intake, project_of
 from services.dispatch.ledger import Acceptance
 from services.dispatch.message import Message
 from services.dispatch.ports import Lease
