@@ -14,7 +14,7 @@ from services.chassis.failpoints import failpoint
 from services.dispatch import history as tell
 from services.dispatch.convert import labels_of
 from services.dispatch.idempotency import Standing, key_of
-from services.dispatch.ledger import Acceptance, Event, Transition
+from services.dispatch.ledger import Acceptance, Event
 from services.dispatch.message import Message
 from services.dispatch.ports import Lease
 from services.dispatch.store import Store
@@ -91,8 +91,7 @@ class Acceptor:
             # Somebody works on it already, or it has ended.
             self._give_place_back(acceptance)
             return Accepted(message=accepted, replayed=True)
-        step = Transition(message_id=message.id, project_id=message.project_id, epoch=1, events=acceptance.events)
-        self.hub.publish(message.id, message.project_id, step, standing.created_at)
+        self.hub.tell(message.id, message.project_id, acceptance.events, standing.created_at)
         if acceptance.worker:
             self.worker.start(Lease(message=accepted, epoch=1), since=since, size=len(acceptance.spec))
         return Accepted(message=accepted)
