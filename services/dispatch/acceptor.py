@@ -44,8 +44,7 @@ class Acceptor:
         since = self.clock.boottime()
         acceptance = self._admit(message, spec)
         try:
-            standing = await self.store.accept(acceptance)
-            failpoint("accept.before_answer")
+            standing = _written(await self.store.accept(acceptance))
         except BaseException:
             self._give_place_back(acceptance)
             raise
@@ -68,13 +67,11 @@ class Acceptor:
 
     def _answered(self, acceptance: Acceptance, answer: Standing | Exception, since: float) -> Accepted | Exception:
         try:
-            if isinstance(answer, Exception):
-                raise answer
-            failpoint("accept.before_answer")
+            standing = _written(answer)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other messages are begun
             self._give_place_back(acceptance)
             return error
-        return self._take_on(acceptance, answer, since)
+        return self._take_on(acceptance, standing, since)
 
     def _admit(self, message: Message, spec: message_pb2.MessageSpec) -> Acceptance:
         """What is to be written; with a place for the message if there is one."""
@@ -100,6 +97,13 @@ class Acceptor:
         """Nobody here works on it. If it was written all the same, its lease runs out and any worker takes it up."""
         if acceptance.worker:
             self.worker.release_place(acceptance.message.project_id, len(acceptance.spec))
+
+
+def _written(answer: Standing | Exception) -> Standing:
+    if isinstance(answer, Exception):
+        raise answer
+    failpoint("accept.before_answer")
+    return answer
 
 
 # The messages of a batch that name no deadline have the same one.
