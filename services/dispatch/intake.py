@@ -18,7 +18,7 @@ from services.dispatch.convert import Kinds, message_from_spec
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.errors import ProjectNotFound
 from services.dispatch.idempotency import key_of_bulk
-from services.dispatch.message import DrawnAhead, Message, new_message_id
+from services.dispatch.message import Message, new_message_id
 from services.dispatch.store import Store
 from services.dispatch.watch import EventHub
 from services.dispatch.worker import Worker
@@ -44,8 +44,7 @@ class Intake:
         self._database_clock = database_clock
         self._max_message_bytes = max_message_bytes
         self._kinds = kinds
-        random_bits = DrawnAhead()
-        self._new_id = new_id or (lambda: new_message_id(clock.now(), random_bits))
+        self._new_id = new_id or (lambda: new_message_id(clock.now()))
 
     def check(
         self,

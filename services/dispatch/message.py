@@ -13,7 +13,6 @@ from uuid import UUID
 from services.adapters.base import Channel, EmailContent, SmsContent
 
 SHARDS = 1024
-DRAWN_BYTES = 4096
 _SHARD_MASK = SHARDS - 1
 _LOW = (1 << 62) - 1
 
@@ -106,29 +105,10 @@ class Message:
         return self.content.to.email if isinstance(self.content, EmailContent) else self.content.to
 
 
-class DrawnAhead:
-    """Random bits as `secrets` has them, asked of the system for hundreds of ids at once. Of one process: one that was
-    forked would draw the same ones.
-    """
-
-    def __init__(self, draw: Callable[[int], bytes] = secrets.token_bytes) -> None:
-        self._draw = draw
-        self._bytes = b""
-        self._used = 0
-
-    def __call__(self, bits: int) -> int:
-        size = (bits + 7) // 8
-        if self._used + size > len(self._bytes):
-            self._bytes, self._used = self._draw(max(DRAWN_BYTES, size)), 0
-        drawn = self._bytes[self._used : self._used + size]
-        self._used += size
-        return int.from_bytes(drawn) >> (8 * size - bits)
-
-
 def new_message_id(now: datetime, random_bits: Callable[[int], int] = secrets.randbits) -> UUID:
     """A UUIDv7 (RFC 9562 §5.7): sorts by time; its last ten bits are the shard, drawn at random."""
     milliseconds = int(now.timestamp() * 1000) & ((1 << 48) - 1)
-    drawn = random_bits(74)
+    drawn = random_bits(74)  # at once: each draw asks the system
     value = milliseconds << 80 | 0x7 << 76 | drawn >> 62 << 64 | 0b10 << 62 | drawn & _LOW
     return UUID(int=value)
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from messagepipe.dispatch.v1 import message_pb2
 
 from services.adapters.base import Address
-from services.dispatch.message import DRAWN_BYTES, SHARDS, DrawnAhead, State, StateCode, new_message_id, shard_of
+from services.dispatch.message import SHARDS, State, StateCode, new_message_id, shard_of
 from tests.builders import NOON, a_message, an_email, an_sms
 
 
@@ -39,38 +39,16 @@ def test_ids_sort_by_time() -> None:
     assert early < late
 
 
-def test_ids_do_not_repeat() -> None:
-    """A thousand ids of one millisecond are a thousand ids."""
-    assert len({new_message_id(NOON) for _ in range(1000)}) == 1000
-
-
-def test_bits_are_drawn_ahead_and_given_once() -> None:
-    """The system is asked rarely, and what it gave is used from its first byte to its last, each byte once."""
-    stream = b"".join(number.to_bytes(2) for number in range(DRAWN_BYTES))
-    drawn: list[bytes] = []
-
-    def draw(size: int) -> bytes:
-        at = sum(map(len, drawn))
-        drawn.append(stream[at : at + size])
-        return drawn[-1]
-
-    bits = DrawnAhead(draw)
-    numbers = [bits(16) for _ in range(DRAWN_BYTES // 2 + 1)]
-
-    assert numbers == list(range(DRAWN_BYTES // 2 + 1))
-    assert [len(each) for each in drawn] == [DRAWN_BYTES, DRAWN_BYTES]
-    assert (bits(12), bits(3)) == ((DRAWN_BYTES // 2 + 1) >> 4, 0)
-
-
-def test_ids_of_bits_drawn_ahead_do_not_repeat() -> None:
-    """Thousands of ids of one millisecond are as many, also where the bits have to be drawn anew; every bit varies."""
-    bits = DrawnAhead()
-    ids = [new_message_id(NOON, bits) for _ in range(5000)]
+def test_every_bit_that_may_vary_varies() -> None:
+    """74 bits are drawn: of many ids of one millisecond none repeats, and each of these bits is sometimes 0 and
+    sometimes 1.
+    """
+    ids = [new_message_id(NOON) for _ in range(1000)]
     either, both = 0, (1 << 128) - 1
     for each in ids:
         either, both = either | each.int, both & each.int
 
-    assert len(set(ids)) == 5000
+    assert len(set(ids)) == 1000
     assert (either ^ both).bit_count() == 74
 
 
