@@ -66,7 +66,12 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "adapters/http.py",
         "botocore/",
     ),
-    "accept and its commit": ("Store._accept", "accept (services/dispatch/ledger.py", "dispatch/intake.py"),
+    "accept and its commit": (
+        "Store._accept",
+        "accept (services/dispatch/ledger.py",
+        "dispatch/intake.py",
+        "dispatch/acceptor.py",
+    ),
     "settle": (
         "Store._apply",
         "dispatch/settler.py",

@@ -6,7 +6,7 @@ A commit costs an fsync whatever its size, so callers that arrive together share
 import asyncio
 import contextvars
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -101,6 +101,33 @@ class MicroBatcher(Generic[T, R]):
         `close`: nothing was written. Raises FlushFailed, or the ServiceError that `flush` raised: the write may have
         happened. A caller cancelled before its flush starts takes its item back; later, the flush goes on without it.
         """
+        return await self._answer(self._enter(item))
+
+    async def submit_each(self, items: Iterable[T]) -> list[R | Exception]:
+        """As `submit` for each of them, by one caller and at once: the results, or what `submit` would have raised, in
+        order.
+        """
+        entries = [self._entered(item) for item in items]
+        answers: list[R | Exception] = []
+        try:
+            for entry in entries:
+                try:
+                    answers.append(entry if isinstance(entry, ServiceError) else await self._answer(entry))
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is this item's answer
+                    answers.append(error)
+        finally:
+            for entry in entries[len(answers) + 1 :]:  # the caller was cancelled while it waited for the one before
+                self._take_back(entry)
+        return answers
+
+    def _entered(self, item: T) -> "_Entry[T, R] | ServiceError":
+        try:
+            return self._enter(item)
+        except ServiceError as refusal:
+            return refusal
+
+    def _enter(self, item: T) -> "_Entry[T, R]":
+        """The item stands in the queue."""
         if self._closed:
             raise Unavailable("The service is shutting down; try again.", retry_after=1.0)
         loop = asyncio.get_running_loop()
@@ -115,11 +142,22 @@ class MicroBatcher(Generic[T, R]):
         self._queued_weight += entry.weight
         self._hurried += entry.hurries
         self._arm()
+        return entry
+
+    async def _answer(self, entry: "_Entry[T, R]") -> R:
         try:
             return await entry.done
         finally:
-            self._unanswered -= 1
-            self._held_weight -= entry.weight
+            self._leave(entry)
+
+    def _take_back(self, entry: "_Entry[T, R] | ServiceError") -> None:
+        if not isinstance(entry, ServiceError):
+            entry.done.cancel()
+            self._leave(entry)
+
+    def _leave(self, entry: "_Entry[T, R]") -> None:
+        self._unanswered -= 1
+        self._held_weight -= entry.weight
 
     async def close(self) -> None:
         """Flushes what waits, then returns; from its first moment on `submit` refuses. May be called again."""

@@ -8,7 +8,7 @@ import asyncpg
 
 from services.chassis.admission import Waits
 from services.chassis.clock import SystemClock
-from services.chassis.database import acquired
+from services.chassis.database import Dsn, acquired, create_pool
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.ledger import Connection
 
@@ -48,6 +48,20 @@ FOR_BATCHES = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
 }
+
+
+async def open_pools(dsn: Dsn, connections: int, name: str) -> tuple[Pool, Pool]:
+    """One for everybody and one for the batches, so that what is read never stands in their way. Half of `connections`
+    are theirs; at least two, because a batch with keys may wait for another process.
+    """
+    for_batches = max(connections // 2, 2)
+    named = {"application_name": name}
+    pool = await create_pool(dsn, size=connections - for_batches, settings=SETTINGS | named)
+    try:
+        return pool, await create_pool(dsn, size=for_batches, settings=FOR_BATCHES | named)
+    except BaseException:
+        await pool.close()
+        raise
 
 
 class Access:

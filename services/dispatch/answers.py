@@ -9,6 +9,8 @@ from messagepipe.type.v1 import channel_pb2
 
 from services.adapters.base import Channel
 from services.chassis.errors import FieldViolation, ServiceError
+from services.chassis.status import to_status
+from services.dispatch.acceptor import Accepted
 from services.dispatch.attempt import Attempt
 from services.dispatch.chain import Chain
 from services.dispatch.convert import CHANNEL_CODES, attempt_to_proto, duration, state_to_proto, timestamp
@@ -130,6 +132,19 @@ def attempts_of(events: Iterable[DeliveryEvent]) -> list[attempt_pb2.Attempt]:
         elif event.HasField("attempt_finished"):
             found[event.attempt_finished.attempt.number] = event.attempt_finished.attempt
     return list(found.values())
+
+
+def batch(results: Sequence[Accepted | ServiceError]) -> pb.BatchCreateMessagesResponse:
+    """The answer of BatchCreateMessages: the items' own, in order."""
+    told = pb.BatchCreateMessagesResponse()
+    for result in results:
+        if isinstance(result, Accepted):
+            told.results.add(message_id=str(result.message.id), replayed=result.replayed)
+        else:
+            told.results.add(error=to_status(result))
+    told.accepted = sum(isinstance(result, Accepted) for result in results)
+    told.refused = len(results) - told.accepted
+    return told
 
 
 def bulk(

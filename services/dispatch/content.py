@@ -7,15 +7,16 @@ accepted.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import phonenumbers
-from email_validator import EmailNotValidError, validate_email
+from email_validator import EmailNotValidError
 
 from services.adapters.base import Address, Attachment, EmailContent, SmsContent
 from services.adapters.mime import media_type
 from services.chassis.errors import FieldViolation
+from services.dispatch import addresses
 
 MAX_SUBJECT = 998
 MAX_SMS_TEXT = 1600
@@ -158,18 +159,18 @@ def mailbox(path: str, value: str, findings: Findings) -> Address | None:
         return None
     if not findings.no_control_characters(path, value):
         return None
-    named = _NAMED_MAILBOX.fullmatch(value)
+    named = _NAMED_MAILBOX.fullmatch(value) if "<" in value else None
     address = named["address"] if named else value.strip()
     name = (named["plain"] or re.sub(r"\\(.)", r"\1", named["quoted"] or "")) if named else ""
     try:
-        checked = validate_email(address, check_deliverability=False, test_environment=True)
+        local, domain = addresses.checked(address)
     except EmailNotValidError as error:
         findings.add(path, f"is not a valid email address: {_lower_first(str(error))}")
         return None
-    if "." not in checked.domain:
+    if "." not in domain:
         findings.add(path, "is not a valid email address: the part after the @ needs a full domain such as example.com")
         return None
-    return Address(email=checked.normalized, name=name)
+    return Address(email=f"{local}@{domain}", name=name)
 
 
 def phone_number(path: str, value: str, findings: Findings) -> str | None:
@@ -193,10 +194,11 @@ def sms_sender(path: str, value: str, findings: Findings) -> None:
         findings.add(path, "must be an E.164 number, a short code, or a name of 3-11 letters, digits or spaces")
 
 
-def _copies(path: str, values: Iterable[str], findings: Findings) -> tuple[Address, ...]:
-    listed = list(values)
-    _check_count(path, len(listed), MAX_COPIES, findings)
-    found = (mailbox(f"{path}[{number}]", value, findings) for number, value in enumerate(listed))
+def _copies(path: str, values: Sequence[str], findings: Findings) -> tuple[Address, ...]:
+    if not values:
+        return ()
+    _check_count(path, len(values), MAX_COPIES, findings)
+    found = (mailbox(f"{path}[{number}]", value, findings) for number, value in enumerate(values))
     return tuple(address for address in found if address is not None)
 
 

@@ -1,38 +1,27 @@
-"""How a message is accepted: checked, made durable in a shared commit, and handed to this process's worker. Not how it
-is sent.
+"""How a message is accepted: checked, then made durable (acceptor.py) whether its caller waits or not. Not how it is
+sent.
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from messagepipe.dispatch.v1 import dispatch_service_pb2, message_pb2
 
 from services.chassis.auth import PROJECT_ID, Principal
 from services.chassis.clock import Clock
-from services.chassis.errors import FieldViolation, InvalidArgument
-from services.chassis.failpoints import failpoint
-from services.dispatch import history as tell
+from services.chassis.errors import FieldViolation, InvalidArgument, ServiceError
 from services.dispatch import key_book
-from services.dispatch.convert import Kinds, labels_of, message_from_spec
+from services.dispatch.acceptor import Accepted, Acceptor
+from services.dispatch.convert import Kinds, message_from_spec
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.errors import ProjectNotFound
-from services.dispatch.idempotency import key_of, key_of_bulk
-from services.dispatch.ledger import Acceptance, Transition
+from services.dispatch.idempotency import key_of_bulk
 from services.dispatch.message import Message, new_message_id
-from services.dispatch.ports import Lease
 from services.dispatch.store import Store
 from services.dispatch.watch import EventHub
 from services.dispatch.worker import Worker
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """A message that is durable; `replayed`: an earlier request with its idempotency key made it."""
-
-    message: Message
-    replayed: bool = False
 
 
 class Intake:
@@ -51,19 +40,21 @@ class Intake:
         new_id: Callable[[], UUID] | None = None,
     ) -> None:
         self._store = store
-        self._worker = worker
-        self._hub = hub
-        self._clock = clock
+        self._acceptor = Acceptor(store=store, worker=worker, hub=hub, clock=clock)
         self._database_clock = database_clock
         self._max_message_bytes = max_message_bytes
         self._kinds = kinds
         self._new_id = new_id or (lambda: new_message_id(clock.now()))
 
     def check(
-        self, spec: message_pb2.MessageSpec, principal: Principal, prefix: str = "message"
+        self,
+        spec: message_pb2.MessageSpec,
+        principal: Principal,
+        prefix: str = "message",
+        now: datetime | None = None,
     ) -> Message | tuple[FieldViolation, ...]:
-        """The message a spec asks for, not yet accepted, or everything that is wrong with it. Raises
-        ProjectNotFound.
+        """The message a spec asks for at `now`, by the database's clock, not yet accepted; or everything that is wrong
+        with it. Raises ProjectNotFound.
         """
         size = spec.ByteSize()
         if size > self._max_message_bytes:
@@ -72,14 +63,24 @@ class Intake:
         project = project_of(spec.project_id, principal, f"{prefix}.projectId")
         if isinstance(project, FieldViolation):
             return (project,)
-        now = self._database_clock.now()
         return message_from_spec(
-            spec, message_id=self._new_id(), project_id=project, now=now, prefix=prefix, kinds=self._kinds
+            spec,
+            message_id=self._new_id(),
+            project_id=project,
+            now=now or self._database_clock.now(),
+            prefix=prefix,
+            kinds=self._kinds,
         )
 
-    def checked(self, spec: message_pb2.MessageSpec, principal: Principal) -> Message:
+    def checked(
+        self,
+        spec: message_pb2.MessageSpec,
+        principal: Principal,
+        prefix: str = "message",
+        now: datetime | None = None,
+    ) -> Message:
         """As `check`; raises InvalidArgument with every violation."""
-        message = self.check(spec, principal)
+        message = self.check(spec, principal, prefix, now)
         if not isinstance(message, Message):
             raise InvalidArgument(violations=message)
         return message
@@ -91,7 +92,26 @@ class Intake:
         """
         # In a task of its own: a caller who goes away in the middle of the commit must not leave a message without
         # anybody working on it until its lease runs out.
-        return await asyncio.shield(asyncio.create_task(self._accept(message, spec, together)))
+        return await asyncio.shield(asyncio.create_task(self._acceptor.accept(message, spec, together)))
+
+    async def accept_batch(
+        self, specs: Sequence[message_pb2.MessageSpec], principal: Principal
+    ) -> list[Accepted | ServiceError]:
+        """Each of them checked and accepted by itself (R12): as `accept` answers it, or what refused it, in order."""
+        now = self._database_clock.now()
+        checked = [self._checked_item(place, spec, principal, now) for place, spec in enumerate(specs)]
+        good = [(one, spec) for one, spec in zip(checked, specs, strict=True) if isinstance(one, Message)]
+        # As in `accept`: a task for all of them.
+        accepted = iter(await asyncio.shield(asyncio.create_task(self._acceptor.accept_each(good))))
+        return [_or_raise(next(accepted)) if isinstance(one, Message) else one for one in checked]
+
+    def _checked_item(
+        self, place: int, spec: message_pb2.MessageSpec, principal: Principal, now: datetime
+    ) -> Message | ServiceError:
+        try:
+            return self.checked(spec, principal, f"messages[{place}]", now)
+        except ServiceError as refusal:
+            return refusal
 
     async def bind(self, request: dispatch_service_pb2.SendBulkMessagesRequest, project_id: str) -> None:
         """The key of a bulk request stands for it, durably, before any of its messages is accepted: so it can not be
@@ -102,38 +122,12 @@ class Intake:
             async with self._store.transaction() as connection:
                 await key_book.bind(connection, project_id, key, self._store.idempotency_hours)
 
-    async def _accept(self, message: Message, spec: message_pb2.MessageSpec, together: str) -> Accepted:
-        stored = spec.SerializeToString()
-        place = self._worker.reserve(message.project_id, len(stored))
-        since = self._clock.boottime()
-        event = tell.numbered(0, [tell.queued(message.deadline)])
-        acceptance = Acceptance(
-            message=message,
-            spec=stored,
-            labels=labels_of(spec, message).SerializeToString(),
-            events=event,
-            worker=self._store.worker if place else None,
-            key=key_of(spec, message.project_id),
-        )
-        try:
-            standing = await self._store.accept(acceptance)
-            failpoint("accept.before_answer")
-        except BaseException:
-            # If it was written all the same, its lease runs out and any worker takes it up.
-            if place:
-                self._worker.release_place(message.project_id, len(stored))
-            raise
-        accepted = replace(message, id=standing.message_id, created_at=standing.created_at, deadline=standing.deadline)
-        if standing.replayed:
-            # Somebody works on it already, or it has ended.
-            if place:
-                self._worker.release_place(message.project_id, len(stored))
-            return Accepted(message=accepted, replayed=True)
-        step = Transition(message_id=message.id, project_id=message.project_id, epoch=1, events=event)
-        self._hub.publish(message.id, message.project_id, step, standing.created_at)
-        if place:
-            self._worker.start(Lease(message=accepted, epoch=1, together=together), since=since, size=len(stored))
-        return Accepted(message=accepted)
+
+def _or_raise(answer: Accepted | Exception) -> Accepted | ServiceError:
+    """What is no refusal is our fault, and the whole request's answer."""
+    if isinstance(answer, Accepted | ServiceError):
+        return answer
+    raise answer
 
 
 def project_of(asked: str, principal: Principal, path: str) -> str | FieldViolation:

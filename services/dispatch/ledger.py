@@ -66,6 +66,11 @@ class Transition:
     lesson: Lesson | None = None
     engagement: Engagement | None = None
 
+    @property
+    def fails_over(self) -> bool:
+        """Whether the next attempt waits for the end of this one to be written."""
+        return self.closes is not None and self.opens is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:

@@ -18,10 +18,10 @@ from services.chassis.auth import current_principal
 from services.chassis.errors import FieldViolation, InvalidArgument, ServiceError
 from services.chassis.idempotency import REPLAYED, key_problem
 from services.chassis.pagination import parse_page
-from services.chassis.status import to_status
 from services.chassis.streaming import resumable
 from services.dispatch import answers
 from services.dispatch import history as tell
+from services.dispatch.acceptor import Accepted
 from services.dispatch.config_client import ChainCache, ConfigUnavailable
 from services.dispatch.convert import CHANNELS, state_from_code
 from services.dispatch.database_clock import DatabaseClock
@@ -31,7 +31,7 @@ from services.dispatch.failover import Finish, possible_duplicate
 from services.dispatch.generation_book import Wish, retry
 from services.dispatch.health_board import HealthBoard
 from services.dispatch.idempotency import key_for_recipient
-from services.dispatch.intake import Accepted, Intake, project_of
+from services.dispatch.intake import Intake, project_of
 from services.dispatch.ledger import Completion
 from services.dispatch.limit_board import LimitBoard
 from services.dispatch.message import EndReason, Message, State
@@ -94,22 +94,10 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         """Accept each item by itself (R12)."""
         if not 1 <= len(request.messages) <= MAX_BATCH:
             raise InvalidArgument(violations=[FieldViolation("messages", f"must have 1 to {MAX_BATCH} items")])
-        results = await asyncio.gather(
-            *(self._one_of_batch(place, spec) for place, spec in enumerate(request.messages))
-        )
-        await _tell_if_all_replayed(results, context)
-        accepted = sum(result.HasField("message_id") for result in results)
-        return pb.BatchCreateMessagesResponse(results=results, accepted=accepted, refused=len(results) - accepted)
-
-    async def _one_of_batch(self, place: int, spec: message_pb2.MessageSpec) -> pb.BatchCreateMessagesResponse.Result:
-        try:
-            message = self._intake.check(spec, current_principal(), f"messages[{place}]")
-            if not isinstance(message, Message):
-                raise InvalidArgument(violations=message)
-            accepted = await self._intake.accept(message, spec)
-        except ServiceError as error:
-            return pb.BatchCreateMessagesResponse.Result(error=to_status(error))
-        return pb.BatchCreateMessagesResponse.Result(message_id=str(accepted.message.id), replayed=accepted.replayed)
+        accepted = await self._intake.accept_batch(request.messages, current_principal())
+        response = answers.batch(accepted)
+        await _tell_if_all_replayed(response.results, context)
+        return response
 
     async def DispatchMessage(
         self, request: pb.DispatchMessageRequest, context: Context

@@ -4,6 +4,7 @@ Hot writes go through group commit: one writer per kind of statement, many calle
 Times that are compared are the database's.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -14,11 +15,11 @@ import asyncpg
 
 from services.adapters.outcome import Result
 from services.chassis.batcher import MicroBatcher
-from services.chassis.database import Dsn, create_pool
+from services.chassis.database import Dsn
 from services.chassis.failpoints import failpoint
 from services.chassis.idempotency import DEFAULT_HOURS
 from services.dispatch import breaker_book, evidence_book, key_book, ledger, overviews
-from services.dispatch.access import FOR_BATCHES, SETTINGS, Access, Pool
+from services.dispatch.access import Access, Pool, open_pools
 from services.dispatch.attempt import Attempt
 from services.dispatch.claim_book import ClaimBook
 from services.dispatch.idempotency import Standing
@@ -74,7 +75,7 @@ class Store(Access):
             max_rows=BATCH,
             max_delay=DELAY,
             pace=PACE,
-            hurries=_fails_over,
+            hurries=lambda step: step.fails_over,
             max_waiting=100_000,
             lane=_project,
         )
@@ -93,16 +94,7 @@ class Store(Access):
         """Connect so many times, 3 or more; raises the driver's errors when it can not. `max_bytes` bounds what waits
         to be accepted.
         """
-        name = {"application_name": f"messagepipe dispatch {worker}"}
-        # Half of them for the batches, so that what is read never stands in their way; at least two, because a batch
-        # with keys may wait for another process.
-        for_batches = max(connections // 2, 2)
-        pool = await create_pool(dsn, size=connections - for_batches, settings=SETTINGS | name)
-        try:
-            batches = await create_pool(dsn, size=for_batches, settings=FOR_BATCHES | name)
-        except BaseException:
-            await pool.close()
-            raise
+        pool, batches = await open_pools(dsn, connections, f"messagepipe dispatch {worker}")
         return cls(
             pool,
             batches,
@@ -131,6 +123,15 @@ class Store(Access):
         """
         batcher = self._acceptances if acceptance.key is None else self._keyed
         return _or_raise(await batcher.submit(acceptance))
+
+    async def accept_each(self, acceptances: Sequence[Acceptance]) -> list[Standing | Exception]:
+        """As `accept` for each of them, all at once: what is durable, or what `accept` would have raised, in order."""
+        plain, keyed = await asyncio.gather(
+            self._acceptances.submit_each(item for item in acceptances if item.key is None),
+            self._keyed.submit_each(item for item in acceptances if item.key is not None),
+        )
+        answers = {False: iter(plain), True: iter(keyed)}
+        return [next(answers[item.key is not None]) for item in acceptances]
 
     async def apply(self, transition: Transition) -> Settled:
         """Write one step of a message's life, or learn that somebody else holds it. DatabaseUnavailable: nobody
@@ -329,11 +330,6 @@ def _claim_from(row: asyncpg.Record, standing: asyncpg.Record, attempts: Sequenc
         ended=completion_from_row(standing),
         generation=generation,
     )
-
-
-def _fails_over(step: Transition) -> bool:
-    """Whether the next provider waits for this step."""
-    return step.closes is not None and step.opens is not None
 
 
 def _project(item: Acceptance | Transition) -> str:

@@ -8,7 +8,7 @@ reads the database from where it stands. So being late, coming back and being sl
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Hashable, Iterator
+from collections.abc import AsyncIterator, Hashable, Iterable, Iterator
 from datetime import datetime
 from typing import Protocol, TypeVar
 from uuid import UUID
@@ -17,7 +17,7 @@ from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 
 from services.chassis.errors import Unavailable
 from services.dispatch import history as tell
-from services.dispatch.ledger import Transition
+from services.dispatch.ledger import Event, Transition
 from services.dispatch.records import StoredEvent
 from services.dispatch.resume import Position, token_from_position
 
@@ -113,9 +113,13 @@ class EventHub:
 
     def publish(self, message_id: UUID, project_id: str, transition: Transition, at: datetime) -> None:
         """The events of a transition that was written at `at`."""
+        self.tell(message_id, project_id, transition.events, at)
+
+    def tell(self, message_id: UUID, project_id: str, told: Iterable[Event], at: datetime) -> None:
+        """Events of a message that were written at `at`."""
         inboxes = self._by_message.get(message_id)
         if inboxes:
-            events = [tell.just_told(message_id, event, at) for event in transition.events]
+            events = [tell.just_told(message_id, event, at) for event in told]
             for inbox in inboxes:
                 inbox.put(events)
         self.hint(project_id)

@@ -1,43 +1,15 @@
 """Batches: who waits gets its own answer, whatever happens to the others."""
 
 import asyncio
-from collections.abc import Callable
 from contextvars import ContextVar
 
 import pytest
 
 from services.chassis.batcher import FlushFailed, MicroBatcher
 from services.chassis.errors import NotFound, ResourceExhausted, Unavailable
+from tests.unit.chassis.sink import Sink, settle
 
 who: ContextVar[str] = ContextVar("who", default="nobody")
-
-
-class Sink:
-    """A flush that remembers its batches and ends only when allowed to."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[int]] = []
-        self.open = asyncio.Event()
-        self.open.set()
-        self.running = 0
-        self.most_running = 0
-        self.answer: Callable[[list[int]], list[int]] = lambda items: [item * 10 for item in items]
-
-    async def flush(self, items: list[int]) -> list[int]:
-        self.batches.append(items)
-        self.running += 1
-        self.most_running = max(self.running, self.most_running)
-        try:
-            await self.open.wait()
-            return self.answer(items)
-        finally:
-            self.running -= 1
-
-
-async def settle() -> None:
-    """Lets everything run that can run now."""
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 async def all_of(batcher: MicroBatcher[int, int], items: range) -> list[int]:

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from services.chassis.batcher import REST, MicroBatcher
-from tests.unit.chassis.test_batcher import Sink, all_of, settle
+from tests.unit.chassis.sink import Sink, settle
+from tests.unit.chassis.test_batcher import all_of
 
 
 def slow(sink: Sink, starts: list[float]) -> Callable[[list[int]], Awaitable[list[int]]]:

@@ -10,8 +10,16 @@ from services.adapters.base import Channel
 from services.chassis.errors import FieldViolation, ServiceError
 from services.dispatch import answers
 from services.dispatch import history as tell
+from services.dispatch.acceptor import Accepted
 from services.dispatch.attempt import Attempt
-from services.dispatch.errors import AllProvidersFailed, MessageEnded, MessageRejected, NoProvider, StillSending
+from services.dispatch.errors import (
+    AllProvidersFailed,
+    MessageEnded,
+    MessageRejected,
+    NoProvider,
+    ProjectNotFound,
+    StillSending,
+)
 from services.dispatch.explain import explain
 from services.dispatch.failover import Finish
 from services.dispatch.message import EndReason, State
@@ -52,6 +60,23 @@ def test_a_message_that_was_just_accepted() -> None:
     assert answer.state == message_pb2.Message.STATE_QUEUED
     assert (list(answer.tags), dict(answer.metadata)) == (["welcome"], {"order": "7"})
     assert answer.deadline.ToDatetime(tzinfo=NOON.tzinfo) == NOON + seconds(3600)
+
+
+def test_a_batch() -> None:
+    """Each item has its own result, in order; the accepted and the refused are counted."""
+    results: list[Accepted | ServiceError] = [
+        Accepted(message=a_message()),
+        ProjectNotFound(),
+        Accepted(message=a_message(), replayed=True),
+    ]
+
+    answer = answers.batch(results)
+
+    assert (answer.accepted, answer.refused) == (2, 1)
+    assert [result.WhichOneof("result") for result in answer.results] == ["message_id", "error", "message_id"]
+    assert [result.replayed for result in answer.results] == [False, False, True]
+    assert answer.results[0].message_id == str(MESSAGE_ID)
+    assert answer.results[1].error.message == "Project not found."
 
 
 def test_a_stored_message() -> None:

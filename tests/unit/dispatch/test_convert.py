@@ -1,12 +1,14 @@
 """Between the contract and our values: defaults, limits, numbers, both ways."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
 from messagepipe.config.v1 import provider_pb2
 from messagepipe.dispatch.v1 import attempt_pb2, message_pb2
 from messagepipe.type.v1 import channel_pb2
@@ -63,6 +65,15 @@ def at(moment: Any) -> Timestamp:
     value = timestamp(moment)
     assert value is not None
     return value
+
+
+@given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-9, minutes=30))])))
+def test_a_moment_is_told_as_protobuf_tells_it(moment: datetime) -> None:
+    """Any moment, before 1970 too and in any zone, to the microsecond."""
+    theirs = Timestamp()
+    theirs.FromDatetime(moment)
+
+    assert at(moment) == theirs
 
 
 def test_every_channel_and_outcome_has_the_contracts_number() -> None:

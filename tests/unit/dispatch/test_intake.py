@@ -1,18 +1,20 @@
 """The door: what is checked, what is written, and who works on it afterwards."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from services.adapters.base import Channel
+from services.adapters.base import Channel, EmailContent
 from services.chassis.auth import ALL, Principal
-from services.chassis.errors import FieldViolation, InvalidArgument
+from services.chassis.errors import FieldViolation, InvalidArgument, ServiceError
+from services.dispatch.acceptor import Accepted, Acceptor
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.errors import DatabaseUnavailable, ProjectNotFound
 from services.dispatch.idempotency import Standing
-from services.dispatch.intake import Accepted, Intake, project_of
+from services.dispatch.intake import Intake, project_of
 from services.dispatch.ledger import Acceptance
 from services.dispatch.message import Message
 from services.dispatch.ports import Lease
@@ -37,6 +39,7 @@ class Door:
     def __init__(self) -> None:
         self.accepted: list[Acceptance] = []
         self.error: Exception | None = None
+        self.errors: dict[str, Exception] = {}
         self.earlier: Standing | None = None
         self.slow = asyncio.Event()
         self.slow.set()
@@ -49,6 +52,7 @@ class Door:
         database_clock.learn(NOON)
         store: Any = self.Store(self)
         worker: Any = self
+        self.acceptor = Acceptor(store=store, worker=worker, hub=self.hub, clock=clock)
         self.intake = Intake(
             store,
             worker,
@@ -77,6 +81,17 @@ class Door:
             made = Standing(message_id=message.id, created_at=COMMITTED, deadline=message.deadline)
             return self._door.earlier or made
 
+        async def accept_each(self, acceptances: Sequence[Acceptance]) -> list[Standing | Exception]:
+            together = (self._door.refuse_or(self.accept, acceptance) for acceptance in acceptances)
+            return await asyncio.gather(*together, return_exceptions=True)  # type: ignore[return-value]
+
+    async def refuse_or(self, accept: Callable[[Acceptance], Awaitable[Standing]], acceptance: Acceptance) -> Standing:
+        """What the database says to a message: an error by its subject, if there is one."""
+        content = acceptance.message.content
+        if isinstance(content, EmailContent) and content.subject in self.errors:
+            raise self.errors[content.subject]
+        return await accept(acceptance)
+
     def reserve(self, project_id: str, size: int) -> bool:
         """A place, if one is free, as the worker gives them."""
         self.sizes.append(size)
@@ -100,6 +115,15 @@ class Door:
         """A good message, accepted."""
         spec = a_spec(tags=["t"], **fields)
         return await self.intake.accept(self.intake.checked(spec, a_principal(PROJECT)), spec)
+
+    async def batch(self, *fields: dict[str, Any]) -> list[Accepted | ServiceError]:
+        """Messages with these fields, accepted together."""
+        return await self.intake.accept_batch([a_spec(**each) for each in fields], a_principal(PROJECT))
+
+    def begun(self) -> list[str]:
+        """The subjects of what the worker began."""
+        contents = [lease.message.content for lease, _ in self.started]
+        return [content.subject for content in contents if isinstance(content, EmailContent)]
 
 
 @pytest.fixture
@@ -172,6 +196,90 @@ async def test_a_message_that_stands_already_is_not_begun_again(door: Door) -> N
     assert (accepted.message.id, accepted.message.created_at) == (UUID(int=7), NOON - seconds(60))
     assert accepted.message.deadline == NOON + seconds(60)
     assert (door.started, door.places, told) == ([], 1, [])
+
+
+async def test_each_of_a_batch_is_checked_and_accepted_by_itself(door: Door) -> None:
+    """R12: what is wrong with one item is that item's answer, at its place; the others are accepted, and begun as long
+    as there are places.
+    """
+    fields = [{"subject": "1"}, {"to": "nobody"}, {"subject": "2"}, {"project_id": "other"}, {"subject": "3"}]
+    door.places = 2
+
+    answers = await door.batch(*fields)
+
+    assert [type(answer) for answer in answers] == [Accepted, InvalidArgument, Accepted, ProjectNotFound, Accepted]
+    assert isinstance(answers[1], InvalidArgument)
+    assert [violation.field for violation in answers[1].violations] == ["messages[1].to"]
+    assert [acceptance.worker for acceptance in door.accepted] == ["me", "me", None]
+    assert door.begun() == ["1", "2"]
+    assert {lease.message.created_at for lease, _ in door.started} == {COMMITTED}
+
+
+async def test_what_the_database_refuses_of_a_batch_is_refused_alone(door: Door) -> None:
+    """The item's answer is why; its place is free again, and the others are begun."""
+    door.places = 3
+    door.errors = {"2": DatabaseUnavailable()}
+
+    answers = await door.batch({"subject": "1"}, {"subject": "2"}, {"subject": "3"})
+
+    assert [type(answer) for answer in answers] == [Accepted, DatabaseUnavailable, Accepted]
+    assert door.begun() == ["1", "3"]
+    assert door.places == 1
+
+
+async def test_what_is_no_refusal_fails_a_batch_after_all_was_begun(door: Door) -> None:
+    """A fault of ours in one item is the answer to the whole request; what was written by then is worked on."""
+    door.places = 3
+    door.errors = {"1": RuntimeError("a bug")}
+
+    with pytest.raises(RuntimeError):
+        await door.batch({"subject": "1"}, {"subject": "2"}, {"subject": "3"})
+
+    assert door.begun() == ["2", "3"]
+    assert door.places == 1
+
+
+async def test_a_batch_that_stood_already_is_not_begun_again(door: Door) -> None:
+    """Keys that were used before answer the messages that were made then, and free their places."""
+    door.places = 2
+    door.earlier = Standing(
+        message_id=UUID(int=7), created_at=NOON - seconds(60), deadline=NOON + seconds(60), replayed=True
+    )
+
+    answers = await door.batch({"idempotency_key": "a"}, {"idempotency_key": "b"})
+
+    assert [answer.replayed for answer in answers if isinstance(answer, Accepted)] == [True, True]
+    assert (door.started, door.places, sum(door.sizes)) == ([], 2, 0)
+
+
+async def test_a_caller_of_a_batch_who_goes_away_takes_nothing_along(door: Door) -> None:
+    """A caller who is cut off in the middle of the commit leaves messages that are worked on all the same."""
+    door.places = 2
+    door.slow.clear()
+    calling = asyncio.create_task(door.batch({"subject": "1"}, {"subject": "2"}))
+    await asyncio.sleep(0.01)
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    door.slow.set()
+    await asyncio.sleep(0.01)
+
+    assert door.begun() == ["1", "2"]
+
+
+async def test_a_batch_that_is_never_answered_keeps_no_place(door: Door) -> None:
+    """When nothing is known of a batch at all, as where the process ends in its commit, every place is free again."""
+    specs = [a_spec(subject="1"), a_spec(subject="2")]
+    wanted = [(door.intake.checked(spec, a_principal(PROJECT)), spec) for spec in specs]
+    door.places = 2
+    door.slow.clear()
+    accepting = asyncio.create_task(door.acceptor.accept_each(wanted))
+    await asyncio.sleep(0.01)
+    accepting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await accepting
+
+    assert (door.started, door.places, sum(door.sizes)) == ([], 2, 0)
 
 
 @pytest.mark.parametrize("key", ["x" * 256, "naïve", "a\nb", "\x7f"])

@@ -39,9 +39,17 @@ def test_ids_sort_by_time() -> None:
     assert early < late
 
 
-def test_ids_do_not_repeat() -> None:
-    """A thousand ids of one millisecond are a thousand ids."""
-    assert len({new_message_id(NOON) for _ in range(1000)}) == 1000
+def test_every_bit_that_may_vary_varies() -> None:
+    """74 bits are drawn: of many ids of one millisecond none repeats, and each of these bits is sometimes 0 and
+    sometimes 1.
+    """
+    ids = [new_message_id(NOON) for _ in range(1000)]
+    either, both = 0, (1 << 128) - 1
+    for each in ids:
+        either, both = either | each.int, both & each.int
+
+    assert len(set(ids)) == 1000
+    assert (either ^ both).bit_count() == 74
 
 
 def test_the_shard_is_the_last_ten_bits() -> None:
