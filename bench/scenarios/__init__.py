@@ -12,6 +12,7 @@ from bench.scenarios import (
     kinds,
     latency,
     memory,
+    paced,
     replicas,
     rest,
     slow,
@@ -24,6 +25,7 @@ from bench.scenarios import (
 
 SCENARIOS: tuple[Scenario, ...] = (
     unary.SCENARIO,
+    paced.SCENARIO,
     batch.SCENARIO,
     accept.SCENARIO,
     stream.SCENARIO,

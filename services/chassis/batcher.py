@@ -17,9 +17,6 @@ from services.chassis.fair_line import FairLine
 T = TypeVar("T")
 R = TypeVar("R")
 
-# A paced writer writes at most one part in so many of the time.
-REST = 3
-
 
 class FlushFailed(Exception):
     """The flush this item was part of raised; the reason is `__cause__`. Nothing is known about what was written."""
@@ -42,9 +39,8 @@ class MicroBatcher(Generic[T, R]):
     different `lane` take turns.
 
     A flush starts when `max_rows` items or `max_weight` units wait, or one item that `hurries`; otherwise `max_delay`
-    seconds after the first item, or when the flush before has ended and REST times as long as it took has passed since
-    its start, but at most `pace` seconds. So who comes alone waits for nobody, and the busier the process or the slower
-    the disk, the more callers share a flush. `flush` answers one result per item, in order. For one event loop.
+    seconds after the first item, but not before the last flush has ended and `pace` seconds have passed since it
+    started. `flush` answers one result per item, in order. For one event loop.
 
     Three bounds on what has no answer yet, beyond which new items are shed: `max_waiting` callers, `max_held` units
     (a single item always goes), and `max_age` seconds that a flush, or the oldest caller of the same lane, may take.
@@ -84,7 +80,6 @@ class MicroBatcher(Generic[T, R]):
         self._queued_weight = 0
         self._hurried = 0
         self._last_began = -math.inf
-        self._took = 0.0
         self._unanswered = 0
         self._held_weight = 0
         self._in_flight: set[float] = set()  # when each running flush began
@@ -193,12 +188,8 @@ class MicroBatcher(Generic[T, R]):
         if self._cannot_wait():
             self._start_runner()
         elif self._timer is None:
-            due = max(self._queue.first.since + self._max_delay, self._last_began + self._gap())
+            due = max(self._queue.first.since + self._max_delay, self._last_began + self._pace)
             self._timer = asyncio.get_running_loop().call_at(due, self._start_runner, context=self._context)
-
-    def _gap(self) -> float:
-        """Seconds from the start of the last flush to that of the next."""
-        return min(self._pace, REST * self._took)
 
     def _cannot_wait(self) -> bool:
         full = len(self._queue) >= self._max_rows or self._queued_weight >= self._max_weight
@@ -230,9 +221,7 @@ class MicroBatcher(Generic[T, R]):
                 await self._flush_one(batch)
             finally:
                 self._in_flight.discard(began)
-            ended = loop.time()
-            self._took = ended - began
-            if not (self._closed or self._cannot_wait() or ended >= began + self._gap()):
+            if not (self._closed or self._cannot_wait() or loop.time() >= self._last_began + self._pace):
                 return  # its end arms the next one
 
     def _take(self) -> list[_Entry[T, R]]:

@@ -269,6 +269,7 @@ async def _open_store(settings: DispatchSettings) -> AsyncIterator[Store]:
         connections=settings.database_connections,
         idempotency_hours=settings.idempotency_hours,
         max_bytes=settings.max_in_flight_bytes,
+        pace=settings.batch_pace_ms / 1000,
     )
     try:
         yield store

@@ -45,6 +45,7 @@ class DispatchSettings:
     lease_seconds: float = 30.0
     idempotency_hours: int = DEFAULT_HOURS
     database_connections: int = 8
+    batch_pace_ms: int = 5
     database_wait: float = 30.0
     drain_grace: float = 20.0
     log_level: str = "info"
@@ -85,6 +86,8 @@ class DispatchSettings:
             yield f"MESSAGEPIPE_IDEMPOTENCY_HOURS must be {LEAST_HOURS} to {MOST_HOURS}"
         if not 3 <= self.database_connections <= 100:
             yield "MESSAGEPIPE_DATABASE_CONNECTIONS must be 3 to 100"
+        if not 0 <= self.batch_pace_ms <= 100:
+            yield "MESSAGEPIPE_BATCH_PACE_MS must be 0 to 100"
 
     def _unreadable(self) -> Iterator[str]:
         try:

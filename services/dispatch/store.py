@@ -41,8 +41,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BATCH = 200
-# What a lonely commit waits for others, and how far apart commits are at most when there are many (ADR 0022).
-DELAY, PACE = 0.001, 0.025
 # A commit takes some milliseconds: when one has been waited for so long, whoever comes now is refused and not kept.
 OLDEST_ACCEPTANCE = 5.0
 
@@ -59,22 +57,23 @@ class Store(Access):
         lease_seconds: float,
         idempotency_hours: float = DEFAULT_HOURS,
         max_bytes: int | None = None,
+        pace: float = 0.0,
     ) -> None:
         super().__init__(pool, batches)
         self.worker = worker
         self.lease_seconds = lease_seconds
         self.idempotency_hours = idempotency_hours
         self._claim_book = ClaimBook(worker=worker, lease_seconds=lease_seconds)
-        self._acceptances = _acceptances(self._accept, "accept", max_bytes)
+        self._acceptances = _acceptances(self._accept, "accept", max_bytes, pace)
         # Apart from the others: it may have to wait for another process's commit of the same key, and they need not.
-        self._keyed = _acceptances(self._accept_keyed, "accept_keyed", max_bytes)
+        self._keyed = _acceptances(self._accept_keyed, "accept_keyed", max_bytes, pace)
         self._transitions: MicroBatcher[Transition, Settled | Exception] = MicroBatcher(
             self._apply,
             name="settle",
             concurrency=2,
             max_rows=BATCH,
-            max_delay=DELAY,
-            pace=PACE,
+            max_delay=0.0,
+            pace=pace,
             hurries=lambda step: step.fails_over,
             max_waiting=100_000,
             lane=_project,
@@ -90,9 +89,10 @@ class Store(Access):
         connections: int,
         idempotency_hours: float = DEFAULT_HOURS,
         max_bytes: int | None = None,
+        pace: float = 0.0,
     ) -> "Store":
         """Connect so many times, 3 or more; raises the driver's errors when it can not. `max_bytes` bounds what waits
-        to be accepted.
+        to be accepted, `pace` is the least time between the batches of a kind, in seconds.
         """
         pool, batches = await open_pools(dsn, connections, f"messagepipe dispatch {worker}")
         return cls(
@@ -102,6 +102,7 @@ class Store(Access):
             lease_seconds=lease_seconds,
             idempotency_hours=idempotency_hours,
             max_bytes=max_bytes,
+            pace=pace,
         )
 
     async def close(self) -> None:
@@ -298,14 +299,17 @@ class Store(Access):
 
 
 def _acceptances(
-    write: Callable[[list[Acceptance]], Awaitable[list[Standing | Exception]]], name: str, max_bytes: int | None
+    write: Callable[[list[Acceptance]], Awaitable[list[Standing | Exception]]],
+    name: str,
+    max_bytes: int | None,
+    pace: float,
 ) -> MicroBatcher[Acceptance, Standing | Exception]:
     return MicroBatcher(
         write,
         name=name,
         max_rows=BATCH,
-        max_delay=DELAY,
-        pace=PACE,
+        max_delay=0.0,
+        pace=pace,
         weigh=lambda item: len(item.spec),
         lane=_project,
         max_held=max_bytes,

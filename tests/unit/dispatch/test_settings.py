@@ -40,6 +40,7 @@ def test_networks_that_may_be_reached() -> None:
         ("LEASE_SECONDS", "0.5"),
         ("IDEMPOTENCY_HOURS", "23"),
         ("DATABASE_CONNECTIONS", "2"),
+        ("BATCH_PACE_MS", "101"),
         ("LOG_LEVEL", "loud"),
     ],
 )
