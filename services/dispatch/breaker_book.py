@@ -105,8 +105,13 @@ async def teach(connection: Connection, worker: str, steps: Sequence[Transition]
     return found
 
 
-def concerned(step: Transition, taught: Mapping[str, tuple[Breaker, ...]]) -> tuple[Breaker, ...]:
-    """The breakers, as they stand after `teach`, that one of its steps was about."""
+async def teach_each(connection: Connection, worker: str, steps: Sequence[Transition]) -> list[tuple[Breaker, ...]]:
+    """As `teach`; answers for each step the breakers that it was about."""
+    taught = await teach(connection, worker, steps)
+    return [_concerned(step, taught) for step in steps]
+
+
+def _concerned(step: Transition, taught: Mapping[str, tuple[Breaker, ...]]) -> tuple[Breaker, ...]:
     ids = [step.lesson.provider.id] if step.lesson else []
     ids += [step.engagement.first.id] if step.engagement else []
     return tuple(breaker for provider_id in ids for breaker in taught.get(provider_id, ()))

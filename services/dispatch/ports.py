@@ -36,6 +36,9 @@ class Ledger(Protocol):
     async def apply(self, transition: Transition) -> Settled:
         """Write one step, or learn that somebody else holds the message."""
 
+    async def teach(self, step: Transition) -> tuple[Breaker, ...]:
+        """Write what a step taught that is settled already; answers how the breakers stand that it was about."""
+
     async def keep_evidence(self, transition: Transition) -> None:
         """Keep what was learned too late to settle."""
 

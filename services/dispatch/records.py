@@ -2,7 +2,7 @@
 store.py has the others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -151,4 +151,24 @@ def event_from_row(row: Row) -> StoredEvent:
         at=row["occurred_at"],
         payload=row["payload"],
         transaction_id=row["transaction_id"],
+    )
+
+
+def claim_from_rows(row: Mapping[str, Any], standing: Mapping[str, Any], attempts: Sequence[Attempt]) -> Claim:
+    """A message that was taken, from what the claim answered, how it stands, and its attempts."""
+    generation = generation_from_row(standing)
+    return Claim(
+        id=row["id"],
+        epoch=row["epoch"],
+        claims=row["claims"],
+        project_id=row["project_id"],
+        spec=row["spec"],
+        deadline=generation.deadline or row["deadline"],
+        created_at=row["created_at"],
+        attempts=tuple(attempts),
+        last_sequence=standing["last_sequence"],
+        at=row["at"],
+        waits_for=row["waits_for"],
+        ended=completion_from_row(standing),
+        generation=generation,
     )

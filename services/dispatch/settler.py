@@ -3,6 +3,7 @@ process stops. Which steps: delivery.py.
 """
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
@@ -16,6 +17,7 @@ from services.dispatch.ports import Tools
 T = TypeVar("T")
 
 PAUSE, LONGEST_PAUSE = 0.1, 5.0
+LONGEST_LESSON = 1.0
 # How long a stopping process still tries to write what a provider answered; then the attempt stays open and becomes
 # unknown.
 ON_STOP = 3.0
@@ -31,20 +33,37 @@ class Settler:
     def __init__(self, tools: Tools, message_id: UUID, epoch: int) -> None:
         self._tools = tools
         self._message_id, self._epoch = message_id, epoch
+        self._teaching: asyncio.Task[None] | None = None
         self._log = get_logger(message=str(message_id), epoch=epoch)
 
     async def write(self, transition: Transition) -> Settled:
         """Make a step durable and tell it; Fenced when somebody else has the message, or when a start can not be
         recorded. What a provider answered is kept in either case.
+
+        What a step taught is written with it; but the next provider does not wait for that, only the next step does.
         """
+        await self._taught()
+        lesson = transition.lesson if transition.fails_over else None
+        if lesson is not None:
+            transition = replace(transition, lesson=None)
         settled = await _outlives_cancellation(self._persist(transition))
         if settled.held:
             self._tell(transition, settled)
+            if lesson is not None:
+                # In a context of its own: it is nobody's call, and goes on when this delivery is cut.
+                step = replace(transition, lesson=lesson, engagement=None)
+                self._teaching = asyncio.create_task(self._teach(step), name="teach", context=contextvars.Context())
             return settled
         if transition.closes is not None and transition.opens is not None:
             # The lease ended while the provider answered. If nobody took the message yet, the answer still counts.
             given_up = replace(
-                transition, opens=None, engagement=None, amends=(), due_in=0.0, events=transition.events[:1]
+                transition,
+                opens=None,
+                lesson=lesson,
+                engagement=None,
+                amends=(),
+                due_in=0.0,
+                events=transition.events[:1],
             )
             settled = await _outlives_cancellation(self._persist(given_up))
             if settled.held:
@@ -54,6 +73,21 @@ class Settler:
             keeping = self.until_answered(lambda: self._tools.ledger.keep_evidence(transition), for_ever=True)
             await _outlives_cancellation(keeping)
         raise Fenced
+
+    async def _teach(self, step: Transition) -> None:
+        """Write what a step taught. Without the database it is lost: the next message learns it again."""
+        try:
+            self._tools.health.learned(await self._tools.ledger.teach(step))
+        except (Unavailable, ResourceExhausted) as error:
+            self._log.warning("lesson_lost", cause=type(error.__cause__).__name__)
+
+    async def _taught(self) -> None:
+        """Returns when the last lesson is written, so that whoever sees how a message ended can rely on it; or after a
+        moment, because what a provider answered must not wait for long.
+        """
+        if self._teaching is not None:
+            await asyncio.wait([self._teaching], timeout=LONGEST_LESSON)
+            self._teaching = None
 
     async def until_answered(self, ask: Callable[[], Awaitable[T]], *, for_ever: bool) -> T:
         """What the database answers, asked again while it is away: for as long as that takes, or Fenced when the lease

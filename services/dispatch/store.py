@@ -21,6 +21,7 @@ from services.chassis.idempotency import DEFAULT_HOURS
 from services.dispatch import breaker_book, evidence_book, key_book, ledger, overviews
 from services.dispatch.access import Access, Pool, open_pools
 from services.dispatch.attempt import Attempt
+from services.dispatch.breaker import Breaker
 from services.dispatch.claim_book import ClaimBook
 from services.dispatch.idempotency import Standing
 from services.dispatch.ledger import Acceptance, Settled, Transition
@@ -31,9 +32,8 @@ from services.dispatch.records import (
     Overview,
     StoredEvent,
     attempt_from_row,
-    completion_from_row,
+    claim_from_rows,
     event_from_row,
-    generation_from_row,
 )
 from services.dispatch.turns import Turns
 
@@ -78,6 +78,9 @@ class Store(Access):
             max_waiting=100_000,
             lane=_project,
         )
+        self._lessons: MicroBatcher[Transition, tuple[Breaker, ...] | Exception] = MicroBatcher(
+            self._teach_each, name="teach", max_rows=BATCH, max_delay=0.0, lane=_project
+        )
 
     @classmethod
     async def open(
@@ -110,6 +113,7 @@ class Store(Access):
         await self._acceptances.close()
         await self._keyed.close()
         await self._transitions.close()
+        await self._lessons.close()
         await self._batches.close()
         await self._pool.close()
 
@@ -172,11 +176,22 @@ class Store(Access):
         self, connection: ledger.Connection, items: list[Transition], settled: list[Settled]
     ) -> list[Settled]:
         steps = [item for item, one in zip(items, settled, strict=True) if one.held]
-        taught = await breaker_book.teach(connection, self.worker, steps)
-        return [
-            replace(one, breakers=breaker_book.concerned(item, taught)) if one.held else one
-            for item, one in zip(items, settled, strict=True)
-        ]
+        breakers = iter(await breaker_book.teach_each(connection, self.worker, steps))
+        return [replace(one, breakers=next(breakers)) if one.held else one for one in settled]
+
+    async def teach(self, step: Transition) -> tuple[Breaker, ...]:
+        """Write what a step taught that is settled already; answers how the breakers stand that it was about."""
+        return _or_raise(await self._lessons.submit(step))
+
+    async def _teach_each(self, batch: list[Transition]) -> list[tuple[Breaker, ...] | Exception]:
+        async def write(connection: ledger.Connection, items: list[Transition]) -> list[tuple[Breaker, ...]]:
+            failpoint("teach.before_commit")
+            async with connection.transaction():
+                taught = await breaker_book.teach_each(connection, self.worker, items)
+            failpoint("teach.committed")
+            return taught
+
+        return await self.write_batch(write, batch)
 
     async def keep_evidence(self, transition: Transition) -> None:
         """Keep what was learned too late to settle."""
@@ -217,7 +232,7 @@ class Store(Access):
         # Read after the rows are ours: until then a receipt may still have written to them.
         attempts = await self._attempts(ids)
         standing = {row["message_id"]: row for row in await self.fetch(_STANDING, ids)}
-        return [_claim_from(row, standing[row["id"]], attempts.get(row["id"], ())) for row in rows]
+        return [claim_from_rows(row, standing[row["id"]], attempts.get(row["id"], ())) for row in rows]
 
     async def renew(self, leases: Mapping[UUID, int]) -> frozenset[UUID]:
         """Extend these leases (message id → epoch) in one statement; answers which are still ours."""
@@ -314,25 +329,6 @@ def _acceptances(
         lane=_project,
         max_held=max_bytes,
         max_age=OLDEST_ACCEPTANCE,
-    )
-
-
-def _claim_from(row: asyncpg.Record, standing: asyncpg.Record, attempts: Sequence[Attempt]) -> Claim:
-    generation = generation_from_row(standing)
-    return Claim(
-        id=row["id"],
-        epoch=row["epoch"],
-        claims=row["claims"],
-        project_id=row["project_id"],
-        spec=row["spec"],
-        deadline=generation.deadline or row["deadline"],
-        created_at=row["created_at"],
-        attempts=tuple(attempts),
-        last_sequence=standing["last_sequence"],
-        at=row["at"],
-        waits_for=row["waits_for"],
-        ended=completion_from_row(standing),
-        generation=generation,
     )
 
 

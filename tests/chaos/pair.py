@@ -17,6 +17,7 @@ import asyncpg
 from services.adapters.outcome import Result
 from services.chassis.failpoints import FailpointSettings, arm
 from services.dispatch.attempt import Attempt
+from services.dispatch.breaker import Breaker
 from services.dispatch.errors import DatabaseUnavailable, IdempotencyKeyReused
 from services.dispatch.idempotency import Standing
 from services.dispatch.ledger import Acceptance, Completion, Connection, Settled, Transition
@@ -117,6 +118,10 @@ class Pair:
             self.goes_on.clear()
         await self.pass_gate()  # it may stand still between the record and what follows it, too
         return settled
+
+    async def teach(self, step: Transition) -> tuple[Breaker, ...]:
+        """Nothing: the health of providers is kept quiet here."""
+        return ()
 
     async def keep_evidence(self, step: Transition) -> None:
         """As Store.keep_evidence."""

@@ -45,6 +45,8 @@ POINTS = (
     # A step is written.
     Point(name="settle.before_commit", latest=10),
     Point(name="settle.committed", latest=10),
+    Point(name="teach.before_commit", latest=2),
+    Point(name="teach.committed", latest=2),
     Point(name="put_off.recorded", latest=3),
     Point(name="finish.before_record", latest=20),
     Point(name="finish.recorded", latest=20),

@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from services.adapters.outcome import Result
+from services.dispatch.breaker import Breaker
 from services.dispatch.ledger import Settled, Transition
 
 
@@ -16,6 +17,7 @@ class MemoryLedger:
         self.epochs: dict[UUID, int] = {}
         self.expired: set[UUID] = set()
         self.written: list[Transition] = []
+        self.taught: list[Transition] = []
         self.evidence: list[Transition] = []
         self.late: dict[int, Result] = {}
         self.failures: list[Exception] = []
@@ -32,6 +34,11 @@ class MemoryLedger:
         if held:
             self.written.append(transition)
         return Settled(held=held, at=self._now())
+
+    async def teach(self, step: Transition) -> tuple[Breaker, ...]:
+        """Keep what a step taught."""
+        self.taught.append(step)
+        return ()
 
     async def keep_evidence(self, transition: Transition) -> None:
         """Keep what came too late."""

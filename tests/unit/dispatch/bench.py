@@ -79,8 +79,9 @@ class Bench:
 
     @property
     def lessons(self) -> list[Lesson]:
-        """What was taught, in order."""
-        return [step.lesson for step in self.ledger.written if step.lesson is not None]
+        """What was taught, with a step or after it, in order."""
+        steps = sorted([*self.ledger.written, *self.ledger.taught], key=lambda step: step.events[0].sequence)
+        return [step.lesson for step in steps if step.lesson is not None]
 
     def publish(self, message_id: UUID, project_id: str, transition: Transition, at: datetime) -> None:
         """A transition was written."""

@@ -225,8 +225,8 @@ async def test_nothing_is_sent_when_the_lease_ran_out(bench: Bench) -> None:
     assert {closed(step).outcome for step in bench.ledger.written if step.closes} == {Outcome.DEFERRED}
 
 
-async def test_a_lesson_is_written_with_its_attempt(bench: Bench) -> None:
-    """R7: what an attempt taught goes with the step that closes it, and with no other."""
+async def test_a_lesson_keeps_nobody_waiting(bench: Bench) -> None:
+    """R7: what an attempt taught is written once, after the step that fails over."""
     bench.script("A", a_result("denied", provider_text="401\x00"))
 
     await bench.run()
@@ -235,7 +235,8 @@ async def test_a_lesson_is_written_with_its_attempt(bench: Bench) -> None:
     assert (lesson.provider.name, lesson.signal) == ("A", Signal.DENIED)
     assert lesson.result.provider_text == "401\N{REPLACEMENT CHARACTER}"
     assert (lesson.accepted, lesson.started_at, lesson.probe) == (7, NOON, "")
-    assert [step.lesson for step in bench.ledger.written] == [None, lesson, None]
+    assert [step.lesson for step in bench.ledger.written] == [None, None, None]
+    assert [(step.lesson, step.engagement) for step in bench.ledger.taught] == [(lesson, None)]
 
 
 async def test_a_retry_after_without_end_is_bounded(bench: Bench) -> None:
