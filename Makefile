@@ -50,7 +50,7 @@ chaos: setup ## kill, pause and starve a whole messagepipe for about an hour (CH
 	$(BIN)/pytest tests/chaos -m chaos -s
 
 .PHONY: bench
-bench: setup ## measure everything beside the limit of this machine (35 minutes; docs/performance.md), write bench.json
+bench: setup ## measure everything beside the limit of this machine (25 minutes; docs/performance.md), write bench.json
 	$(BIN)/python -m bench --json bench.json
 
 .PHONY: bench-quick
