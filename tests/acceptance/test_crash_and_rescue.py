@@ -91,7 +91,8 @@ async def test_kill_9_in_the_middle_of_a_thousand_messages(database_url, tmp_pat
     environ = environment(database_url, config_port, dispatch_port)
     async with AsyncExitStack() as stack:
         # The provider is the oracle outside the system: it counts what it took, whatever dispatch remembers.
-        vendor = await stack.enter_async_context(VendorServer(default=Reply(status=202, delay=0.05)))
+        # So slow that calls are open whenever the kill comes.
+        vendor = await stack.enter_async_context(VendorServer(default=Reply(status=202, delay=1.0)))
         await stack.enter_async_context(process("config", environ=environ, log=tmp_path / "config.log"))
         service = await stack.enter_async_context(process("dispatch", environ=environ, log=tmp_path / "dispatch.log"))
         await until_serving(config)
