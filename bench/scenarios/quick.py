@@ -12,9 +12,8 @@ from bench.scenario import Row, Scenario
 from bench.scenarios.kinds import CONNECTIONS
 from bench.scenarios.stage import alone, cpu, project, relay, relayed, staged
 
-BATCHES = (
-    2  # at a time, and so many before no more are begun: what is accepted has to be sent before the minute is over
-)
+# At a time, and so many before no more are begun: what is accepted has to be sent before the minute is over.
+BATCHES = 2
 
 
 @asynccontextmanager

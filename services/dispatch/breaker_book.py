@@ -79,7 +79,7 @@ class BreakerBook:
 
 
 async def teach(connection: Connection, worker: str, steps: Sequence[Transition]) -> dict[str, tuple[Breaker, ...]]:
-    """Write what these steps taught, in the transaction that settles them; answers the breakers as they stand then, by
+    """Write what these steps taught, in the caller's transaction; answers the breakers as they stand then, by
     provider.
     """
     breakers, elsewhere, at = await _locked(connection, worker, steps)

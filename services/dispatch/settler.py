@@ -42,7 +42,6 @@ class Settler:
 
         What a step taught is written with it; but the next provider does not wait for that, only the next step does.
         """
-        await self._taught()
         lesson = transition.lesson if transition.fails_over else None
         if lesson is not None:
             transition = replace(transition, lesson=None)
@@ -54,7 +53,7 @@ class Settler:
                 step = replace(transition, lesson=lesson, engagement=None)
                 self._teaching = asyncio.create_task(self._teach(step), name="teach", context=contextvars.Context())
             return settled
-        if transition.closes is not None and transition.opens is not None:
+        if transition.fails_over:
             # The lease ended while the provider answered. If nobody took the message yet, the answer still counts.
             given_up = replace(
                 transition,
@@ -80,6 +79,8 @@ class Settler:
             self._tools.health.learned(await self._tools.ledger.teach(step))
         except (Unavailable, ResourceExhausted) as error:
             self._log.warning("lesson_lost", cause=type(error.__cause__).__name__)
+        except Exception:  # noqa: BLE001 - whatever it is, the message goes on without it
+            self._log.exception("lesson_failed")
 
     async def _taught(self) -> None:
         """Returns when the last lesson is written, so that whoever sees how a message ended can rely on it; or after a
@@ -105,9 +106,10 @@ class Settler:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _persist(self, transition: Transition) -> Settled:
-        """Write until it is known what became of it; a start that brings no result only for as long as the lease
-        lives.
+        """Write, after what the last step taught, until it is known what became of it; a start that brings no result
+        only for as long as the lease lives.
         """
+        await self._taught()
         for_ever = transition.closes is not None
         return await self.until_answered(lambda: self._tools.ledger.apply(transition), for_ever=for_ever)
 

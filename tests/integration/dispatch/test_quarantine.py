@@ -18,7 +18,7 @@ from services.dispatch.store import Store
 from services.dispatch.turns import Turns
 from tests.integration.dispatch.queue_rows import queued, shard_id
 from tests.integration.dispatch.test_leases import an_open_attempt, claim_one, leased, step
-from tests.integration.rig import PROJECT, metadata, rig
+from tests.integration.rig import PROJECT, eventually, metadata, rig
 
 
 @pytest.fixture
@@ -211,6 +211,11 @@ async def test_a_message_that_can_not_be_read_stops_nobody(database_url: str, co
     assert (story.state, story.end.reason) == ("FAILED", "QUARANTINED")
 
 
+RENEWED_FOR_LEASES = """
+SELECT q.due_at > m.created_at + interval '4 seconds' FROM dispatch.queue q JOIN dispatch.messages m USING (id)
+"""
+
+
 async def test_a_start_that_can_not_be_recorded_strikes_nobody(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
@@ -220,7 +225,11 @@ async def test_a_start_that_can_not_be_recorded_strikes_nobody(
         async with connection.transaction():
             await connection.execute("LOCK dispatch.attempts IN SHARE MODE")
             message = await pipe.create()
-            await asyncio.sleep(3.5)
+
+            async def renewed_for_leases() -> bool:
+                return bool(await connection.fetchval(RENEWED_FOR_LEASES))
+
+            await eventually(renewed_for_leases, seconds=30)
             assert await claims_of(connection) == {UUID(message.id): 1}
         story = await pipe.watch(message.id)
     assert (story.state, story.calls) == ("SENT", "A:accepted")

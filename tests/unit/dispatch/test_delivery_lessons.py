@@ -2,12 +2,15 @@
 
 import asyncio
 
+import pytest
+
+from services.adapters.outcome import Outcome
 from services.chassis.errors import Unavailable
 from services.dispatch.breaker import Breaker
 from services.dispatch.ledger import Transition
 from services.dispatch.settler import LONGEST_LESSON
 from tests.builders import MESSAGE_ID
-from tests.unit.dispatch.bench import Bench, settle
+from tests.unit.dispatch.bench import Bench, closed, settle
 
 
 async def test_what_the_last_attempt_taught_goes_with_its_end(bench: Bench) -> None:
@@ -60,11 +63,34 @@ async def test_a_lesson_that_hangs_keeps_no_answer_back(bench: Bench) -> None:
     assert bench.end.completes is not None
 
 
-async def test_without_a_database_a_lesson_is_lost(bench: Bench) -> None:
+async def test_a_stop_while_a_lesson_is_written_keeps_the_answer(bench: Bench) -> None:
+    """Told to stop while B's answer waits for what A taught: it is written all the same, then the stop goes on."""
+    let_go = asyncio.Event()
+
+    async def slowly(step: Transition) -> tuple[Breaker, ...]:
+        await let_go.wait()
+        return ()
+
+    bench.ledger.teach = slowly  # type: ignore[method-assign]
+    bench.script("A", "denied")
+    running = asyncio.create_task(bench.run())
+    await settle()
+    assert len(bench.adapters["B"].calls) == 1
+    running.cancel()
+    await settle()
+    let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    assert closed(bench.end).outcome is Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize("error", [Unavailable(), RuntimeError("a bug")], ids=["away", "broken"])
+async def test_a_lesson_that_can_not_be_written_is_lost(bench: Bench, error: Exception) -> None:
     """It stops nothing: the next message learns it again."""
 
     async def away(step: Transition) -> tuple[Breaker, ...]:
-        raise Unavailable
+        raise error
 
     bench.ledger.teach = away  # type: ignore[method-assign]
     bench.script("A", "denied")
