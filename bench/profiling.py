@@ -22,7 +22,7 @@ from bench.scenarios.stage import staged
 
 RATE = 200  # samples a second: each costs the process about 0.1 ms of standing still
 SHOWN = 25
-WAYS = ("unary", "batch")
+WAYS = ("unary", "batch", "smtp")
 
 # Frames from the outermost to the innermost, as py-spy writes them: `function (file:line)`; and the share of the
 # process's CPU time that they stand for.
@@ -160,10 +160,14 @@ def _table(what: str, shares: Counter[str], cost_us: float, quote: str = "") -> 
 
 
 async def profile_dispatch(rig: Rig, way: str) -> str:
-    """The summary of a dispatcher that takes messages as fast as it can, single ones or batches, until all are sent."""
-    async with staged(rig, "sendgrid") as stage:
-        more = {"in_flight": batch.CALLS, "most": int(batch.OFFERED * rig.scale.seconds)} if way == "batch" else {}
-        seen, found = await _watched(stage.dispatch.pid, stage.service(way=way, **more))
+    """The summary of a dispatcher that takes messages as fast as it can, until all are sent: single ones or batches
+    through SendGrid, or single mails through SMTP.
+    """
+    async with staged(rig, "smtp" if way == "smtp" else "sendgrid") as stage:
+        many = {"way": "batch", "in_flight": batch.CALLS, "most": int(batch.OFFERED * rig.scale.seconds)}
+        seen, found = await _watched(
+            stage.dispatch.pid, stage.service(**(many if way == "batch" else {"way": "unary"}))
+        )
     cost = found["cost.service_us"]
     head = f"{way}: {found['rate']:,.0f} messages/s while watched, {cost:,.0f} µs of CPU a message"
     return f"{head}\n\n{summary(seen, cost)}"

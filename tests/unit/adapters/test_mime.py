@@ -209,3 +209,11 @@ def test_addresses_no_envelope_carries(email: str) -> None:
 def test_addresses(email: str) -> None:
     """An address goes on the wire exactly as it was asked for."""
     assert wire_address(Address(email=email)) == email
+
+
+def test_a_text_that_holds_our_boundary_ends_no_part() -> None:
+    """Whoever has read one of our mails knows the boundary; the next mail that holds it gets another."""
+    boundary = parsed(an_email(html="<p>x</p>")).get_boundary()
+    poisoned = f"before\n--{boundary}\nafter\n--{boundary}--\n"
+    plain, html = parsed(an_email(text=poisoned, html="<p>x</p>")).iter_parts()
+    assert (plain.get_content(), html.get_content()) == (poisoned.replace("\n", "\r\n"), "<p>x</p>\r\n")
