@@ -15,7 +15,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Never
 
 import asyncpg
+import grpc
 from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import add_DispatchServiceServicer_to_server
+from messagepipe.dispatch.v1.suppression_service_pb2_grpc import add_SuppressionServiceServicer_to_server
 
 from services.adapters.base import Adapter, Channel
 from services.adapters.receipts import ReceiptReader
@@ -51,6 +53,7 @@ from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
 from services.dispatch.servicer import DispatchServicer
 from services.dispatch.settings import MEBIBYTE, DispatchSettings
 from services.dispatch.store import Store
+from services.dispatch.suppression_servicer import SuppressionServicer
 from services.dispatch.suspects import Suspects
 from services.dispatch.watch import EventHub
 from services.dispatch.worker import Worker
@@ -174,7 +177,7 @@ async def open_dispatch(
         suspects = Suspects(store, worker, clock, hub.publish)
         desk = ReceiptDesk(store, chains, readers, clock, hub.publish)
         servicer = DispatchServicer(store, intake, hub, chains, health, database_clock, receipts=desk, limits=limits)
-        server = await stack.enter_async_context(_serve(settings, servicer, clock, store))
+        server = await stack.enter_async_context(_serve(settings, _registration(servicer, store), clock, store))
         works = (chains.run, health.run, peers.run, worker.claim_forever, worker.renew_forever, suspects.run, desk.run)
         for work in works:
             await stack.enter_async_context(background(work, stop))
@@ -301,14 +304,22 @@ async def _open_limits(
     await limits.close()
 
 
+def _registration(messages: DispatchServicer, store: Store) -> Callable[[grpc.aio.Server], None]:
+    def register(server: grpc.aio.Server) -> None:
+        add_DispatchServiceServicer_to_server(messages, server)
+        add_SuppressionServiceServicer_to_server(SuppressionServicer(store), server)
+
+    return register
+
+
 @asynccontextmanager
 async def _serve(
-    settings: DispatchSettings, servicer: DispatchServicer, clock: Clock, store: Store
+    settings: DispatchSettings, register: Callable[[grpc.aio.Server], None], clock: Clock, store: Store
 ) -> AsyncIterator[RunningServer]:
     admission = Admission(strained=lambda: store.longest_wait > LONGEST_POOL_WAIT)
     scopes = required_scope_from_options(*DISPATCH_SERVICES)
     async with serve(
-        lambda server: add_DispatchServiceServicer_to_server(servicer, server),
+        register,
         host=settings.host,
         port=settings.dispatch_port,
         names=[service.full_name for service in DISPATCH_SERVICES],

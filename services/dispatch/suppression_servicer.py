@@ -11,6 +11,7 @@ from google.protobuf import empty_pb2
 from messagepipe.dispatch.v1 import suppression_service_pb2 as pb
 from messagepipe.dispatch.v1 import suppression_service_pb2_grpc
 
+from services.adapters.base import Channel
 from services.chassis.auth import current_principal
 from services.chassis.errors import FieldViolation, InvalidArgument
 from services.chassis.pagination import parse_page
@@ -150,7 +151,7 @@ def _shown(listed: book.Listed) -> pb.Suppression:
     )
 
 
-def _check_words(channel: int, reason: int, prefix: str, findings: Findings) -> Any:
+def _check_words(channel: Any, reason: int, prefix: str, findings: Findings) -> Channel | None:
     """The channel that is meant, None for none; what is no word of the contract is reported."""
     if channel and channel not in CHANNELS:
         findings.add(f"{prefix}channel", "must be EMAIL or SMS")
