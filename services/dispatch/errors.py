@@ -6,7 +6,8 @@ Result.reason.
     ├── Unauthenticated     └── ReceiptNotProved
     ├── NotFound            ├── ProjectNotFound
     │                       ├── MessageNotFound
-    │                       └── SuppressionNotFound
+    │                       ├── SuppressionNotFound
+    │                       └── TemplateNotFound
     ├── AlreadyExists       └── IdempotencyKeyReused
     ├── FailedPrecondition  ├── NoProvider
     │                       ├── MessageEnded
@@ -59,6 +60,15 @@ class SuppressionNotFound(NotFound):
 
     def __init__(self, entry_id: str) -> None:
         super().__init__("Suppression not found.", metadata={"id": entry_id})
+
+
+class TemplateNotFound(NotFound):
+    """The template does not exist for this caller, or not in that version or for that channel."""
+
+    reason = "TEMPLATE_NOT_FOUND"
+
+    def __init__(self, template_id: str) -> None:
+        super().__init__("Template not found", metadata={"id": template_id[:100]})
 
 
 class IdempotencyKeyReused(AlreadyExists):

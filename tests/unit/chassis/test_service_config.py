@@ -17,7 +17,7 @@ METHODS: dict[str, Any] = {
 # A second time is a second thing, or says that there is nothing left to do.
 NEVER = {
     CONFIG: {"TestProvider", "WatchChains"},
-    DISPATCH: {"CancelMessage", "RetryMessage"},
+    DISPATCH: {"CancelMessage", "RetryMessage", "RetryDelivery", "RetryDeliveries"},
     SUPPRESSION: {"DeleteSuppression", "ImportSuppressions"},
 }
 

@@ -109,6 +109,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     FAILED_PRECONDITION.
     `{"reason": "DUPLICATE_POSSIBLE", "domain": "messagepipe", "metadata": {"id": "…"}}`
     """
+    ERROR_REASON_TEMPLATE_NOT_FOUND: _ErrorReason.ValueType  # 21
+    """The template does not exist for this caller, or not in that version or for that channel. NOT_FOUND.
+    `{"reason": "TEMPLATE_NOT_FOUND", "domain": "messagepipe", "metadata": {"id": "…"}}`
+    """
     ERROR_REASON_SUPPRESSION_NOT_FOUND: _ErrorReason.ValueType  # 50
     """The suppression does not exist for this caller. NOT_FOUND.
     `{"reason": "SUPPRESSION_NOT_FOUND", "domain": "messagepipe", "metadata": {"id": "…"}}`
@@ -214,6 +218,10 @@ ERROR_REASON_DUPLICATE_POSSIBLE: ErrorReason.ValueType  # 20
 """RetryMessage only: the message is UNKNOWN, so a provider may have taken it, and `accept_duplicate` is not set.
 FAILED_PRECONDITION.
 `{"reason": "DUPLICATE_POSSIBLE", "domain": "messagepipe", "metadata": {"id": "…"}}`
+"""
+ERROR_REASON_TEMPLATE_NOT_FOUND: ErrorReason.ValueType  # 21
+"""The template does not exist for this caller, or not in that version or for that channel. NOT_FOUND.
+`{"reason": "TEMPLATE_NOT_FOUND", "domain": "messagepipe", "metadata": {"id": "…"}}`
 """
 ERROR_REASON_SUPPRESSION_NOT_FOUND: ErrorReason.ValueType  # 50
 """The suppression does not exist for this caller. NOT_FOUND.
