@@ -5,7 +5,6 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.message import Message
 from messagepipe.dispatch.v1 import dispatch_service_pb2 as pb
 from messagepipe.dispatch.v1 import message_pb2
 from messagepipe.type.v1 import channel_pb2
@@ -51,7 +50,9 @@ async def test_a_dead_letter_is_dispatched_anew(pipe: Pipe, outcome: str) -> Non
         *(pipe.messages.RetryDelivery(request, metadata=metadata()) for _ in range(2)), return_exceptions=True
     )
     # One of them may come when it has been sent already.
-    said = [each.message if isinstance(each, Message) else from_rpc_error(each).reason for each in answers]
+    said = [
+        each.message if isinstance(each, pb.RetryDeliveryResponse) else from_rpc_error(each).reason for each in answers
+    ]
     assert "Email added to retry queue successfully" in said
     assert set(said) <= {"Email added to retry queue successfully", "WRONG_STATE"}
     await pipe.watch(message_id)
