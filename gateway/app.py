@@ -2,12 +2,10 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from google.protobuf import empty_pb2
-from messagepipe.config.v1 import config_service_pb2
-from messagepipe.dispatch.v1 import dispatch_service_pb2
 
 from gateway import receipts
 from gateway.exchange import BodyBudget
@@ -23,14 +21,12 @@ from gateway.upstream import Upstream, open_upstream
 from services.chassis.admission import Admission
 from services.chassis.auth import TokenVerifier
 from services.chassis.clock import Clock, SystemClock
+from services.chassis.contract import CONFIG_SERVICES, DISPATCH_SERVICES
 from services.chassis.env import SettingsError, load
 from services.chassis.log import configure, get_logger
 from services.chassis.server import PortBusy
 from services.chassis.service_token import service_token
 from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
-
-CONFIG = config_service_pb2.DESCRIPTOR.services_by_name["ConfigService"]
-DISPATCH = dispatch_service_pb2.DESCRIPTOR.services_by_name["DispatchService"]
 
 # How many of the largest bodies may be in memory at once before more are shed.
 LARGE_BODIES_AT_ONCE = 8
@@ -69,16 +65,15 @@ async def open_gateway(
     verifier = verifier or TokenVerifier(settings.auth, clock=clock)
     stopping = asyncio.Event()
     async with AsyncExitStack() as stack:
-        upstreams = {
-            CONFIG.full_name: await stack.enter_async_context(open_upstream("config", CONFIG, settings.config_target)),
-            DISPATCH.full_name: await stack.enter_async_context(
-                open_upstream("dispatch", DISPATCH, settings.dispatch_target)
-            ),
-        }
+        config = await stack.enter_async_context(open_upstream("config", CONFIG_SERVICES, settings.config_target))
+        dispatch = await stack.enter_async_context(
+            open_upstream("dispatch", DISPATCH_SERVICES, settings.dispatch_target)
+        )
+        upstreams = (config, dispatch)
         endpoints, open_pages = compose(settings, upstreams, stopping)
         budget = BodyBudget(LARGE_BODIES_AT_ONCE * settings.message_body_limit)
         door = ReceiptDoor(
-            call=upstreams[DISPATCH.full_name].unary(receipts.RPC_PATH, empty_pb2.Empty),
+            call=dispatch.unary(receipts.RPC_PATH, empty_pb2.Empty),
             token=service_token(settings.internal_token, settings.auth, clock, subject="gateway"),
             public_url=settings.public_url.rstrip("/"),
         )
@@ -101,18 +96,19 @@ async def open_gateway(
 
 
 def compose(
-    settings: GatewaySettings, upstreams: Mapping[str, Upstream], stopping: asyncio.Event
+    settings: GatewaySettings, upstreams: Sequence[Upstream], stopping: asyncio.Event
 ) -> tuple[list[Endpoint], list[Page]]:
     """Every endpoint and every page, read from the contract."""
-    routes = routes_of(upstream.service for upstream in upstreams.values())
-    endpoints = [_endpoint(route, upstreams, settings) for route in routes]
+    serving = {service.full_name: upstream for upstream in upstreams for service in upstream.services}
+    routes = routes_of(service for upstream in upstreams for service in upstream.services)
+    endpoints = [_endpoint(route, serving[route.rpc.containing_service.full_name], settings) for route in routes]
     document = openapi_document([endpoint.codec for endpoint in endpoints])
     return endpoints, pages(document, upstreams, stopping)
 
 
 def codecs() -> list[Transcoder]:
     """The codecs of all routes of the contract, for who wants them without a server."""
-    return [Transcoder(route) for route in routes_of([CONFIG, DISPATCH])]
+    return [Transcoder(route) for route in routes_of([*CONFIG_SERVICES, *DISPATCH_SERVICES])]
 
 
 async def main(environ: Mapping[str, str]) -> int:
@@ -139,13 +135,12 @@ async def main(environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _endpoint(route: Route, upstreams: Mapping[str, Upstream], settings: GatewaySettings) -> Endpoint:
-    service = route.rpc.containing_service.full_name
-    if service == CONFIG.full_name:
+def _endpoint(route: Route, upstream: Upstream, settings: GatewaySettings) -> Endpoint:
+    if route.rpc.containing_service in CONFIG_SERVICES:
         limits = Limits(body=settings.max_config_bytes, request=settings.max_config_bytes)
     else:
         limits = Limits(body=settings.message_body_limit, request=settings.message_request_limit)
-    return endpoint_of(route, upstreams[service], limits)
+    return endpoint_of(route, upstream, limits)
 
 
 def _lines(text: str) -> str:

@@ -3,7 +3,7 @@ contract.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.codec.well_known import dumps
@@ -17,14 +17,14 @@ Answer = tuple[int, Mapping[str, str], bytes]
 _HTML = {"content-type": "text/html; charset=utf-8", "content-security-policy": CONTENT_SECURITY_POLICY}
 
 
-def pages(document: Mapping[str, Any], upstreams: Mapping[str, Upstream], stopping: asyncio.Event) -> list[Page]:
+def pages(document: Mapping[str, Any], upstreams: Sequence[Upstream], stopping: asyncio.Event) -> list[Page]:
     """Every page; those that never change are made here, once."""
 
     async def ready() -> Answer:
         if stopping.is_set():
             raise Unavailable("The gateway is being stopped.", reason="NOT_READY", retry_after=1.0)
         await check_ready(upstreams)
-        names = {each.name: "SERVING" for each in upstreams.values()}
+        names = {each.name: "SERVING" for each in upstreams}
         return 200, JSON, dumps({"status": "ready", "services": names})
 
     return [

@@ -5,7 +5,7 @@ idempotency key goes over the other, where only reads would be (chassis/service_
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -42,12 +42,12 @@ _OPTIONS: list[tuple[str, int]] = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """A service behind the gateway: the name people know it by, what it serves and the channels to it: `channel` for
+    """A process behind the gateway: the name people know it by, what it serves and the channels to it: `channel` for
     what may be tried again, `once` for what may not.
     """
 
     name: str
-    service: ServiceDescriptor
+    services: Sequence[ServiceDescriptor]
     channel: grpc.aio.Channel
     once: grpc.aio.Channel
 
@@ -78,7 +78,7 @@ class Upstream:
 
 
 @asynccontextmanager
-async def open_upstream(name: str, service: ServiceDescriptor, target: str) -> AsyncIterator[Upstream]:
+async def open_upstream(name: str, services: Sequence[ServiceDescriptor], target: str) -> AsyncIterator[Upstream]:
     """The channels for the length of the block; they connect when first used."""
     # Not waiting: a caller over HTTP is told 503 and when to come back, instead of hanging.
     again, once = ([*_OPTIONS, *channel_options(keyed=keyed, wait_for_ready=False)] for keyed in (True, False))
@@ -86,13 +86,13 @@ async def open_upstream(name: str, service: ServiceDescriptor, target: str) -> A
         grpc.aio.insecure_channel(target, options=again) as channel,
         grpc.aio.insecure_channel(target, options=once) as other,
     ):
-        yield Upstream(name=name, service=service, channel=channel, once=other)
+        yield Upstream(name=name, services=services, channel=channel, once=other)
 
 
-async def check_ready(upstreams: Mapping[str, Upstream]) -> None:
+async def check_ready(upstreams: Sequence[Upstream]) -> None:
     """Raises Unavailable (NOT_READY) that names every service that can not be used."""
-    found = await asyncio.gather(*(each.problem() for each in upstreams.values()))
-    problems = {each.name: why for each, why in zip(upstreams.values(), found, strict=True) if why is not None}
+    found = await asyncio.gather(*(each.problem() for each in upstreams))
+    problems = {each.name: why for each, why in zip(upstreams, found, strict=True) if why is not None}
     if problems:
         words = ", ".join(f"{name} {why}" for name, why in problems.items())
         raise Unavailable(f"Not ready: {words}.", reason="NOT_READY", metadata=problems, retry_after=1.0)

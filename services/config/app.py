@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Never
 
-from messagepipe.config.v1 import config_service_pb2
 from messagepipe.config.v1.config_service_pb2_grpc import add_ConfigServiceServicer_to_server
 from sqlalchemy.exc import ProgrammingError
 
@@ -22,6 +21,7 @@ from services.chassis.admission import Admission
 from services.chassis.auth import TokenVerifier
 from services.chassis.background import BackgroundFailed, background
 from services.chassis.clock import Clock, SystemClock
+from services.chassis.contract import CONFIG_SERVICES
 from services.chassis.database import DatabaseUnreachable, wait_until_reachable
 from services.chassis.durability import UnsafeDatabase, require_durability
 from services.chassis.env import SettingsError, load
@@ -44,7 +44,6 @@ from services.config.vault import Vault
 if TYPE_CHECKING:  # chassis/engine.py says why only then
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-SERVICE = config_service_pb2.DESCRIPTOR.services_by_name["ConfigService"]
 MAX_REQUEST_BYTES = 1024 * 1024
 PULSE_SECONDS = 2.0
 
@@ -105,14 +104,14 @@ async def open_config(
         tester = ProviderTester(settings.egress, clock)
         keys = KeyBook(vault, settings.idempotency_hours)
         servicer = ConfigServicer(store, vault, kinds, hub, keys, tester=tester, find_kind=find_kind)
-        scopes = required_scope_from_options(SERVICE)
+        scopes = required_scope_from_options(*CONFIG_SERVICES)
         admission = Admission()
         server = await stack.enter_async_context(
             serve(
                 lambda grpc_server: add_ConfigServiceServicer_to_server(servicer, grpc_server),
                 host=settings.host,
                 port=settings.config_port,
-                names=[SERVICE.full_name],
+                names=[service.full_name for service in CONFIG_SERVICES],
                 interceptors=standard_interceptors(TokenVerifier(settings.auth, clock=clock), scopes.get, admission),
                 max_receive_bytes=MAX_REQUEST_BYTES,
                 admission=admission,
@@ -158,7 +157,7 @@ async def keep_pulse(store: Store, server: RunningServer, clock: Clock) -> Never
         if answers != serving:
             serving = answers
             _log.warning("health_changed", serving=serving)
-            for name in ("", SERVICE.full_name):
+            for name in ("", *(service.full_name for service in CONFIG_SERVICES)):
                 await server.set_serving(name, serving)
         await clock.sleep(PULSE_SECONDS)
 

@@ -15,7 +15,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Never
 
 import asyncpg
-from messagepipe.dispatch.v1 import dispatch_service_pb2
 from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import add_DispatchServiceServicer_to_server
 
 from services.adapters.base import Adapter, Channel
@@ -26,6 +25,7 @@ from services.chassis.admission import Admission
 from services.chassis.auth import TokenVerifier
 from services.chassis.background import BackgroundFailed, background
 from services.chassis.clock import Clock, SystemClock
+from services.chassis.contract import DISPATCH_SERVICES
 from services.chassis.database import DatabaseUnreachable, wait_until_reachable
 from services.chassis.durability import UnsafeDatabase, require_durability
 from services.chassis.env import SettingsError, load
@@ -55,7 +55,6 @@ from services.dispatch.suspects import Suspects
 from services.dispatch.watch import EventHub
 from services.dispatch.worker import Worker
 
-SERVICE = dispatch_service_pb2.DESCRIPTOR.services_by_name["DispatchService"]
 PULSE_SECONDS = 2.0
 # A connection of the pool that is waited for longer than this: the database is behind, new work is shed.
 LONGEST_POOL_WAIT = 1.0
@@ -220,7 +219,7 @@ async def keep_pulse(store: Store, server: RunningServer, clock: Clock, database
         if answers != serving:
             serving = answers
             _log.warning("health_changed", serving=serving)
-            for name in ("", SERVICE.full_name):
+            for name in ("", *(service.full_name for service in DISPATCH_SERVICES)):
                 await server.set_serving(name, serving)
         await clock.sleep(PULSE_SECONDS)
 
@@ -307,12 +306,12 @@ async def _serve(
     settings: DispatchSettings, servicer: DispatchServicer, clock: Clock, store: Store
 ) -> AsyncIterator[RunningServer]:
     admission = Admission(strained=lambda: store.longest_wait > LONGEST_POOL_WAIT)
-    scopes = required_scope_from_options(SERVICE)
+    scopes = required_scope_from_options(*DISPATCH_SERVICES)
     async with serve(
         lambda server: add_DispatchServiceServicer_to_server(servicer, server),
         host=settings.host,
         port=settings.dispatch_port,
-        names=[SERVICE.full_name],
+        names=[service.full_name for service in DISPATCH_SERVICES],
         interceptors=standard_interceptors(TokenVerifier(settings.auth, clock=clock), scopes.get, admission),
         max_receive_bytes=settings.max_message_bytes + ENVELOPE_BYTES,
         admission=admission,

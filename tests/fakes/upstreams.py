@@ -7,7 +7,7 @@ no rule of either service: an RPC that nobody gave an answer is UNIMPLEMENTED.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,7 +50,7 @@ class Upstream:
     stream. The RPCs in `replays` say that they answer with what an earlier request was answered.
     """
 
-    service: ServiceDescriptor
+    services: Sequence[ServiceDescriptor]
     answers: dict[str, Any] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     replays: set[str] = field(default_factory=set)
@@ -62,9 +62,10 @@ class Upstream:
         return self.asked[-1]
 
     def register(self, server: grpc.aio.Server) -> None:
-        """Adds the service to a server."""
-        handlers = {method.name: self._handler(method) for method in self.service.methods}
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(self.service.full_name, handlers),))
+        """Adds the services to a server."""
+        for service in self.services:
+            handlers = {method.name: self._handler(method) for method in service.methods}
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
 
     def _handler(self, method: MethodDescriptor) -> Any:
         request = GetMessageClass(method.input_type)
@@ -115,12 +116,12 @@ class Upstream:
 @asynccontextmanager
 async def running_upstream(upstream: Upstream, verifier: TokenVerifier, port: int = 0) -> AsyncIterator[RunningServer]:
     """The stand-in on a port, behind the interceptors of a real service."""
-    scopes = required_scope_from_options(upstream.service)
+    scopes = required_scope_from_options(*upstream.services)
     async with serve(
         upstream.register,
         host="127.0.0.1",
         port=port,
-        names=[upstream.service.full_name],
+        names=[service.full_name for service in upstream.services],
         interceptors=standard_interceptors(verifier, scopes.get),
         max_receive_bytes=MAX_BYTES,
     ) as running:

@@ -13,9 +13,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from messagepipe.config.v1 import config_service_pb2 as pb2
 
+from services.chassis.contract import CONFIG_SERVICES
 from services.chassis.server import PortBusy
 from services.config import app
-from services.config.app import SERVICE, RunningConfig, open_config
+from services.config.app import RunningConfig, open_config
 from tests.integration.config.service import (
     OLD_KEY,
     SECRET,
@@ -42,7 +43,7 @@ async def health(address: str) -> int:
     """What health says about ConfigService."""
     async with grpc.aio.insecure_channel(address) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
-        answer = await stub.Check(health_pb2.HealthCheckRequest(service=SERVICE.full_name))
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=CONFIG_SERVICES[0].full_name))
         return int(answer.status)
 
 

@@ -13,8 +13,9 @@ from google.protobuf.message import Message
 from messagepipe.config.v1 import config_service_pb2 as pb2
 from messagepipe.config.v1 import provider_pb2
 
+from services.chassis.contract import CONFIG_SERVICES
 from services.chassis.errors import ServiceError
-from services.config.app import SERVICE, RunningConfig
+from services.config.app import RunningConfig
 from tests.integration.config.service import EMAIL, NOWHERE, Caller, a_creation, a_struct, calling
 
 Asked = Callable[[str], Message]
@@ -103,7 +104,12 @@ def _body(error: ServiceError, said: str) -> Any:
 
 def test_every_id_field_of_every_method_is_covered() -> None:
     """The tables above name each field of the contract that names something of a project, and no other."""
-    there = {(method.name, path) for method in SERVICE.methods for path in _id_fields(method.input_type)}
+    there = {
+        (method.name, path)
+        for service in CONFIG_SERVICES
+        for method in service.methods
+        for path in _id_fields(method.input_type)
+    }
     assert there == BY_PROVIDER_ID.keys() | BY_PROJECT_ID.keys() | NOTHING.keys()
 
 

@@ -17,9 +17,9 @@ from messagepipe.dispatch.v1 import dispatch_service_pb2 as pb
 from messagepipe.dispatch.v1 import message_pb2
 
 from services.chassis.auth import mint
+from services.chassis.contract import DISPATCH_SERVICES
 from services.chassis.errors import ServiceError
 from services.chassis.status import from_rpc_error
-from services.dispatch.app import SERVICE
 from tests.integration.rig import EMAIL, SECRET, Pipe, eventually, metadata, rig
 
 NOWHERE = "01920000-0000-7000-8000-000000000000"
@@ -98,7 +98,12 @@ def _body(error: ServiceError, said: str) -> Any:
 
 def test_every_id_field_of_every_method_is_covered() -> None:
     """The tables above name each field of the contract that names something of a project, and no other."""
-    there = {(method.name, path) for method in SERVICE.methods for path in _id_fields(method.input_type)}
+    there = {
+        (method.name, path)
+        for service in DISPATCH_SERVICES
+        for method in service.methods
+        for path in _id_fields(method.input_type)
+    }
 
     assert there == BY_MESSAGE_ID.keys() | BY_PROJECT_ID.keys() | ELSEWHERE.keys()
 

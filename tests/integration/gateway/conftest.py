@@ -10,10 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.app import CONFIG, DISPATCH, RunningGateway, open_gateway
+from gateway.app import RunningGateway, open_gateway
 from gateway.settings import GatewaySettings
 from services.chassis.auth import SCOPES, AuthSettings, TokenVerifier, mint
 from services.chassis.clock import SystemClock
+from services.chassis.contract import CONFIG_SERVICES, DISPATCH_SERVICES
 from services.chassis.env import SecretText
 from tests.fakes.upstreams import Upstream, running_upstream
 
@@ -68,7 +69,7 @@ def settings(config_port: int, dispatch_port: int) -> GatewaySettings:
 @asynccontextmanager
 async def a_house(**options: Any) -> AsyncIterator[House]:
     """A gateway on a free port, its stand-ins running."""
-    config, dispatch, token = Upstream(CONFIG), Upstream(DISPATCH), a_token()
+    config, dispatch, token = Upstream(CONFIG_SERVICES), Upstream(DISPATCH_SERVICES), a_token()
     verifier = TokenVerifier(AUTH)
     async with (
         running_upstream(config, verifier) as config_server,

@@ -10,8 +10,9 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 from messagepipe.dispatch.v1 import dispatch_service_pb2 as dispatch
 from messagepipe.dispatch.v1 import message_pb2
 
-from gateway.app import CONFIG, DISPATCH, open_gateway
+from gateway.app import open_gateway
 from services.chassis.auth import TokenVerifier
+from services.chassis.contract import CONFIG_SERVICES, DISPATCH_SERVICES
 from services.chassis.errors import (
     FieldViolation,
     InvalidArgument,
@@ -183,7 +184,7 @@ async def test_a_caller_that_goes_away_cancels_the_rpc(house: House):
 
 async def test_a_service_that_is_down_is_503_and_is_found_again():
     """Retry-After says when; readiness names the service; a service that comes back is used within seconds."""
-    config, dispatching, verifier = Upstream(CONFIG), Upstream(DISPATCH), TokenVerifier(AUTH)
+    config, dispatching, verifier = Upstream(CONFIG_SERVICES), Upstream(DISPATCH_SERVICES), TokenVerifier(AUTH)
     dispatching.answers["GetMessage"] = message_pb2.Message(id="m-1")
     async with running_upstream(config, verifier) as config_server:
         async with running_upstream(dispatching, verifier) as first:

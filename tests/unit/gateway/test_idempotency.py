@@ -8,10 +8,11 @@ from messagepipe.dispatch.v1 import dispatch_service_pb2 as dispatch
 from messagepipe.dispatch.v1 import message_pb2
 from starlette.datastructures import Headers
 
-from gateway.app import CONFIG, DISPATCH
 from gateway.idempotency import marks, rule_of
+from services.chassis.contract import CONFIG_SERVICES, DISPATCH_SERVICES
 from services.chassis.errors import InvalidArgument
 
+METHODS = {rpc.name: rpc for service in (*CONFIG_SERVICES, *DISPATCH_SERVICES) for rpc in service.methods}
 TAKE_KEYS = {
     "CreateMessage",
     "DispatchMessage",
@@ -28,7 +29,7 @@ TAKE_KEYS = {
 
 def put(request: Any, *values: str) -> str:
     """The key of a request that came with these headers."""
-    rpc = {**CONFIG.methods_by_name, **DISPATCH.methods_by_name}[type(request).__name__.removesuffix("Request")]
+    rpc = METHODS[type(request).__name__.removesuffix("Request")]
     rule_of(rpc).put(request, Headers(raw=[(b"idempotency-key", value.encode("latin-1")) for value in values]))
     key: str = (request.message if request.DESCRIPTOR.fields_by_name.get("message") else request).idempotency_key
     return key
@@ -36,7 +37,7 @@ def put(request: Any, *values: str) -> str:
 
 def test_which_rpcs_take_a_key():
     """Every write that makes or changes something; one whose items have keys takes none for all of them."""
-    rules = {rpc.name: rule_of(rpc) for service in (CONFIG, DISPATCH) for rpc in service.methods}
+    rules = {name: rule_of(rpc) for name, rpc in METHODS.items()}
 
     assert {name for name, rule in rules.items() if rule.path is not None} == TAKE_KEYS
     assert {name for name, rule in rules.items() if rule.per_item} == {"BatchCreateMessages"}
@@ -80,7 +81,7 @@ def test_the_request_may_say_the_same_key_and_no_other():
 def test_a_batch_has_keys_per_item():
     """One key for a whole batch is refused rather than ignored: its caller counts on it."""
     with pytest.raises(InvalidArgument, match="give each message an idempotencyKey of its own"):
-        rule_of(DISPATCH.methods_by_name["BatchCreateMessages"]).put(
+        rule_of(METHODS["BatchCreateMessages"]).put(
             dispatch.BatchCreateMessagesRequest(), Headers({"idempotency-key": "k"})
         )
 
@@ -88,7 +89,7 @@ def test_a_batch_has_keys_per_item():
 def test_elsewhere_the_header_means_nothing():
     """Clients that send it with everything can go on doing so."""
     request = dispatch.ExplainRouteRequest()
-    rule_of(DISPATCH.methods_by_name["ExplainRoute"]).put(request, Headers({"idempotency-key": "k"}))
+    rule_of(METHODS["ExplainRoute"]).put(request, Headers({"idempotency-key": "k"}))
 
     assert request == dispatch.ExplainRouteRequest()
 

@@ -18,7 +18,7 @@ DOCUMENT = {
 
 async def test_every_page_is_there():
     """With its status and type."""
-    made = {page.path: await page.make() for page in pages(DOCUMENT, {}, asyncio.Event())}
+    made = {page.path: await page.make() for page in pages(DOCUMENT, (), asyncio.Event())}
 
     assert {path: answer[0] for path, answer in made.items()} == {
         "/healthz": 200,
@@ -34,6 +34,6 @@ async def test_a_gateway_that_stops_is_not_ready():
     """So that a balancer looks elsewhere."""
     stopping = asyncio.Event()
     stopping.set()
-    (ready,) = [page for page in pages(DOCUMENT, {}, stopping) if page.path == "/readyz"]
+    (ready,) = [page for page in pages(DOCUMENT, (), stopping) if page.path == "/readyz"]
     with pytest.raises(Unavailable, match="being stopped"):
         await ready.make()

@@ -6,7 +6,10 @@ from messagepipe.dispatch.v1 import message_pb2
 from messagepipe.type.v1.channel_pb2 import CHANNEL_SMS
 
 from gateway import sending
-from gateway.app import CONFIG, DISPATCH, codecs
+from gateway.app import codecs
+from services.chassis.contract import CONFIG_SERVICES, DISPATCH_SERVICES
+
+CONFIG, DISPATCH = CONFIG_SERVICES[0], DISPATCH_SERVICES[0]
 
 SEND = next(codec.route for codec in codecs() if codec.route.name == "POST /email/send")
 STATES = message_pb2.Message.State

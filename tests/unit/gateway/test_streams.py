@@ -11,12 +11,13 @@ from messagepipe.dispatch.v1 import delivery_event_pb2
 from messagepipe.dispatch.v1 import dispatch_service_pb2 as dispatch
 from starlette.datastructures import Headers
 
-from gateway.app import DISPATCH, codecs
+from gateway.app import codecs
 from gateway.streams import Events, Shape, answer_sse, frame, resume, shape_of
+from services.chassis.contract import DISPATCH_SERVICES
 from services.chassis.errors import InvalidArgument
 
-WATCH_MESSAGE = shape_of(DISPATCH.methods_by_name["WatchMessage"])
-WATCH_PROJECT = shape_of(DISPATCH.methods_by_name["WatchProject"])
+WATCH_MESSAGE = shape_of(DISPATCH_SERVICES[0].methods_by_name["WatchMessage"])
+WATCH_PROJECT = shape_of(DISPATCH_SERVICES[0].methods_by_name["WatchProject"])
 
 
 def an_event() -> delivery_event_pb2.DeliveryEvent:
@@ -123,8 +124,8 @@ def test_every_stream_of_the_contract_has_ids_and_words():
 
 def test_the_shapes_are_read_from_the_contract():
     """A project's events are wrapped with their resume token."""
-    message = shape_of(DISPATCH.methods_by_name["WatchMessage"])
-    project = shape_of(DISPATCH.methods_by_name["WatchProject"])
+    message = shape_of(DISPATCH_SERVICES[0].methods_by_name["WatchMessage"])
+    project = shape_of(DISPATCH_SERVICES[0].methods_by_name["WatchProject"])
 
     assert message == Shape(id="sequence", event="", oneof="event", resume="after_sequence")
     assert project == Shape(id="resume_token", event="event", oneof="event", resume="resume_token")

@@ -1,0 +1,17 @@
+"""Which gRPC services each process serves: one list that servers, the gateway, checks of scopes and tests go by. A
+service that is not listed here is served by nobody.
+"""
+
+from typing import Final
+
+from google.protobuf.descriptor import ServiceDescriptor
+from messagepipe.config.v1 import config_service_pb2
+from messagepipe.dispatch.v1 import dispatch_service_pb2
+
+# The first one of each is what health is asked about.
+CONFIG_SERVICES: Final[tuple[ServiceDescriptor, ...]] = (
+    config_service_pb2.DESCRIPTOR.services_by_name["ConfigService"],
+)
+DISPATCH_SERVICES: Final[tuple[ServiceDescriptor, ...]] = (
+    dispatch_service_pb2.DESCRIPTOR.services_by_name["DispatchService"],
+)
