@@ -1,5 +1,5 @@
-"""What a process may count: the vocabulary of metrics and who takes them. Not how they are shown (telemetry_prometheus.py)
-nor which there are (telemetry_common.py, and each service's own telemetry.py).
+"""What a process may count: the vocabulary of metrics and who takes them. Not how they are shown
+(telemetry_prometheus.py) nor which there are (telemetry_common.py, and each service's own telemetry.py).
 
 Label values are words of ours or of the contract, so their number is bounded: never a recipient, a message, a project.
 """
@@ -46,7 +46,7 @@ class Add(Protocol):
 class Observe(Protocol):
     """A histogram at hand."""
 
-    def __call__(self, value: float, *labels: str) -> None:
+    def __call__(self, value: float, /, *labels: str) -> None:
         """One more value in the series of these label values; takes about two microseconds, raises nothing."""
 
 
@@ -74,10 +74,10 @@ class Silent:
     """Takes nothing: what a process measures when nobody asked for metrics."""
 
     def counter(self, metric: Metric) -> Add:
-        return _nothing
+        return _no_count
 
     def histogram(self, metric: Metric) -> Observe:
-        return _nothing
+        return _no_value
 
     def gauge(self, metric: Metric, read: Callable[[], Samples]) -> None:
         return None
@@ -86,8 +86,12 @@ class Silent:
         return None
 
 
-def _nothing(*_values: float | str, by: float = 1.0) -> None:
-    """No measurement."""
+def _no_count(*_labels: str, by: float = 1.0) -> None:
+    """Not counted."""
+
+
+def _no_value(_value: float, *_labels: str) -> None:
+    """Not measured."""
 
 
 SILENT: Final = Silent()

@@ -65,6 +65,14 @@ Flushed = Callable[[str, int, float, float], None]
 """Told of each batch: its name, its rows, how long the first waited, how long the commit took, both in seconds."""
 
 
+HttpEnded = Callable[[str, str, int, float], None]
+"""Told of each HTTP request: its method, the template of its route, its status, its seconds."""
+
+
+def no_http(_method: str, _route: str, _status: int, _seconds: float) -> None:
+    """Nobody counts HTTP requests."""
+
+
 def no_rpc(_method: str, _code: str, _seconds: float) -> None:
     """Nobody counts RPCs."""
 
@@ -83,7 +91,7 @@ def rpc_counter(meter: Meter = SILENT) -> RpcEnded:
     return ended
 
 
-def http_counter(meter: Meter = SILENT) -> Callable[[str, str, int, float], None]:
+def http_counter(meter: Meter = SILENT) -> HttpEnded:
     """Counts HTTP requests by method, template of the route and status; an unknown method is `_OTHER`, as the
     conventions have it.
     """

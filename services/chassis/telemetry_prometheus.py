@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sized
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric as Family
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric as Family
 
 from services.chassis.log import get_logger
 from services.chassis.telemetry import Add, Metric, Observe, Samples
@@ -26,7 +27,7 @@ class PrometheusMeter:
     content_type: Final = CONTENT_TYPE_LATEST
 
     def __init__(self) -> None:
-        disable_created_metrics()  # one more series beside each, which nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call] # one more series beside each, which nobody asks for
         self._registry = CollectorRegistry(auto_describe=False)
         self._hooks: list[Callable[[], Awaitable[None]]] = []
         ProcessCollector(registry=self._registry)
@@ -86,5 +87,5 @@ class _Gauge:
         yield family
 
 
-def _kept(labels: tuple[str, ...], series: dict[tuple[str, ...], object]) -> tuple[str, ...]:  # type: ignore[type-arg]
+def _kept(labels: tuple[str, ...], series: Sized) -> tuple[str, ...]:
     return labels if len(series) < MOST_SERIES else (REST,) * len(labels)

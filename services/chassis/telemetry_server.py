@@ -6,6 +6,7 @@ neither callers' nor the world's. Its own few lines of HTTP, because two of the 
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ async def _listen(door: "_Door", host: str, port: int) -> asyncio.Server:
     try:
         return await asyncio.start_server(door.answer, host, port, limit=HEAD_BYTES, backlog=AT_ONCE)
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
+        why = os.strerror(error.errno).lower() if error.errno else str(error)  # asyncio's own words repeat the address
         raise PortBusy(f"cannot listen on {host}:{port} for metrics: {why}; choose another port") from None
 
 
@@ -86,4 +87,6 @@ class _Door:
 
 def _http(status: str, body: bytes, content_type: str = "text/plain; charset=utf-8") -> bytes:
     head = f"HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n"
-    return f"{head}cache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n".encode() + body
+    return (
+        f"{head}cache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n".encode() + body
+    )
