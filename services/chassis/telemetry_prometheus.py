@@ -28,12 +28,17 @@ class PrometheusMeter:
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # one more series beside each, which nobody asks for
-        self._registry = CollectorRegistry(auto_describe=False)
+        # One for each metric: a scrape is written piece by piece, and the messages have their turn in between.
+        self._registries: list[CollectorRegistry] = []
         self._hooks: list[Callable[[], Awaitable[None]]] = []
-        ProcessCollector(registry=self._registry)
+        ProcessCollector(registry=self._registry())
+
+    def _registry(self) -> CollectorRegistry:
+        self._registries.append(CollectorRegistry(auto_describe=False))
+        return self._registries[-1]
 
     def counter(self, metric: Metric) -> Add:
-        family = Counter(metric.name, metric.help, metric.labels, registry=self._registry)
+        family = Counter(metric.name, metric.help, metric.labels, registry=self._registry())
         series: dict[tuple[str, ...], Counter] = {}
 
         def add(*labels: str, by: float = 1.0) -> None:
@@ -45,7 +50,7 @@ class PrometheusMeter:
         return add
 
     def histogram(self, metric: Metric) -> Observe:
-        family = Histogram(metric.name, metric.help, metric.labels, registry=self._registry, buckets=metric.buckets)
+        family = Histogram(metric.name, metric.help, metric.labels, registry=self._registry(), buckets=metric.buckets)
         series: dict[tuple[str, ...], Histogram] = {}
 
         def observe(value: float, *labels: str) -> None:
@@ -57,7 +62,7 @@ class PrometheusMeter:
         return observe
 
     def gauge(self, metric: Metric, read: Callable[[], Samples]) -> None:
-        self._registry.register(_Gauge(metric, read))
+        self._registry().register(_Gauge(metric, read))
 
     def before_scrape(self, hook: Callable[[], Awaitable[None]]) -> None:
         self._hooks.append(hook)
@@ -70,7 +75,11 @@ class PrometheusMeter:
                     await hook()
             except Exception as error:  # noqa: BLE001 - what can not be asked now is missing; the rest is shown
                 _log.warning("metric_not_read", cause=type(error).__name__)
-        return generate_latest(self._registry)
+        pieces = []
+        for registry in self._registries:
+            pieces.append(generate_latest(registry))
+            await asyncio.sleep(0)
+        return b"".join(pieces)
 
 
 class _Gauge:

@@ -82,27 +82,27 @@ class Telemetry:
 
     def accepted(self, channel: Channel) -> None:
         """A message became durable."""
-        self._accepted(channel.value)
+        self._accepted(channel)
 
     def attempted(self, kind: str, channel: Channel, outcome: Outcome, latency: float | None) -> None:
         """An attempt ended; `latency` in seconds, None when nothing was sent."""
-        self._attempts(kind, channel.value, outcome.value)
+        self._attempts(kind, channel, outcome)
         if latency is not None:
-            self._latency(latency, kind, channel.value)
+            self._latency(latency, kind, channel)
 
     def failed_over(self, channel: Channel, kind: str, outcome: Outcome | None) -> None:
         """Another provider is tried after one of this kind."""
-        self._failovers(channel.value, kind, "" if outcome is None else outcome.value)
+        self._failovers(channel, kind, "" if outcome is None else outcome)
 
     def ended(self, message: Message, state: State, at: datetime | None) -> None:
         """A dispatch ended; `at` is when, by the database's clock, where it was the first of its message."""
-        self._completed(message.channel.value, state.value)
+        self._completed(message.channel, state)
         if at is not None:
-            self._time_to_end((at - message.created_at).total_seconds(), message.channel.value, state.value)
+            self._time_to_end((at - message.created_at).total_seconds(), message.channel, state)
 
     def canceled(self, channel: Channel) -> None:
         """Its caller ended a message."""
-        self._completed(channel.value, State.CANCELED.value)
+        self._completed(channel, State.CANCELED)
 
     def taken_out(self, reason: str) -> None:
         """A message was ended without being read: nobody survives it, or nobody may send it any more."""
