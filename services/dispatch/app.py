@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, Never
 
 import asyncpg
@@ -38,6 +39,7 @@ from services.chassis.telemetry import Meter
 from services.chassis.telemetry_common import POOL_WAIT, batch_counter, rpc_counter, show_admission
 from services.chassis.telemetry_server import open_metrics
 from services.dispatch.breaker_book import BreakerBook
+from services.dispatch.bulk import Bulk
 from services.dispatch.config_client import ChainCache
 from services.dispatch.convert import Kinds
 from services.dispatch.database_clock import DatabaseClock
@@ -178,22 +180,20 @@ async def open_dispatch(  # size: a line or two for each thing that is opened, i
         )
         stack.push_async_callback(tools.joint.close)
         worker.deliver_with(lambda lease: Delivery(tools, lease).run())
+        readers = build_receipt_readers(settings.egress, clock) if readers is None else readers
+        desk = ReceiptDesk(store, chains, readers, clock, hub.publish)
         largest, kinds = settings.max_message_bytes, _kinds_of(adapters)
         intake = Intake(
             store, worker, hub, clock, database_clock, max_message_bytes=largest, kinds=kinds, telemetry=telemetry
         )
-        readers = build_receipt_readers(settings.egress, clock) if readers is None else readers
-        suspects = Suspects(store, worker, clock, hub.publish, telemetry)
-        desk = ReceiptDesk(store, chains, readers, clock, hub.publish)
-        servicer = DispatchServicer(
-            store, intake, hub, chains, health, database_clock, receipts=desk, limits=limits, telemetry=telemetry
-        )
+        bulk, house = Bulk(store, intake, hub, clock), (store, intake, hub, chains, health, database_clock)
+        servicer = DispatchServicer(*house, receipts=desk, limits=limits, bulk=bulk, telemetry=telemetry)
         server = await stack.enter_async_context(_serve(settings, servicer, clock, store, metrics.meter))
+        suspects = Suspects(store, worker, clock, hub.publish, telemetry)
         works = (chains.run, health.run, peers.run, worker.claim_forever, worker.renew_forever, suspects.run, desk.run)
-        for work in works:
+        pulse, sweep = partial(keep_pulse, store, server, clock, database_clock), partial(keep_sweeping, store, clock)
+        for work in (*works, pulse, sweep):
             await stack.enter_async_context(background(work, stop))
-        await stack.enter_async_context(background(lambda: keep_pulse(store, server, clock, database_clock), stop))
-        await stack.enter_async_context(background(lambda: keep_sweeping(store, clock), stop))
         _show(metrics.meter, store, worker, health, clock)
         grace, port = settings.drain_grace, metrics.port
         running = RunningDispatch(server, worker, hub, adapters, peers, stop=stop, grace=grace, metrics_port=port)
