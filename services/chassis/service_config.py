@@ -10,6 +10,7 @@ from typing import Any
 
 CONFIG = "messagepipe.config.v1.ConfigService"
 DISPATCH = "messagepipe.dispatch.v1.DispatchService"
+SUPPRESSION = "messagepipe.dispatch.v1.SuppressionService"
 
 # Harmless twice, whoever asks.
 READS = {
@@ -30,6 +31,7 @@ READS = {
         "ExplainRoute",
         "ReceiveReceipt",
     ),
+    SUPPRESSION: ("ListSuppressions", "CreateSuppression"),
 }
 # Harmless twice when the request carries an idempotency key, and only then.
 KEYED = {
@@ -48,6 +50,7 @@ KEYED = {
         "SendMessage",
         "SendBulkMessages",
     ),
+    SUPPRESSION: (),
 }
 RETRY_POLICY = {
     "maxAttempts": 5,

@@ -16,7 +16,9 @@ from functools import partial
 from typing import Any, Never
 
 import asyncpg
+import grpc
 from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import add_DispatchServiceServicer_to_server
+from messagepipe.dispatch.v1.suppression_service_pb2_grpc import add_SuppressionServiceServicer_to_server
 
 from services.adapters.base import Adapter, Channel
 from services.adapters.receipts import ReceiptReader
@@ -57,6 +59,7 @@ from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
 from services.dispatch.servicer import DispatchServicer
 from services.dispatch.settings import MEBIBYTE, DispatchSettings
 from services.dispatch.store import Store
+from services.dispatch.suppression_servicer import SuppressionServicer
 from services.dispatch.suspects import Suspects
 from services.dispatch.telemetry import Telemetry
 from services.dispatch.watch import EventHub
@@ -188,7 +191,8 @@ async def open_dispatch(  # size: a line or two for each thing that is opened, i
         )
         bulk, house = Bulk(store, intake, hub, clock), (store, intake, hub, chains, health, database_clock)
         servicer = DispatchServicer(*house, receipts=desk, limits=limits, bulk=bulk, telemetry=telemetry)
-        server = await stack.enter_async_context(_serve(settings, servicer, clock, store, metrics.meter))
+        register = _registration(servicer, store)
+        server = await stack.enter_async_context(_serve(settings, register, clock, store, metrics.meter))
         suspects = Suspects(store, worker, clock, hub.publish, telemetry)
         works = (chains.run, health.run, peers.run, worker.claim_forever, worker.renew_forever, suspects.run, desk.run)
         pulse, sweep = partial(keep_pulse, store, server, clock, database_clock), partial(keep_sweeping, store, clock)
@@ -325,16 +329,28 @@ async def _open_limits(
     await limits.close()
 
 
+def _registration(messages: DispatchServicer, store: Store) -> Callable[[grpc.aio.Server], None]:
+    def register(server: grpc.aio.Server) -> None:
+        add_DispatchServiceServicer_to_server(messages, server)
+        add_SuppressionServiceServicer_to_server(SuppressionServicer(store), server)
+
+    return register
+
+
 @asynccontextmanager
 async def _serve(
-    settings: DispatchSettings, servicer: DispatchServicer, clock: Clock, store: Store, meter: Meter
+    settings: DispatchSettings,
+    register: Callable[[grpc.aio.Server], None],
+    clock: Clock,
+    store: Store,
+    meter: Meter,
 ) -> AsyncIterator[RunningServer]:
     admission = Admission(strained=lambda: store.longest_wait > LONGEST_POOL_WAIT)
     show_admission(meter, admission)
     verifier, ended = TokenVerifier(settings.auth, clock=clock), rpc_counter(meter)
     scopes = required_scope_from_options(*DISPATCH_SERVICES)
     async with serve(
-        lambda server: add_DispatchServiceServicer_to_server(servicer, server),
+        register,
         host=settings.host,
         port=settings.dispatch_port,
         names=[service.full_name for service in DISPATCH_SERVICES],
