@@ -61,6 +61,7 @@ from services.dispatch.settings import MEBIBYTE, DispatchSettings
 from services.dispatch.store import Store
 from services.dispatch.suppression_servicer import SuppressionServicer
 from services.dispatch.suspects import Suspects
+from services.dispatch.template_cache import TemplateCache
 from services.dispatch.telemetry import Telemetry
 from services.dispatch.watch import EventHub
 from services.dispatch.worker import Worker
@@ -186,9 +187,9 @@ async def open_dispatch(  # size: a line or two for each thing that is opened, i
         readers = build_receipt_readers(settings.egress, clock) if readers is None else readers
         desk = ReceiptDesk(store, chains, readers, clock, hub.publish)
         largest, kinds = settings.max_message_bytes, _kinds_of(adapters)
-        intake = Intake(
-            store, worker, hub, clock, database_clock, max_message_bytes=largest, kinds=kinds, telemetry=telemetry
-        )
+        templates = TemplateCache(chains.channel, _token_of(settings, clock), clock)
+        told = {"max_message_bytes": largest, "kinds": kinds, "templates": templates, "telemetry": telemetry}
+        intake = Intake(store, worker, hub, clock, database_clock, **told)
         bulk, house = Bulk(store, intake, hub, clock), (store, intake, hub, chains, health, database_clock)
         servicer = DispatchServicer(*house, receipts=desk, limits=limits, bulk=bulk, telemetry=telemetry)
         register = _registration(servicer, store)
