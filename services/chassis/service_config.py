@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 CONFIG = "messagepipe.config.v1.ConfigService"
+TEMPLATES = "messagepipe.config.v1.TemplateService"
 DISPATCH = "messagepipe.dispatch.v1.DispatchService"
 
 # Harmless twice, whoever asks.
@@ -21,6 +22,14 @@ READS = {
         "GetChannelConfig",
         "ResolveChain",
         "GetOpenedProvider",
+    ),
+    TEMPLATES: (
+        "GetTemplate",
+        "ListTemplates",
+        "GetTemplateVariables",
+        "PreviewTemplate",
+        "RenderTemplate",
+        "ResolveTemplate",
     ),
     DISPATCH: (
         "WatchMessage",
@@ -40,6 +49,11 @@ KEYED = {
         "ReorderProviders",
         "CreateChannelConfig",
         "UpdateChannelConfig",
+    ),
+    TEMPLATES: (
+        "CreateTemplate",
+        "UpdateTemplate",
+        "DeleteTemplate",
     ),
     DISPATCH: (
         "CreateMessage",
