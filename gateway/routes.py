@@ -185,6 +185,7 @@ def _misfits(route: Route) -> Iterator[str]:
     if route.response_body and route.response_body not in response.fields_by_name:
         yield f"{response.full_name} has no field {route.response_body!r}"
     yield from _field_misfits(route)
+    yield from _text_misfits(route)
 
 
 def _field_misfits(route: Route) -> Iterator[str]:
@@ -201,14 +202,18 @@ def _field_misfits(route: Route) -> Iterator[str]:
     for name, path in route.lift.items():
         if field_at(request, path) is None or route.body in ("", WHOLE):
             yield f"the member {name!r} can not be lifted to {'.'.join(path)}"
+    if len(set(filled)) != len(filled):
+        yield "a field is filled twice"
+
+
+def _text_misfits(route: Route) -> Iterator[str]:
+    request = route.rpc.input_type
     for media, path in route.texts.items():
         text = field_at(request, path)
         if text is None or text.type != FieldDescriptor.TYPE_STRING or text.is_repeated or path[:-1] != (route.body,):
             yield f"a body of type {media} can not fill {'.'.join(path)}: it is no text within {route.body!r}"
     if route.query_map and not _is_map_of_texts(request.fields_by_name.get(route.query_map)):
         yield f"{route.query_map!r} is not a map of strings of {request.full_name}"
-    if len(set(filled)) != len(filled):
-        yield "a field is filled twice"
 
 
 def _is_map_of_texts(found: FieldDescriptor | None) -> bool:

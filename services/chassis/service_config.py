@@ -11,6 +11,7 @@ from typing import Any
 CONFIG = "messagepipe.config.v1.ConfigService"
 TEMPLATES = "messagepipe.config.v1.TemplateService"
 DISPATCH = "messagepipe.dispatch.v1.DispatchService"
+SUPPRESSION = "messagepipe.dispatch.v1.SuppressionService"
 
 # Harmless twice, whoever asks.
 READS = {
@@ -39,6 +40,7 @@ READS = {
         "ExplainRoute",
         "ReceiveReceipt",
     ),
+    SUPPRESSION: ("ListSuppressions", "CreateSuppression"),
 }
 # Harmless twice when the request carries an idempotency key, and only then.
 KEYED = {
@@ -62,6 +64,7 @@ KEYED = {
         "SendMessage",
         "SendBulkMessages",
     ),
+    SUPPRESSION: (),
 }
 RETRY_POLICY = {
     "maxAttempts": 5,

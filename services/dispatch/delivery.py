@@ -26,6 +26,7 @@ from services.dispatch.ledger import Completion, Settled, Transition
 from services.dispatch.limits import AtLimit, Permit, passed_by
 from services.dispatch.ports import Lease, Tools
 from services.dispatch.settler import Fenced, Settler
+from services.dispatch.suppression import recipients_of, sentence, taught_by_result
 
 Sent = tuple[Result | None, float | None]
 
@@ -47,6 +48,7 @@ class Delivery:
         self._lesson: Lesson | None = None
         self._at_limit: dict[str, float] = {}
         self._skips_told: set[tuple[str, str]] = set()
+        self._suppressed = ""
         self._log = get_logger(message=str(lease.id), epoch=lease.epoch)
         self._settler = Settler(tools, lease.id, lease.epoch)
 
@@ -67,6 +69,7 @@ class Delivery:
                         await self._at_the_gate(decision, chain)
         except Fenced:
             self._log.warning("lease_lost")
+            self._tools.telemetry.lost()
             self._tools.give_up(self._lease.id, self._lease.epoch)
             return None
 
@@ -127,6 +130,7 @@ class Delivery:
             now=now,
             fraction=self._tools.fraction(),
             waited=self._lease.waited,
+            suppressed=self._suppressed,
             backoff=self._tools.backoff,
         )
 
@@ -160,7 +164,10 @@ class Delivery:
         history, accepted = self._lease.history, False
         self._tools.health.begins(start.provider.id)
         try:
-            attempt, result = await self._call_provider(start, chain, permit)
+            called = await self._call_provider(start, chain, permit)
+            if called is None:
+                return None, None
+            attempt, result = called
             accepted = result.outcome is Outcome.ACCEPTED
         finally:
             self._tools.health.ended(start.provider.id, accepted=accepted)
@@ -180,24 +187,31 @@ class Delivery:
             )
         return (None if attempt.latency is None else result), attempt.latency
 
-    async def _call_provider(self, start: Start, chain: Chain, permit: Permit) -> tuple[Attempt, Result]:
-        """The attempt and what came of it; the attempt waits to be settled."""
+    async def _call_provider(self, start: Start, chain: Chain, permit: Permit) -> tuple[Attempt, Result] | None:
+        """The attempt and what came of it; the attempt waits to be settled. None when there may be none: a recipient is
+        suppressed, which is known for the next decision.
+        """
         attempt = begin(start.provider, self._lease.history, round_number=start.round, epoch=self._lease.epoch)
         previous = next(reversed(self._lease.generation.of(self._lease.history)), None)
         events = [*self._finished(), *self._skipped(start.skips)]
         if previous is not None and previous.provider_id != attempt.provider_id:
             events.append(tell.failover(previous, attempt))
+            self._tools.telemetry.failed_over(self._lease.message.channel, previous.kind, previous.outcome)
         events.append(tell.attempt_started(attempt))
         failpoint("attempt.before_record")
         passed_by = frozenset(skip.provider.id for skip in start.skips if skip.provider)
         engagement = engagement_of(chain, start.provider, passed_by, self._tools.health.marks())
         step = self._transition(opens=attempt, chain_version=chain.version, engagement=engagement)
-        started = await self._write(step, events)
+        started = await self._write(replace(step, recipients=recipients_of(self._lease.message)), events)
+        if started.suppressed:
+            self._suppressed = sentence(started.suppressed)
+            return None
         failpoint("attempt.recorded")
         attempt = replace(attempt, started_at=started.at)
         result, latency = await self._send(start, chain, attempt, permit)
         self._unsettled = attempt.finished(result, latency=latency)
         self._lease = replace(self._lease, history=(*self._lease.history, self._unsettled), waited=False)
+        self._tools.telemetry.attempted(attempt.kind, self._lease.message.channel, result.outcome, latency)
         self._log.info(
             "attempt_finished", attempt=attempt.number, kind=attempt.kind, outcome=result.outcome, reason=result.reason
         )
@@ -267,8 +281,11 @@ class Delivery:
         )
         events = [*self._finished(), *self._skipped(finish.skips), *self._end(finish, completion)]
         failpoint("finish.before_record")
-        await self._write(self._transition(completes=completion, due_in=finish.listen), events)
+        settled = await self._write(self._transition(completes=completion, due_in=finish.listen), events)
         failpoint("finish.recorded")
+        if self._lease.ended is None or self._lease.generation.retrying:
+            first = self._lease.ended is None
+            self._tools.telemetry.ended(self._lease.message, finish.state, settled.at if first else None)
         self._log.info("dispatch_completed", state=finish.state, reason=finish.reason, attempts=len(attempts))
 
     def _end(self, finish: Finish, completion: Completion) -> list[DeliveryEvent]:
@@ -305,6 +322,7 @@ class Delivery:
             chain_version=chain_version,
             lesson=self._lesson,
             engagement=engagement,
+            suppresses=taught_by_result(self._lease.message, self._unsettled.result) if self._unsettled else None,
         )
 
     def _finished(self) -> list[DeliveryEvent]:
@@ -328,6 +346,8 @@ class Delivery:
         settled = await self._settler.write(
             replace(transition, events=tell.numbered(self._lease.last_sequence, events))
         )
+        if settled.suppressed:
+            return settled
         self._unsettled, self._amended, self._lesson = None, (), None
         self._lease = replace(self._lease, last_sequence=self._lease.last_sequence + len(events))
         return settled
