@@ -167,8 +167,9 @@ class Front:
         seconds = headers.timeout(exchange.headers, sending.deadline(endpoint.route.rpc))
         if exchange.has_body and not endpoint.codec.takes_body:
             raise InvalidArgument("This route takes no body.", reason="BODY_NOT_EXPECTED")
-        async with exchange.json_body(endpoint.limits.body, self._budget) as body:
-            request = endpoint.codec.request(variables, exchange.query(), body)
+        codec = endpoint.codec
+        async with exchange.json_body(endpoint.limits.body, self._budget, texts=codec.texts) as body:
+            request = codec.request(variables, exchange.query(), body, exchange.media)
         endpoint.keys.put(request, exchange.headers)
         if request.ByteSize() > endpoint.limits.request:
             raise errors.request_too_large(endpoint.limits.request)

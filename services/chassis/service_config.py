@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 CONFIG = "messagepipe.config.v1.ConfigService"
+TEMPLATES = "messagepipe.config.v1.TemplateService"
 DISPATCH = "messagepipe.dispatch.v1.DispatchService"
 SUPPRESSION = "messagepipe.dispatch.v1.SuppressionService"
 
@@ -22,6 +23,14 @@ READS = {
         "GetChannelConfig",
         "ResolveChain",
         "GetOpenedProvider",
+    ),
+    TEMPLATES: (
+        "GetTemplate",
+        "ListTemplates",
+        "GetTemplateVariables",
+        "PreviewTemplate",
+        "RenderTemplate",
+        "ResolveTemplate",
     ),
     DISPATCH: (
         "WatchMessage",
@@ -42,6 +51,11 @@ KEYED = {
         "ReorderProviders",
         "CreateChannelConfig",
         "UpdateChannelConfig",
+    ),
+    TEMPLATES: (
+        "CreateTemplate",
+        "UpdateTemplate",
+        "DeleteTemplate",
     ),
     DISPATCH: (
         "CreateMessage",

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Never
 
 from messagepipe.config.v1.config_service_pb2_grpc import add_ConfigServiceServicer_to_server
+from messagepipe.config.v1.template_service_pb2_grpc import add_TemplateServiceServicer_to_server
 from sqlalchemy.exc import ProgrammingError
 
 from services.adapters.base import ProviderSpec
@@ -40,13 +41,15 @@ from services.config.reseal import WrongVaultKeys, check_keys, keep_resealing
 from services.config.servicer import ConfigServicer, FindKind
 from services.config.settings import ConfigSettings
 from services.config.store import Store, open_engine
+from services.config.template_editor import TemplateEditor
+from services.config.template_servicer import TemplateServicer
 from services.config.tester import ProviderTester
 from services.config.vault import Vault
 
 if TYPE_CHECKING:  # chassis/engine.py says why only then
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-MAX_REQUEST_BYTES = 1024 * 1024
+MAX_REQUEST_BYTES = 2 * 1024 * 1024  # a template of 1 MiB with the values to preview it with
 PULSE_SECONDS = 2.0
 
 _log = log.get_logger()
@@ -110,6 +113,7 @@ async def open_config(
         tester = ProviderTester(settings.egress, clock)
         keys = KeyBook(vault, settings.idempotency_hours)
         servicer = ConfigServicer(store, vault, kinds, hub, keys, tester=tester, find_kind=find_kind)
+        templates = TemplateServicer(store, TemplateEditor(store, keys))
         scopes = required_scope_from_options(*CONFIG_SERVICES)
         admission, ended = Admission(), rpc_counter(metrics.meter)
         show_admission(metrics.meter, admission)
@@ -117,6 +121,7 @@ async def open_config(
         server = await stack.enter_async_context(
             serve(
                 lambda grpc_server: add_ConfigServiceServicer_to_server(servicer, grpc_server),
+                lambda grpc_server: add_TemplateServiceServicer_to_server(templates, grpc_server),
                 host=settings.host,
                 port=settings.config_port,
                 names=[service.full_name for service in CONFIG_SERVICES],

@@ -5,12 +5,14 @@
     │   ├── ProjectNotFound             PROJECT_NOT_FOUND
     │   ├── ProviderNotFound            PROVIDER_NOT_FOUND
     │   ├── ProviderSchemaNotFound      PROVIDER_SCHEMA_NOT_FOUND
-    │   └── ChannelConfigNotFound       CHANNEL_CONFIG_NOT_FOUND
+    │   ├── ChannelConfigNotFound       CHANNEL_CONFIG_NOT_FOUND
+    │   └── TemplateNotFound            TEMPLATE_NOT_FOUND
     ├── AlreadyExists
     │   ├── ChannelConfigAlreadyExists  CHANNEL_CONFIG_ALREADY_EXISTS
     │   └── IdempotencyKeyReused        IDEMPOTENCY_KEY_REUSED
     ├── ResourceExhausted
-    │   └── TooManyProviders            TOO_MANY_PROVIDERS
+    │   ├── TooManyProviders            TOO_MANY_PROVIDERS
+    │   └── TooManyTemplates            TOO_MANY_TEMPLATES
     ├── PermissionDenied
     │   └── SendScopeMissing            with the chassis' reason, SCOPE_MISSING
     └── Unavailable
@@ -90,6 +92,26 @@ class TooManyProviders(ResourceExhausted):
     def __init__(self, limit: int) -> None:
         super().__init__(
             f"A project may have {limit} providers per channel: delete one first.", metadata={"limit": str(limit)}
+        )
+
+
+class TemplateNotFound(NotFound):
+    """No template has this id, or not this version, in any project the token names, of the type asked for."""
+
+    reason = "TEMPLATE_NOT_FOUND"
+
+    def __init__(self, template_id: str) -> None:
+        super().__init__("Template not found", metadata={"id": template_id})
+
+
+class TooManyTemplates(ResourceExhausted):
+    """The project has as many templates of this type as it may have."""
+
+    reason = "TOO_MANY_TEMPLATES"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"A project may have {limit} templates of a type: delete one first.", metadata={"limit": str(limit)}
         )
 
 

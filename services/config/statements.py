@@ -36,6 +36,7 @@ from services.config.channel_config import ChannelConfig, KeptChannelConfig
 from services.config.key_statements import KeyStatements
 from services.config.provider import Hold, Position, Provider
 from services.config.tables import chains, channel_configs, providers
+from services.config.template_statements import TemplateStatements
 from services.config.vault import Place, Sealed
 
 if TYPE_CHECKING:  # chassis/engine.py says why only then
@@ -82,6 +83,7 @@ class Transaction:
     def __init__(self, connection: "AsyncConnection") -> None:
         self._connection = connection
         self.keys = KeyStatements(connection)
+        self.templates = TemplateStatements(connection)
 
     async def ping(self) -> None:
         """One round trip."""

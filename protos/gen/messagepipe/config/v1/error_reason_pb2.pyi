@@ -96,6 +96,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Less time was left than an answer takes; nothing was done. DEADLINE_EXCEEDED.
     `{"reason": "DEADLINE_TOO_SHORT", "domain": "messagepipe", "metadata": {}}`
     """
+    ERROR_REASON_TEMPLATE_NOT_FOUND: _ErrorReason.ValueType  # 40
+    """The template does not exist for this caller, or not in this version. NOT_FOUND.
+    `{"reason": "TEMPLATE_NOT_FOUND", "domain": "messagepipe", "metadata": {"id": "…"}}`
+    """
+    ERROR_REASON_TOO_MANY_TEMPLATES: _ErrorReason.ValueType  # 41
+    """The project has as many templates of this type as it may have. RESOURCE_EXHAUSTED.
+    `{"reason": "TOO_MANY_TEMPLATES", "domain": "messagepipe", "metadata": {"limit": "1000"}}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the error manual of ConfigService. On the wire the reason stands in `google.rpc.ErrorInfo.reason`
@@ -175,5 +183,13 @@ ERROR_REASON_STREAM_STALLED: ErrorReason.ValueType  # 30
 ERROR_REASON_DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 31
 """Less time was left than an answer takes; nothing was done. DEADLINE_EXCEEDED.
 `{"reason": "DEADLINE_TOO_SHORT", "domain": "messagepipe", "metadata": {}}`
+"""
+ERROR_REASON_TEMPLATE_NOT_FOUND: ErrorReason.ValueType  # 40
+"""The template does not exist for this caller, or not in this version. NOT_FOUND.
+`{"reason": "TEMPLATE_NOT_FOUND", "domain": "messagepipe", "metadata": {"id": "…"}}`
+"""
+ERROR_REASON_TOO_MANY_TEMPLATES: ErrorReason.ValueType  # 41
+"""The project has as many templates of this type as it may have. RESOURCE_EXHAUSTED.
+`{"reason": "TOO_MANY_TEMPLATES", "domain": "messagepipe", "metadata": {"limit": "1000"}}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
