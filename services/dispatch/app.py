@@ -61,8 +61,8 @@ from services.dispatch.settings import MEBIBYTE, DispatchSettings
 from services.dispatch.store import Store
 from services.dispatch.suppression_servicer import SuppressionServicer
 from services.dispatch.suspects import Suspects
-from services.dispatch.template_cache import TemplateCache
 from services.dispatch.telemetry import Telemetry
+from services.dispatch.template_cache import TemplateCache
 from services.dispatch.watch import EventHub
 from services.dispatch.worker import Worker
 

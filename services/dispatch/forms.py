@@ -1,4 +1,5 @@
-"""A message made from a template: pure. Where templates come from is template_cache.py's, their language services/templates'.
+"""A message made from a template: pure. Where templates come from is template_cache.py's; services/templates has their
+language.
 
 It is made once, when it is accepted: what is stored is content like any other, and says which version it was made with.
 """

@@ -1,5 +1,5 @@
-"""Templates as ConfigService has them, read once and kept. A version never changes; which one is the newest is asked anew
-after a second.
+"""Templates as ConfigService has them, read once and kept. A version never changes; which one is the newest is asked
+anew after a second.
 """
 
 from collections import OrderedDict
@@ -79,6 +79,4 @@ class TemplateCache:
         sources = {name: getattr(found, name) for name in ("subject", "html", "text") if found.HasField(name)}
         if found.HasField("body"):
             sources["text"] = found.body
-        return Form(
-            id=found.id, version=found.version, channels=_CHANNELS[found.type], parts=parse_parts(sources)
-        )
+        return Form(id=found.id, version=found.version, channels=_CHANNELS[found.type], parts=parse_parts(sources))

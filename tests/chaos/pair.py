@@ -102,8 +102,10 @@ class Pair:
         return standing
 
     async def apply(self, step: Transition) -> Settled:
-        """As Store.apply, but for what it means for the health of providers, which is kept quiet here."""
-        step = replace(step, lesson=None, engagement=None)
+        """As Store.apply, but for what it means for the health of providers and for other messages to the same
+        recipient, which is kept quiet here.
+        """
+        step = replace(step, lesson=None, engagement=None, recipients=(), suppresses=None)
         await self.pass_gate()
         async with self._turn:
             try:
