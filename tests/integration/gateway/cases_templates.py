@@ -14,11 +14,11 @@ _TYPES = {
     "message-templates": (template_pb2.Template.TYPE_MESSAGE, "MESSAGE"),
     "sms-templates": (template_pb2.Template.TYPE_SMS, "SMS"),
 }
-_CONTENT = {"EMAIL": {"subject": "Hi {{name}}", "html": "<p>Ü</p>", "text": "Ü"}}
-_BODY = {"body": "Hi {{name}}"}
+_CONTENT: dict[str, dict[str, Any]] = {"EMAIL": {"subject": "Hi {{name}}", "html": "<p>Ü</p>", "text": "Ü"}}
+_BODY: dict[str, Any] = {"body": "Hi {{name}}"}
 
 
-def _stored(type_: Any, word: str, **content: str) -> tuple[template_pb2.Template, dict[str, Any]]:
+def _stored(type_: Any, word: str, **content: Any) -> tuple[template_pb2.Template, dict[str, Any]]:
     """A template as the service answers it, and as a REST client sees it."""
     made = template_pb2.Template(
         id="t-1",
