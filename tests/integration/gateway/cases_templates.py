@@ -128,7 +128,7 @@ def _with(template: template_pb2.Template, **values: Any) -> template_pb2.Templa
     return made
 
 
-def _canonical() -> dict[str, Case]:
+def _canonical() -> dict[str, Case]:  # size: a table, read as one
     type_, word = _TYPES["sms-templates"]
     stored, seen = _stored(type_, word)
     wanted = template_pb2.Template(type=type_, name="Greeting", body="x")
