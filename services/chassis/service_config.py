@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 CONFIG = "messagepipe.config.v1.ConfigService"
+PROJECTS = "messagepipe.config.v1.ProjectService"
 DISPATCH = "messagepipe.dispatch.v1.DispatchService"
 
 # Harmless twice, whoever asks.
@@ -22,6 +23,7 @@ READS = {
         "ResolveChain",
         "GetOpenedProvider",
     ),
+    PROJECTS: ("ListProjects", "GetProject", "ListApiKeys", "RecordApiKeyUses"),
     DISPATCH: (
         "WatchMessage",
         "WatchProject",
@@ -41,6 +43,7 @@ KEYED = {
         "CreateChannelConfig",
         "UpdateChannelConfig",
     ),
+    PROJECTS: (),
     DISPATCH: (
         "CreateMessage",
         "BatchCreateMessages",

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Never
 
 from messagepipe.config.v1.config_service_pb2_grpc import add_ConfigServiceServicer_to_server
+from messagepipe.config.v1.project_service_pb2_grpc import add_ProjectServiceServicer_to_server
 from sqlalchemy.exc import ProgrammingError
 
 from services.adapters.base import ProviderSpec
@@ -18,7 +19,9 @@ from services.adapters.registry import BadPlugIn, kind_for
 from services.adapters.registry import specs as installed_specs
 from services.chassis import log
 from services.chassis.admission import Admission
+from services.chassis.api_key_roll import ApiKeyRoll
 from services.chassis.auth import TokenVerifier
+from services.chassis.authenticator import ApiKeyDoor
 from services.chassis.background import BackgroundFailed, background
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.contract import CONFIG_SERVICES
@@ -26,14 +29,20 @@ from services.chassis.database import DatabaseUnreachable, wait_until_reachable
 from services.chassis.durability import UnsafeDatabase, require_durability
 from services.chassis.env import SettingsError, load
 from services.chassis.interceptors import standard_interceptors
-from services.chassis.scopes import required_scope_from_options
+from services.chassis.scopes import api_key_methods, required_scope_from_options
 from services.chassis.server import PortBusy, RunningServer, serve
 from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
+from services.config.api_key_feed import ApiKeyFeed
+from services.config.api_key_reader import ApiKeyReader
+from services.config.api_key_secret import hash_secret
+from services.config.api_key_uses import keep_recording
 from services.config.chain import ChangeHub
 from services.config.chain_listener import ChainListener
 from services.config.errors import DatabaseUnavailable
 from services.config.key_book import KeyBook, keep_sweeping
 from services.config.kinds import Kinds
+from services.config.project_editor import ProjectEditor
+from services.config.project_servicer import ProjectServicer
 from services.config.reseal import WrongVaultKeys, check_keys, keep_resealing
 from services.config.servicer import ConfigServicer, FindKind
 from services.config.settings import ConfigSettings
@@ -53,10 +62,13 @@ _log = log.get_logger()
 class RunningConfig:
     """A ConfigService that answers at `address`."""
 
-    def __init__(self, server: RunningServer, hub: ChangeHub, stop: asyncio.Event, grace: float) -> None:
+    def __init__(
+        self, server: RunningServer, hub: ChangeHub, feed: ApiKeyFeed, *, stop: asyncio.Event, grace: float
+    ) -> None:
         self.stop = stop  # set when it can not go on; whoever runs it may set it too
         self._server = server
         self._hub = hub
+        self._feed = feed
         self._grace = grace
 
     @property
@@ -72,6 +84,7 @@ class RunningConfig:
     async def drain(self) -> None:
         """Takes no more requests, lets watchers go and gives open requests the grace; returns when all have ended."""
         self._hub.close()
+        self._feed.close()
         await self._server.drain(self._grace)
 
 
@@ -104,25 +117,33 @@ async def open_config(
         tester = ProviderTester(settings.egress, clock)
         keys = KeyBook(vault, settings.idempotency_hours)
         servicer = ConfigServicer(store, vault, kinds, hub, keys, tester=tester, find_kind=find_kind)
+        roll = ApiKeyRoll(clock)
+        feed = await stack.enter_async_context(_open_api_keys(settings, store, vault, roll, stop))
+        editor = ProjectEditor(store, hub, feed)
+        projects = ProjectServicer(store, editor, feed)
         scopes = required_scope_from_options(*CONFIG_SERVICES)
+        door = ApiKeyDoor(roll=roll, methods=api_key_methods(*CONFIG_SERVICES))
+        verifier = TokenVerifier(settings.auth, clock=clock)
         admission = Admission()
         server = await stack.enter_async_context(
             serve(
                 lambda grpc_server: add_ConfigServiceServicer_to_server(servicer, grpc_server),
+                lambda grpc_server: add_ProjectServiceServicer_to_server(projects, grpc_server),
                 host=settings.host,
                 port=settings.config_port,
                 names=[service.full_name for service in CONFIG_SERVICES],
-                interceptors=standard_interceptors(TokenVerifier(settings.auth, clock=clock), scopes.get, admission),
+                interceptors=standard_interceptors(verifier, scopes.get, admission, door),
                 max_receive_bytes=MAX_REQUEST_BYTES,
                 admission=admission,
             )
         )
         listener = ChainListener(store, hub, settings.database_url, clock)
         await stack.enter_async_context(background(listener.run, stop))
+        await stack.enter_async_context(background(lambda: keep_recording(editor, roll, clock), stop))
         await stack.enter_async_context(background(lambda: keep_resealing(store, vault, clock), stop))
         await stack.enter_async_context(background(lambda: keep_sweeping(store, clock), stop))
         await stack.enter_async_context(background(lambda: keep_pulse(store, server, clock), stop))
-        running = RunningConfig(server, hub, stop, settings.drain_grace)
+        running = RunningConfig(server, hub, feed, stop=stop, grace=settings.drain_grace)
         stack.push_async_callback(running.drain)
         yield running
 
@@ -175,6 +196,15 @@ async def _check(store: Store, vault: Vault) -> None:
         await check_keys(store, vault)
     except ProgrammingError as error:
         raise SchemaMissing("the database lacks ConfigService's tables: run `messagepipe migrate` first") from error
+
+
+@asynccontextmanager
+async def _open_api_keys(
+    settings: ConfigSettings, store: Store, vault: Vault, roll: ApiKeyRoll, stop: asyncio.Event
+) -> AsyncIterator[ApiKeyFeed]:
+    feed = ApiKeyFeed(roll, await hash_secret(store, vault), roll.clock)
+    async with background(ApiKeyReader(feed, settings.database_url, roll.clock).run, stop):
+        yield feed
 
 
 @asynccontextmanager

@@ -22,7 +22,9 @@ from services.adapters.receipts import ReceiptReader
 from services.adapters.registry import BadPlugIn, build_adapters, build_receipt_readers
 from services.chassis import log
 from services.chassis.admission import Admission
+from services.chassis.api_key_roll import ApiKeyRoll
 from services.chassis.auth import TokenVerifier
+from services.chassis.authenticator import ApiKeyDoor
 from services.chassis.background import BackgroundFailed, background
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.contract import DISPATCH_SERVICES
@@ -30,10 +32,11 @@ from services.chassis.database import DatabaseUnreachable, wait_until_reachable
 from services.chassis.durability import UnsafeDatabase, require_durability
 from services.chassis.env import SettingsError, load
 from services.chassis.interceptors import standard_interceptors
-from services.chassis.scopes import required_scope_from_options
+from services.chassis.scopes import api_key_methods, required_scope_from_options
 from services.chassis.server import PortBusy, RunningServer, serve
 from services.chassis.service_token import service_token
 from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
+from services.dispatch.api_key_watch import ApiKeyWatch
 from services.dispatch.breaker_book import BreakerBook
 from services.dispatch.config_client import ChainCache
 from services.dispatch.convert import Kinds
@@ -174,7 +177,7 @@ async def open_dispatch(
         suspects = Suspects(store, worker, clock, hub.publish)
         desk = ReceiptDesk(store, chains, readers, clock, hub.publish)
         servicer = DispatchServicer(store, intake, hub, chains, health, database_clock, receipts=desk, limits=limits)
-        server = await stack.enter_async_context(_serve(settings, servicer, clock, store))
+        server = await stack.enter_async_context(_serve(settings, servicer, clock, store, stop))
         works = (chains.run, health.run, peers.run, worker.claim_forever, worker.renew_forever, suspects.run, desk.run)
         for work in works:
             await stack.enter_async_context(background(work, stop))
@@ -302,18 +305,30 @@ async def _open_limits(
 
 
 @asynccontextmanager
+async def _open_api_keys(settings: DispatchSettings, clock: Clock, stop: asyncio.Event) -> AsyncIterator[ApiKeyRoll]:
+    roll = ApiKeyRoll(clock)
+    watch = ApiKeyWatch(settings.config_target, _token_of(settings, clock), clock, roll)
+    async with background(watch.run, stop), background(watch.tell, stop):
+        yield roll
+
+
+@asynccontextmanager
 async def _serve(
-    settings: DispatchSettings, servicer: DispatchServicer, clock: Clock, store: Store
+    settings: DispatchSettings, servicer: DispatchServicer, clock: Clock, store: Store, stop: asyncio.Event
 ) -> AsyncIterator[RunningServer]:
     admission = Admission(strained=lambda: store.longest_wait > LONGEST_POOL_WAIT)
     scopes = required_scope_from_options(*DISPATCH_SERVICES)
-    async with serve(
-        lambda server: add_DispatchServiceServicer_to_server(servicer, server),
-        host=settings.host,
-        port=settings.dispatch_port,
-        names=[service.full_name for service in DISPATCH_SERVICES],
-        interceptors=standard_interceptors(TokenVerifier(settings.auth, clock=clock), scopes.get, admission),
-        max_receive_bytes=settings.max_message_bytes + ENVELOPE_BYTES,
-        admission=admission,
-    ) as server:
+    methods, verifier = api_key_methods(*DISPATCH_SERVICES), TokenVerifier(settings.auth, clock=clock)
+    async with (
+        _open_api_keys(settings, clock, stop) as roll,
+        serve(
+            lambda server: add_DispatchServiceServicer_to_server(servicer, server),
+            host=settings.host,
+            port=settings.dispatch_port,
+            names=[service.full_name for service in DISPATCH_SERVICES],
+            interceptors=standard_interceptors(verifier, scopes.get, admission, ApiKeyDoor(roll=roll, methods=methods)),
+            max_receive_bytes=settings.max_message_bytes + ENVELOPE_BYTES,
+            admission=admission,
+        ) as server,
+    ):
         yield server

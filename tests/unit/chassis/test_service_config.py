@@ -8,14 +8,18 @@ import pytest
 from messagepipe.auth.v1 import scope_pb2
 
 from services.chassis.contract import CONFIG_SERVICES, DISPATCH_SERVICES
-from services.chassis.service_config import CONFIG, DISPATCH, KEYED, READS, service_config
+from services.chassis.service_config import CONFIG, DISPATCH, KEYED, PROJECTS, READS, service_config
 
 FILE = Path(__file__).parents[3] / "protos" / "service_config.json"
 METHODS: dict[str, Any] = {
     service.full_name: service.methods_by_name for service in (*CONFIG_SERVICES, *DISPATCH_SERVICES)
 }
 # A second time is a second thing, or says that there is nothing left to do.
-NEVER = {CONFIG: {"TestProvider", "WatchChains"}, DISPATCH: {"CancelMessage", "RetryMessage"}}
+NEVER = {
+    CONFIG: {"TestProvider", "WatchChains"},
+    PROJECTS: {"CreateProject", "DeleteProject", "CreateApiKey", "UpdateApiKey", "DeleteApiKey", "WatchApiKeys"},
+    DISPATCH: {"CancelMessage", "RetryMessage"},
+}
 
 
 def test_the_file_is_what_the_code_says() -> None:
