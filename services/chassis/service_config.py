@@ -11,6 +11,7 @@ from typing import Any
 CONFIG = "messagepipe.config.v1.ConfigService"
 PROJECTS = "messagepipe.config.v1.ProjectService"
 DISPATCH = "messagepipe.dispatch.v1.DispatchService"
+SUPPRESSION = "messagepipe.dispatch.v1.SuppressionService"
 
 # Harmless twice, whoever asks.
 READS = {
@@ -32,6 +33,7 @@ READS = {
         "ExplainRoute",
         "ReceiveReceipt",
     ),
+    SUPPRESSION: ("ListSuppressions", "CreateSuppression"),
 }
 # Harmless twice when the request carries an idempotency key, and only then.
 KEYED = {
@@ -51,6 +53,7 @@ KEYED = {
         "SendMessage",
         "SendBulkMessages",
     ),
+    SUPPRESSION: (),
 }
 RETRY_POLICY = {
     "maxAttempts": 5,

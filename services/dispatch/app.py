@@ -12,10 +12,13 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Never
 
 import asyncpg
+import grpc
 from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import add_DispatchServiceServicer_to_server
+from messagepipe.dispatch.v1.suppression_service_pb2_grpc import add_SuppressionServiceServicer_to_server
 
 from services.adapters.base import Adapter, Channel
 from services.adapters.receipts import ReceiptReader
@@ -38,6 +41,7 @@ from services.chassis.service_token import service_token
 from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
 from services.dispatch.api_key_watch import ApiKeyWatch
 from services.dispatch.breaker_book import BreakerBook
+from services.dispatch.bulk import Bulk
 from services.dispatch.config_client import ChainCache
 from services.dispatch.convert import Kinds
 from services.dispatch.database_clock import DatabaseClock
@@ -54,6 +58,7 @@ from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
 from services.dispatch.servicer import DispatchServicer
 from services.dispatch.settings import MEBIBYTE, DispatchSettings
 from services.dispatch.store import Store
+from services.dispatch.suppression_servicer import SuppressionServicer
 from services.dispatch.suspects import Suspects
 from services.dispatch.watch import EventHub
 from services.dispatch.worker import Worker
@@ -171,18 +176,18 @@ async def open_dispatch(
         )
         stack.push_async_callback(tools.joint.close)
         worker.deliver_with(lambda lease: Delivery(tools, lease).run())
+        readers = build_receipt_readers(settings.egress, clock) if readers is None else readers
+        desk = ReceiptDesk(store, chains, readers, clock, hub.publish)
         largest, kinds = settings.max_message_bytes, _kinds_of(adapters)
         intake = Intake(store, worker, hub, clock, database_clock, max_message_bytes=largest, kinds=kinds)
-        readers = build_receipt_readers(settings.egress, clock) if readers is None else readers
+        bulk, house = Bulk(store, intake, hub, clock), (store, intake, hub, chains, health, database_clock)
+        servicer = DispatchServicer(*house, receipts=desk, limits=limits, bulk=bulk)
+        server = await stack.enter_async_context(_serve(settings, _registration(servicer, store), clock, store, stop))
         suspects = Suspects(store, worker, clock, hub.publish)
-        desk = ReceiptDesk(store, chains, readers, clock, hub.publish)
-        servicer = DispatchServicer(store, intake, hub, chains, health, database_clock, receipts=desk, limits=limits)
-        server = await stack.enter_async_context(_serve(settings, servicer, clock, store, stop))
         works = (chains.run, health.run, peers.run, worker.claim_forever, worker.renew_forever, suspects.run, desk.run)
-        for work in works:
+        pulse, sweep = partial(keep_pulse, store, server, clock, database_clock), partial(keep_sweeping, store, clock)
+        for work in (*works, pulse, sweep):
             await stack.enter_async_context(background(work, stop))
-        await stack.enter_async_context(background(lambda: keep_pulse(store, server, clock, database_clock), stop))
-        await stack.enter_async_context(background(lambda: keep_sweeping(store, clock), stop))
         running = RunningDispatch(server, worker, hub, adapters, peers, stop=stop, grace=settings.drain_grace)
         stack.push_async_callback(running.drain)
         yield running
@@ -304,6 +309,14 @@ async def _open_limits(
     await limits.close()
 
 
+def _registration(messages: DispatchServicer, store: Store) -> Callable[[grpc.aio.Server], None]:
+    def register(server: grpc.aio.Server) -> None:
+        add_DispatchServiceServicer_to_server(messages, server)
+        add_SuppressionServiceServicer_to_server(SuppressionServicer(store), server)
+
+    return register
+
+
 @asynccontextmanager
 async def _open_api_keys(settings: DispatchSettings, clock: Clock, stop: asyncio.Event) -> AsyncIterator[ApiKeyRoll]:
     roll = ApiKeyRoll(clock)
@@ -314,7 +327,11 @@ async def _open_api_keys(settings: DispatchSettings, clock: Clock, stop: asyncio
 
 @asynccontextmanager
 async def _serve(
-    settings: DispatchSettings, servicer: DispatchServicer, clock: Clock, store: Store, stop: asyncio.Event
+    settings: DispatchSettings,
+    register: Callable[[grpc.aio.Server], None],
+    clock: Clock,
+    store: Store,
+    stop: asyncio.Event,
 ) -> AsyncIterator[RunningServer]:
     admission = Admission(strained=lambda: store.longest_wait > LONGEST_POOL_WAIT)
     scopes = required_scope_from_options(*DISPATCH_SERVICES)
@@ -322,7 +339,7 @@ async def _serve(
     async with (
         _open_api_keys(settings, clock, stop) as roll,
         serve(
-            lambda server: add_DispatchServiceServicer_to_server(servicer, server),
+            register,
             host=settings.host,
             port=settings.dispatch_port,
             names=[service.full_name for service in DISPATCH_SERVICES],

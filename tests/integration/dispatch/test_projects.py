@@ -28,6 +28,7 @@ BY_MESSAGE_ID: dict[tuple[str, str], tuple[Callable[[str], Message], str]] = {
     ("GetMessage", "id"): (lambda it: pb.GetMessageRequest(id=it), "MESSAGE_NOT_FOUND"),
     ("CancelMessage", "id"): (lambda it: pb.CancelMessageRequest(id=it), "MESSAGE_NOT_FOUND"),
     ("RetryMessage", "id"): (lambda it: pb.RetryMessageRequest(id=it), "MESSAGE_NOT_FOUND"),
+    ("RetryDelivery", "delivery_log_id"): (lambda it: pb.RetryDeliveryRequest(delivery_log_id=it), "MESSAGE_NOT_FOUND"),
 }
 
 
@@ -52,9 +53,18 @@ BY_PROJECT_ID: dict[tuple[str, str], Callable[[str], Message]] = {
 # Named elsewhere, and why.
 ELSEWHERE = {
     ("BatchCreateMessages", "messages.project_id"): "answers item by item, see the test below",
+    ("RetryDeliveries", "delivery_log_ids"): "answers item by item, see test_retry_documented.py",
     ("ListMessages", "page_token"): "refused for another filter, see the test below",
     ("WatchProject", "resume_token"): "a place in the events of the caller's own project",
     ("ReceiveReceipt", "provider_id"): "scope internal, and not served yet",
+    ("DeleteSuppression", "id"): "test_suppression.py",
+    ("ListSuppressions", "project_id"): "test_suppression.py",
+    ("ListSuppressions", "page_token"): "test_suppression.py",
+    ("CreateSuppression", "project_id"): "test_suppression.py",
+    ("CreateSuppression", "suppression.id"): "output only",
+    ("CreateSuppression", "suppression.source_message_id"): "output only",
+    ("CreateSuppression", "suppression.project_id"): "test_suppression.py",
+    ("ImportSuppressions", "project_id"): "test_suppression.py",
 }
 NAMES_NOTHING = ("content_id", "template_id")  # inside one message; refused whatever it says, while none are served
 STRANGER = metadata("other", scopes="messages:send messages:read config:read config:write")
