@@ -53,7 +53,8 @@ def test_what_has_not_the_form_is_no_key(text: str):
 def test_a_key_stands_for_its_project_and_may_send_and_read():
     """Whatever its maker may do, and for as long as it works."""
     principal = active().principal
-    assert (principal.projects, principal.scopes) == ({"shop"}, {"messages:send", "messages:read"})
+    assert principal.projects == frozenset({"shop"})
+    assert principal.scopes == {"messages:send", "messages:read"}
     assert (principal.expires_at, principal.api_key) == (math.inf, "k-1")
 
 
@@ -139,6 +140,9 @@ def test_uses_are_given_out_once_a_minute():
     assert uses.due(START) == uses.due(START) == {"k-1": START}
     uses.wrote({"k-1": START})
     assert uses.due(START) == {}
+    assert uses.due(START + timedelta(hours=1)) == {}
+    uses.saw("k-1", START)
+    uses.wrote({"k-1": START})
     uses.saw("k-1", later)
     assert uses.due(later) == {}
     assert uses.due(START + timedelta(seconds=60)) == {"k-1": later}

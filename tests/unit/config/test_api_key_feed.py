@@ -6,7 +6,7 @@ import pytest
 
 from services.chassis.api_key_roll import ApiKeyRoll
 from services.chassis.api_keys import ActiveKey, hash_of, new_key
-from services.chassis.errors import ResourceExhausted
+from services.chassis.errors import ResourceExhausted, Unavailable
 from services.config.api_key_feed import (
     KEYS_PER_ANSWER,
     MAX_UNSENT,
@@ -140,7 +140,8 @@ async def test_its_own_roll_is_as_new_as_its_looks(clock: FakeClock):
     feed.changed(question, 1, {(hashed := hash_of(SECRET, key)): ActiveKey(hash=hashed, id="1", project_id="shop")})
     assert (await roll.find(key)).id == "1"
     clock.advance(0.5)
-    assert not roll.is_fresh
+    with pytest.raises(Unavailable):
+        await roll.find(key)
     feed.same(feed.ask())
-    assert roll.is_fresh
+    assert (await roll.find(key)).id == "1"
     assert SECRET.decode() not in repr(RollAnswer(secret=SECRET))
