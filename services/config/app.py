@@ -32,6 +32,8 @@ from services.chassis.interceptors import standard_interceptors
 from services.chassis.scopes import api_key_methods, required_scope_from_options
 from services.chassis.server import PortBusy, RunningServer, serve
 from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
+from services.chassis.telemetry_common import rpc_counter, show_admission
+from services.chassis.telemetry_server import open_metrics
 from services.config.api_key_feed import ApiKeyFeed
 from services.config.api_key_reader import ApiKeyReader
 from services.config.api_key_secret import hash_secret
@@ -63,8 +65,16 @@ class RunningConfig:
     """A ConfigService that answers at `address`."""
 
     def __init__(
-        self, server: RunningServer, hub: ChangeHub, feed: ApiKeyFeed, *, stop: asyncio.Event, grace: float
+        self,
+        server: RunningServer,
+        hub: ChangeHub,
+        feed: ApiKeyFeed,
+        *,
+        stop: asyncio.Event,
+        grace: float,
+        metrics_port: int | None = None,
     ) -> None:
+        self.metrics_port = metrics_port
         self.stop = stop  # set when it can not go on; whoever runs it may set it too
         self._server = server
         self._hub = hub
@@ -111,6 +121,7 @@ async def open_config(
     stop = asyncio.Event()
     await require_durability(settings.database_url, allow_unsafe=settings.allow_unsafe_durability)
     async with AsyncExitStack() as stack:
+        metrics = await stack.enter_async_context(open_metrics(settings.metrics_host, settings.config_metrics_port))
         store = Store(await stack.enter_async_context(_engine(settings)))
         await _check(store, vault)
         kinds = Kinds(installed_specs() if specs is None else specs)
@@ -123,8 +134,9 @@ async def open_config(
         projects = ProjectServicer(store, editor, feed)
         scopes = required_scope_from_options(*CONFIG_SERVICES)
         door = ApiKeyDoor(roll=roll, methods=api_key_methods(*CONFIG_SERVICES))
+        admission, ended = Admission(), rpc_counter(metrics.meter)
+        show_admission(metrics.meter, admission)
         verifier = TokenVerifier(settings.auth, clock=clock)
-        admission = Admission()
         server = await stack.enter_async_context(
             serve(
                 lambda grpc_server: add_ConfigServiceServicer_to_server(servicer, grpc_server),
@@ -132,7 +144,7 @@ async def open_config(
                 host=settings.host,
                 port=settings.config_port,
                 names=[service.full_name for service in CONFIG_SERVICES],
-                interceptors=standard_interceptors(verifier, scopes.get, admission, door),
+                interceptors=standard_interceptors(verifier, scopes.get, admission, ended, door),
                 max_receive_bytes=MAX_REQUEST_BYTES,
                 admission=admission,
             )
@@ -143,7 +155,8 @@ async def open_config(
         await stack.enter_async_context(background(lambda: keep_resealing(store, vault, clock), stop))
         await stack.enter_async_context(background(lambda: keep_sweeping(store, clock), stop))
         await stack.enter_async_context(background(lambda: keep_pulse(store, server, clock), stop))
-        running = RunningConfig(server, hub, feed, stop=stop, grace=settings.drain_grace)
+        grace, port = settings.drain_grace, metrics.port
+        running = RunningConfig(server, hub, feed, stop=stop, grace=grace, metrics_port=port)
         stack.push_async_callback(running.drain)
         yield running
 
