@@ -16,7 +16,7 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # it ships no types
 from grpc_status import rpc_status
 
-from services.chassis.errors import FieldViolation, Internal, InvalidArgument, Kind, ServiceError, Unauthenticated
+from services.chassis.errors import FieldViolation, Internal, InvalidArgument, Kind, ServiceError
 from services.chassis.status import DOMAIN, GRPC_CODE, HTTP_STATUS, from_rpc_error
 
 CLIENT_CLOSED = 499
@@ -170,13 +170,6 @@ def ambiguous_length() -> InvalidArgument:
     return InvalidArgument("Send Content-Length or Transfer-Encoding, not both.", reason="AMBIGUOUS_LENGTH")
 
 
-def api_key_only() -> Unauthenticated:
-    """401 to a caller that has only an API key, which is not served yet."""
-    return Unauthenticated(
-        "x-api-key is not accepted yet; send the header `Authorization: Bearer <token>`.", reason="TOKEN_MISSING"
-    )
-
-
 def _refusal(status: HTTPStatus, kind: Kind, reason: str, message: str) -> Refusal:
     return Refusal(Problem(status=status.value, code=kind.value, reason=reason, message=message))
 
@@ -212,4 +205,4 @@ def _ours(status: status_pb2.Status) -> Problem | None:
 def _challenge(reason: str) -> str:
     # RFC 6750 §3.1: no error word when the request carried no token at all.
     realm = 'Bearer realm="messagepipe"'
-    return realm if reason == "TOKEN_MISSING" else f'{realm}, error="invalid_token"'
+    return realm if reason in ("TOKEN_MISSING", "KEY_INVALID") else f'{realm}, error="invalid_token"'

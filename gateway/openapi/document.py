@@ -15,6 +15,8 @@ from gateway.openapi.schemas import Schema, Schemas, comments
 from gateway.receipts import PATH as RECEIPTS_PATH
 from gateway.routes import WHOLE, Route, field_at
 from gateway.transcode import Transcoder, behaviors
+from services.chassis.api_keys import HEADER as API_KEY
+from services.chassis.scopes import takes_api_key
 
 ABOUT = (
     "Email and SMS through your own provider accounts, in priority order, with failover you can watch. "
@@ -25,6 +27,7 @@ ABOUT = (
 TAGS: Mapping[str, str] = {
     "Email configuration": "The project's email providers and sender.",
     "SMS configuration": "The project's SMS providers and sender.",
+    "Projects": "Projects and their API keys.",
     "Sending": "Hand over a message and wait for its outcome.",
     "Messages": "Messages, their attempts and their events, by the canonical routes.",
     "Templates": "What messages say, with places for values; docs/templates.md has the language.",
@@ -36,6 +39,7 @@ TAGS: Mapping[str, str] = {
 _TAG_OF = {
     "email-config": "Email configuration",
     "sms-config": "SMS configuration",
+    "projects": "Projects",
     "email": "Sending",
     "sms": "Sending",
     "templates": "Templates",
@@ -45,8 +49,8 @@ _TAG_OF = {
 
 _FAILURES: Mapping[str, str] = {
     "400": "The request is wrong; `details.violations` lists everything.",
-    "401": "There is no valid token.",
-    "403": "The token lacks the scope of the route.",
+    "401": "There is no valid token, and no API key that works (`KEY_INVALID`); or there are both.",
+    "403": "The token lacks the scope of the route, or the route takes no API key.",
     "404": "There is no such thing in any project of the token.",
     "409": "It is there already, or somebody else changed it meanwhile; nothing was done.",
     "413": "The body is over the limit of the route.",
@@ -80,12 +84,6 @@ def openapi_document(codecs: Iterable[Transcoder]) -> dict[str, Any]:
     for path, (summary, media) in _PAGES.items():
         paths[path] = {"get": _page_operation(path, summary, media)}
     paths[RECEIPTS_PATH] = {"post": _RECEIPTS}
-    bearer = {
-        "type": "http",
-        "scheme": "bearer",
-        "bearerFormat": "JWT",
-        "description": "`messagepipe token --project P`",
-    }
     return {
         "openapi": "3.1.0",
         "info": {"title": "messagepipe", "version": "1", "description": ABOUT, "license": _LICENSE},
@@ -94,13 +92,28 @@ def openapi_document(codecs: Iterable[Transcoder]) -> dict[str, Any]:
         "security": [{"bearer": []}],
         "paths": paths,
         "components": {
-            "securitySchemes": {"bearer": bearer},
+            "securitySchemes": _SCHEMES,
             "responses": {status: _failure(text) for status, text in _FAILURES.items()},
             "schemas": dict(sorted(schemas.components.items())),
         },
     }
 
 
+_SCHEMES: Mapping[str, Any] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "`messagepipe token --project P`",
+    },
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": API_KEY,
+        "description": "A key of POST /projects/{projectId}/api-keys, on the routes that name it. It stands for its"
+        " project: no `projectId` is needed. With a token beside it the request is refused.",
+    },
+}
 _RECEIPTS: Mapping[str, Any] = {
     "operationId": "ReceiveReceipt",
     "tags": ["Receipts"],
@@ -142,6 +155,8 @@ def _operation(codec: Transcoder, schemas: Schemas) -> dict[str, Any]:
         "parameters": [*_path_parameters(codec, schemas), *_query_parameters(codec, schemas), *_headers(route)],
         "responses": {**_success(codec, schemas), **_failures(codec)},
     }
+    if takes_api_key(route.rpc):
+        operation["security"] = [{"bearer": []}, {"apiKey": []}]
     if codec.takes_body:
         operation["requestBody"] = _body(codec, schemas)
     return operation

@@ -10,6 +10,7 @@ from typing import Any
 
 CONFIG = "messagepipe.config.v1.ConfigService"
 TEMPLATES = "messagepipe.config.v1.TemplateService"
+PROJECTS = "messagepipe.config.v1.ProjectService"
 DISPATCH = "messagepipe.dispatch.v1.DispatchService"
 SUPPRESSION = "messagepipe.dispatch.v1.SuppressionService"
 
@@ -32,6 +33,7 @@ READS = {
         "RenderTemplate",
         "ResolveTemplate",
     ),
+    PROJECTS: ("ListProjects", "GetProject", "ListApiKeys", "RecordApiKeyUses"),
     DISPATCH: (
         "WatchMessage",
         "WatchProject",
@@ -57,6 +59,7 @@ KEYED = {
         "UpdateTemplate",
         "DeleteTemplate",
     ),
+    PROJECTS: (),
     DISPATCH: (
         "CreateMessage",
         "BatchCreateMessages",

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Never
 
 from messagepipe.config.v1.config_service_pb2_grpc import add_ConfigServiceServicer_to_server
+from messagepipe.config.v1.project_service_pb2_grpc import add_ProjectServiceServicer_to_server
 from messagepipe.config.v1.template_service_pb2_grpc import add_TemplateServiceServicer_to_server
 from sqlalchemy.exc import ProgrammingError
 
@@ -19,7 +20,9 @@ from services.adapters.registry import BadPlugIn, kind_for
 from services.adapters.registry import specs as installed_specs
 from services.chassis import log
 from services.chassis.admission import Admission
+from services.chassis.api_key_roll import ApiKeyRoll
 from services.chassis.auth import TokenVerifier
+from services.chassis.authenticator import ApiKeyDoor
 from services.chassis.background import BackgroundFailed, background
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.contract import CONFIG_SERVICES
@@ -27,16 +30,22 @@ from services.chassis.database import DatabaseUnreachable, wait_until_reachable
 from services.chassis.durability import UnsafeDatabase, require_durability
 from services.chassis.env import SettingsError, load
 from services.chassis.interceptors import standard_interceptors
-from services.chassis.scopes import required_scope_from_options
+from services.chassis.scopes import api_key_methods, required_scope_from_options
 from services.chassis.server import PortBusy, RunningServer, serve
 from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
 from services.chassis.telemetry_common import rpc_counter, show_admission
 from services.chassis.telemetry_server import open_metrics
+from services.config.api_key_feed import ApiKeyFeed
+from services.config.api_key_reader import ApiKeyReader
+from services.config.api_key_secret import hash_secret
+from services.config.api_key_uses import keep_recording
 from services.config.chain import ChangeHub
 from services.config.chain_listener import ChainListener
 from services.config.errors import DatabaseUnavailable
 from services.config.key_book import KeyBook, keep_sweeping
 from services.config.kinds import Kinds
+from services.config.project_editor import ProjectEditor
+from services.config.project_servicer import ProjectServicer
 from services.config.reseal import WrongVaultKeys, check_keys, keep_resealing
 from services.config.servicer import ConfigServicer, FindKind
 from services.config.settings import ConfigSettings
@@ -59,12 +68,20 @@ class RunningConfig:
     """A ConfigService that answers at `address`."""
 
     def __init__(
-        self, server: RunningServer, hub: ChangeHub, stop: asyncio.Event, grace: float, metrics_port: int | None = None
+        self,
+        server: RunningServer,
+        hub: ChangeHub,
+        feed: ApiKeyFeed,
+        *,
+        stop: asyncio.Event,
+        grace: float,
+        metrics_port: int | None = None,
     ) -> None:
         self.metrics_port = metrics_port
         self.stop = stop  # set when it can not go on; whoever runs it may set it too
         self._server = server
         self._hub = hub
+        self._feed = feed
         self._grace = grace
 
     @property
@@ -80,6 +97,7 @@ class RunningConfig:
     async def drain(self) -> None:
         """Takes no more requests, lets watchers go and gives open requests the grace; returns when all have ended."""
         self._hub.close()
+        self._feed.close()
         await self._server.drain(self._grace)
 
 
@@ -114,7 +132,12 @@ async def open_config(
         keys = KeyBook(vault, settings.idempotency_hours)
         servicer = ConfigServicer(store, vault, kinds, hub, keys, tester=tester, find_kind=find_kind)
         templates = TemplateServicer(store, TemplateEditor(store, keys))
+        roll = ApiKeyRoll(clock)
+        feed = await stack.enter_async_context(_open_api_keys(settings, store, vault, roll, stop))
+        editor = ProjectEditor(store, hub, feed)
+        projects = ProjectServicer(store, editor, feed)
         scopes = required_scope_from_options(*CONFIG_SERVICES)
+        door = ApiKeyDoor(roll=roll, methods=api_key_methods(*CONFIG_SERVICES))
         admission, ended = Admission(), rpc_counter(metrics.meter)
         show_admission(metrics.meter, admission)
         verifier = TokenVerifier(settings.auth, clock=clock)
@@ -122,20 +145,23 @@ async def open_config(
             serve(
                 lambda grpc_server: add_ConfigServiceServicer_to_server(servicer, grpc_server),
                 lambda grpc_server: add_TemplateServiceServicer_to_server(templates, grpc_server),
+                lambda grpc_server: add_ProjectServiceServicer_to_server(projects, grpc_server),
                 host=settings.host,
                 port=settings.config_port,
                 names=[service.full_name for service in CONFIG_SERVICES],
-                interceptors=standard_interceptors(verifier, scopes.get, admission, ended),
+                interceptors=standard_interceptors(verifier, scopes.get, admission, ended, door),
                 max_receive_bytes=MAX_REQUEST_BYTES,
                 admission=admission,
             )
         )
         listener = ChainListener(store, hub, settings.database_url, clock)
         await stack.enter_async_context(background(listener.run, stop))
+        await stack.enter_async_context(background(lambda: keep_recording(editor, roll, clock), stop))
         await stack.enter_async_context(background(lambda: keep_resealing(store, vault, clock), stop))
         await stack.enter_async_context(background(lambda: keep_sweeping(store, clock), stop))
         await stack.enter_async_context(background(lambda: keep_pulse(store, server, clock), stop))
-        running = RunningConfig(server, hub, stop, settings.drain_grace, metrics.port)
+        grace, port = settings.drain_grace, metrics.port
+        running = RunningConfig(server, hub, feed, stop=stop, grace=grace, metrics_port=port)
         stack.push_async_callback(running.drain)
         yield running
 
@@ -188,6 +214,15 @@ async def _check(store: Store, vault: Vault) -> None:
         await check_keys(store, vault)
     except ProgrammingError as error:
         raise SchemaMissing("the database lacks ConfigService's tables: run `messagepipe migrate` first") from error
+
+
+@asynccontextmanager
+async def _open_api_keys(
+    settings: ConfigSettings, store: Store, vault: Vault, roll: ApiKeyRoll, stop: asyncio.Event
+) -> AsyncIterator[ApiKeyFeed]:
+    feed = ApiKeyFeed(roll, await hash_secret(store, vault), roll.clock)
+    async with background(ApiKeyReader(feed, settings.database_url, roll.clock).run, stop):
+        yield feed
 
 
 @asynccontextmanager

@@ -121,10 +121,6 @@ class TemplateStatements:
         """The template and all its versions are gone."""
         await self._connection.execute(delete(templates).where(_is(template)))
 
-    async def delete_project(self, project_id: str) -> None:
-        """Every template of the project and all their versions are gone."""
-        await self._connection.execute(delete(templates).where(templates.c.project_id == project_id))
-
     async def _add_version(self, template: Template, content: Content) -> None:
         values = {
             "template_id": template.id,

@@ -25,7 +25,9 @@ from services.adapters.receipts import ReceiptReader
 from services.adapters.registry import BadPlugIn, build_adapters, build_receipt_readers
 from services.chassis import log
 from services.chassis.admission import Admission
+from services.chassis.api_key_roll import ApiKeyRoll
 from services.chassis.auth import TokenVerifier
+from services.chassis.authenticator import ApiKeyDoor
 from services.chassis.background import BackgroundFailed, background
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.contract import DISPATCH_SERVICES
@@ -33,13 +35,14 @@ from services.chassis.database import DatabaseUnreachable, wait_until_reachable
 from services.chassis.durability import UnsafeDatabase, require_durability
 from services.chassis.env import SettingsError, load
 from services.chassis.interceptors import standard_interceptors
-from services.chassis.scopes import required_scope_from_options
+from services.chassis.scopes import api_key_methods, required_scope_from_options
 from services.chassis.server import PortBusy, RunningServer, serve
 from services.chassis.service_token import service_token
 from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
 from services.chassis.telemetry import Meter
 from services.chassis.telemetry_common import POOL_WAIT, batch_counter, rpc_counter, show_admission
 from services.chassis.telemetry_server import open_metrics
+from services.dispatch.api_key_watch import ApiKeyWatch
 from services.dispatch.breaker_book import BreakerBook
 from services.dispatch.bulk import Bulk
 from services.dispatch.config_client import ChainCache
@@ -193,7 +196,7 @@ async def open_dispatch(  # size: a line or two for each thing that is opened, i
         bulk, house = Bulk(store, intake, hub, clock), (store, intake, hub, chains, health, database_clock)
         servicer = DispatchServicer(*house, receipts=desk, limits=limits, bulk=bulk, telemetry=telemetry)
         register = _registration(servicer, store)
-        server = await stack.enter_async_context(_serve(settings, register, clock, store, metrics.meter))
+        server = await stack.enter_async_context(_serve(settings, register, clock, store, metrics.meter, stop))
         suspects = Suspects(store, worker, clock, hub.publish, telemetry)
         works = (chains.run, health.run, peers.run, worker.claim_forever, worker.renew_forever, suspects.run, desk.run)
         pulse, sweep = partial(keep_pulse, store, server, clock, database_clock), partial(keep_sweeping, store, clock)
@@ -339,24 +342,39 @@ def _registration(messages: DispatchServicer, store: Store) -> Callable[[grpc.ai
 
 
 @asynccontextmanager
+async def _open_api_keys(settings: DispatchSettings, clock: Clock, stop: asyncio.Event) -> AsyncIterator[ApiKeyRoll]:
+    roll = ApiKeyRoll(clock)
+    watch = ApiKeyWatch(settings.config_target, _token_of(settings, clock), clock, roll)
+    async with background(watch.run, stop), background(watch.tell, stop):
+        yield roll
+
+
+@asynccontextmanager
 async def _serve(
     settings: DispatchSettings,
     register: Callable[[grpc.aio.Server], None],
     clock: Clock,
     store: Store,
     meter: Meter,
+    stop: asyncio.Event,
 ) -> AsyncIterator[RunningServer]:
     admission = Admission(strained=lambda: store.longest_wait > LONGEST_POOL_WAIT)
     show_admission(meter, admission)
     verifier, ended = TokenVerifier(settings.auth, clock=clock), rpc_counter(meter)
     scopes = required_scope_from_options(*DISPATCH_SERVICES)
-    async with serve(
-        register,
-        host=settings.host,
-        port=settings.dispatch_port,
-        names=[service.full_name for service in DISPATCH_SERVICES],
-        interceptors=standard_interceptors(verifier, scopes.get, admission, ended),
-        max_receive_bytes=settings.max_message_bytes + ENVELOPE_BYTES,
-        admission=admission,
-    ) as server:
+    methods = api_key_methods(*DISPATCH_SERVICES)
+    async with (
+        _open_api_keys(settings, clock, stop) as roll,
+        serve(
+            register,
+            host=settings.host,
+            port=settings.dispatch_port,
+            names=[service.full_name for service in DISPATCH_SERVICES],
+            interceptors=standard_interceptors(
+                verifier, scopes.get, admission, ended, ApiKeyDoor(roll=roll, methods=methods)
+            ),
+            max_receive_bytes=settings.max_message_bytes + ENVELOPE_BYTES,
+            admission=admission,
+        ) as server,
+    ):
         yield server
