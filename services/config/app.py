@@ -8,6 +8,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Never
 
 from messagepipe.config.v1.config_service_pb2_grpc import add_ConfigServiceServicer_to_server
@@ -31,6 +32,7 @@ from services.chassis.server import PortBusy, RunningServer, serve
 from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
 from services.chassis.telemetry_common import rpc_counter, show_admission
 from services.chassis.telemetry_server import open_metrics
+from services.chassis.tracing import collector_of, open_tracing
 from services.config.chain import ChangeHub
 from services.config.chain_listener import ChainListener
 from services.config.errors import DatabaseUnavailable
@@ -113,6 +115,7 @@ async def open_config(
         scopes = required_scope_from_options(*CONFIG_SERVICES)
         admission, ended = Admission(), rpc_counter(metrics.meter)
         show_admission(metrics.meter, admission)
+        tracing = await stack.enter_async_context(open_tracing(settings.otlp_endpoint, "config"))
         verifier = TokenVerifier(settings.auth, clock=clock)
         server = await stack.enter_async_context(
             serve(
@@ -120,7 +123,7 @@ async def open_config(
                 host=settings.host,
                 port=settings.config_port,
                 names=[service.full_name for service in CONFIG_SERVICES],
-                interceptors=standard_interceptors(verifier, scopes.get, admission, ended),
+                interceptors=standard_interceptors(verifier, scopes.get, admission, ended, tracing),
                 max_receive_bytes=MAX_REQUEST_BYTES,
                 admission=admission,
             )
@@ -145,7 +148,8 @@ async def main(environ: Mapping[str, str]) -> int:
         log.configure(service="config", json=settings.log_json, level=settings.log_level)
         await wait_until_reachable(settings.database_url, timeout=settings.database_wait)
         with hard_stop() as limit:
-            async with open_config(settings) as running:
+            endpoint = collector_of(settings.otlp_endpoint, environ)
+            async with open_config(replace(settings, otlp_endpoint=endpoint)) as running:
                 _log.info("config_serving", listening=running.address)
                 await run_until_signal(running.stop)
                 limit.arm(settings.drain_grace + MARGIN_SECONDS)

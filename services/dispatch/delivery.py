@@ -27,6 +27,7 @@ from services.dispatch.limits import AtLimit, Permit, passed_by
 from services.dispatch.ports import Lease, Tools
 from services.dispatch.settler import Fenced, Settler
 from services.dispatch.suppression import recipients_of, sentence, taught_by_result
+from services.dispatch.tracing import attempt_span
 
 Sent = tuple[Result | None, float | None]
 
@@ -54,6 +55,7 @@ class Delivery:
 
     async def run(self) -> float | None:
         """Seconds until the message is due again; None when its dispatch has ended or somebody else has it."""
+        self._tools.tracing.go_on(self._lease.trace)
         self._close_interrupted()
         try:
             while True:
@@ -208,7 +210,9 @@ class Delivery:
             return None
         failpoint("attempt.recorded")
         attempt = replace(attempt, started_at=started.at)
-        result, latency = await self._send(start, chain, attempt, permit)
+        with attempt_span(self._tools.tracing, self._lease.message, attempt) as span:
+            result, latency = await self._send(start, chain, attempt, permit)
+            span.ended(result)
         self._unsettled = attempt.finished(result, latency=latency)
         self._lease = replace(self._lease, history=(*self._lease.history, self._unsettled), waited=False)
         self._tools.telemetry.attempted(attempt.kind, self._lease.message.channel, result.outcome, latency)
