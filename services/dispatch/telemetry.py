@@ -32,7 +32,7 @@ TIME_TO_END: Final = Metric(
 ATTEMPTS: Final = Metric(
     name="messagepipe_attempts_total",
     kind=Kind.COUNTER,
-    help="Attempts that ended, by kind of provider and outcome; one that its dispatcher did not live to end: UNKNOWN.",
+    help="Attempts that ended, by kind of provider and outcome; one whose dispatcher died is UNKNOWN.",
     labels=("kind", "channel", "outcome"),
 )
 ATTEMPT_DURATION: Final = Metric(

@@ -89,7 +89,7 @@ def test_of_a_providers_scopes_the_worst_is_shown() -> None:
     """Scopes have no series of their own: a sender's name is in them."""
     meter = MemoryMeter()
     scoped = replace(A_BREAKER, scope="sender:ada@example.com", block=Block.DENIED)
-    show_breakers(meter, lambda: [A_BREAKER, scoped])
+    show_breakers(meter, lambda: [A_BREAKER, scoped, replace(A_BREAKER, scope="country:NG")])
     shown = dict(meter.gauges[BREAKERS.name]())
     assert shown["a", "ses", "EMAIL", "open"] == 1
     assert len(shown) == len(STATES)
