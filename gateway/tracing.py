@@ -10,7 +10,7 @@ from services.chassis.tracing import Side, Tracing
 
 @contextmanager
 def request_span(tracing: Tracing, exchange: Exchange) -> Iterator[str]:
-    """The step of a caller's trace that a request is; answers the trace's id. Named by the route, which is known at the
+    """The span of a request in its caller's trace; answers the trace's id. Named by the route, which is known at the
     end; only what is our fault is an error.
     """
     method = exchange.method if exchange.method in METHODS else "_OTHER"

@@ -155,7 +155,7 @@ class _Call:
     code: str = ""  # known at the end
 
     async def traced(self, tracing: Tracing, behavior: Behavior, read: Read, *, streams: bool) -> Any:
-        """As `run`, as a step of the caller's trace."""
+        """As `run`, as a span of the caller's trace."""
         told = {key: str(value) for key, value in self.context.invocation_metadata() or ()}
         parent = tracing.come_from(told.get("traceparent", ""), told.get("tracestate", ""))
         method = self.method[1:]

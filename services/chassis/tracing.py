@@ -1,5 +1,5 @@
-"""Traces: where a request went and how long each step took. The vocabulary, and the tracer that notes nothing; the one
-that does is tracing_otel.py.
+"""Traces: where a request went and how long each part of it took. The vocabulary, and the tracer that notes nothing;
+the one that does is tracing_otel.py.
 
 No span holds a recipient, a content, a name or a secret: attributes are words of ours, ids and numbers, and exceptions
 are not recorded.
@@ -18,8 +18,8 @@ from services.chassis.env import SettingsError, is_base_url
 Attributes = Mapping[str, str | int]
 Metadata = tuple[tuple[str, str], ...]
 """As gRPC carries it: names in lower case."""
-Place = object
-"""A place in a trace that work can go on from later, in this process. What it is only its tracer knows."""
+TraceContext = object
+"""A span as the parent of others, also of later ones; for this process alone. What it is only its tracer knows."""
 
 # Codes of gRPC that are a server's fault (semantic conventions of RPC spans); the others are their caller's.
 OUR_FAULT: Final = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
@@ -36,7 +36,7 @@ class Side(StrEnum):
 
 
 class Span(Protocol):
-    """A step that is under way."""
+    """A part of a trace that is under way."""
 
     @property
     def trace_id(self) -> str:
@@ -48,11 +48,11 @@ class Span(Protocol):
         ...
 
     def rename(self, name: str) -> None:
-        """What the step is called, where that is known only now."""
+        """Its name, where that is known only now."""
         ...
 
-    def fail(self, kind: str) -> None:
-        """It failed; `kind` is a word of ours or the class of an exception, never its text."""
+    def fail(self, error: str) -> None:
+        """It failed; `error` is a word of ours or the class of an exception, never its text."""
         ...
 
 
@@ -65,25 +65,25 @@ class Tracing(Protocol):
         ...
 
     def span(
-        self, name: str, side: Side, attributes: Attributes, parent: Place | None = None
+        self, name: str, side: Side, attributes: Attributes, parent: TraceContext | None = None
     ) -> AbstractContextManager[Span]:
-        """A step for the length of the block, below `parent`, else below the step that this task is in."""
+        """A span for the length of the block, below `parent`, else below the span that this task is in."""
         ...
 
-    def come_from(self, traceparent: str, tracestate: str) -> Place | None:
-        """The place that a caller's W3C headers name; None when they name none."""
+    def come_from(self, traceparent: str, tracestate: str) -> TraceContext | None:
+        """The span that a caller's W3C headers name; None when there are none."""
         ...
 
-    def here(self) -> Place | None:
-        """The step that this task is in."""
+    def current(self) -> TraceContext | None:
+        """The span that this task is in."""
         ...
 
-    def go_on(self, place: Place | None) -> None:
-        """From here on this task, whose context is its own, is in that step."""
+    def go_on(self, context: TraceContext | None) -> None:
+        """From here on this task is in that span; its context variables are its own."""
         ...
 
     def hand_on(self, metadata: Metadata) -> Metadata:
-        """The metadata of a call of ours, with W3C headers for the step that this task is in."""
+        """The metadata of a call of ours, with W3C headers for the span that this task is in."""
         ...
 
 
@@ -97,7 +97,7 @@ class _NoSpan:
     def rename(self, name: str) -> None:
         return None
 
-    def fail(self, kind: str) -> None:
+    def fail(self, error: str) -> None:
         return None
 
 
@@ -111,17 +111,17 @@ class NoTraces:
     on: bool = False
 
     def span(
-        self, name: str, side: Side, attributes: Attributes, parent: Place | None = None
+        self, name: str, side: Side, attributes: Attributes, parent: TraceContext | None = None
     ) -> AbstractContextManager[Span]:
         return _NOTHING
 
-    def come_from(self, traceparent: str, tracestate: str) -> Place | None:
+    def come_from(self, traceparent: str, tracestate: str) -> TraceContext | None:
         return None
 
-    def here(self) -> Place | None:
+    def current(self) -> TraceContext | None:
         return None
 
-    def go_on(self, place: Place | None) -> None:
+    def go_on(self, context: TraceContext | None) -> None:
         return None
 
     def hand_on(self, metadata: Metadata) -> Metadata:

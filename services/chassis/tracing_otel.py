@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from services.chassis.tracing import Attributes, Metadata, Place, Side, Span
+from services.chassis.tracing import Attributes, Metadata, Side, Span, TraceContext
 
 # A collector that does not answer must not hold up a process that stops.
 EXPORT_SECONDS: Final = 5
@@ -50,7 +50,7 @@ class OtelTraces:
         self._provider.shutdown()
 
     @contextmanager
-    def span(self, name: str, side: Side, attributes: Attributes, parent: Place | None = None) -> Iterator[Span]:
+    def span(self, name: str, side: Side, attributes: Attributes, parent: TraceContext | None = None) -> Iterator[Span]:
         # Exceptions are not recorded: their texts may hold what users wrote.
         with self._tracer.start_as_current_span(
             name,
@@ -62,17 +62,17 @@ class OtelTraces:
         ) as span:
             yield _Open(span)
 
-    def come_from(self, traceparent: str, tracestate: str) -> Place | None:
+    def come_from(self, traceparent: str, tracestate: str) -> TraceContext | None:
         if not traceparent:
             return None
         return _WIRE.extract({"traceparent": traceparent, "tracestate": tracestate}, context=Context())
 
-    def here(self) -> Place | None:
+    def current(self) -> TraceContext | None:
         return get_current()
 
-    def go_on(self, place: Place | None) -> None:
-        if isinstance(place, Context):
-            attach(place)
+    def go_on(self, context: TraceContext | None) -> None:
+        if isinstance(context, Context):
+            attach(context)
 
     def hand_on(self, metadata: Metadata) -> Metadata:
         told: dict[str, str] = {}
@@ -97,6 +97,6 @@ class _Open:
     def rename(self, name: str) -> None:
         self._span.update_name(name)
 
-    def fail(self, kind: str) -> None:
-        self._span.set_attribute("error.type", kind)
+    def fail(self, error: str) -> None:
+        self._span.set_attribute("error.type", error)
         self._span.set_status(trace.StatusCode.ERROR)

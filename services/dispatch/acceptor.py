@@ -112,7 +112,7 @@ class Acceptor:
         self.telemetry.accepted(message.channel)
         self.hub.tell(message.id, message.project_id, acceptance.events, standing.created_at)
         if acceptance.worker:
-            lease = Lease(message=accepted, epoch=1, together=together, trace=self.tracing.here())
+            lease = Lease(message=accepted, epoch=1, together=together, trace=self.tracing.current())
             self.worker.start(lease, since=since, size=len(acceptance.spec))
         return Accepted(message=accepted)
 

@@ -1,7 +1,7 @@
 """The spans of a message's life: accepted, attempted, called. What belongs in them, and what does not: no recipient, no
 content, no provider's words.
 
-A place in the trace stays with the lease in the process that accepted the message, and is not stored: a dispatcher that
+The trace context stays with the lease in the process that accepted the message, and is not stored: a dispatcher that
 takes it over begins a trace of its own, found by the message's id.
 """
 
@@ -19,7 +19,7 @@ _OURS = "messagepipe"
 
 
 def accept_span(tracing: Tracing, messages: int) -> AbstractContextManager[Span]:
-    """The step from checked to durable, of one message or of many at once."""
+    """The span from checked to durable, of one message or of many at once."""
     return tracing.span(f"{_OURS}.accept", Side.INTERNAL, {f"{_OURS}.messages": messages})
 
 

@@ -16,19 +16,19 @@ from tests.integration.rig import eventually
 
 PROJECT = "shop"
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-STEPS = 10  # HTTP, gRPC twice, accepted, gRPC twice for the chain, and two attempts with a call each
+SPANS = 10  # HTTP, gRPC twice, accepted, gRPC twice for the chain, and two attempts with a call each
 TRACEPARENT = f"00-{TRACE}-{CALLER}-01"
 
 
-def line(collector: Collector, step: Noted | None) -> Iterator[str]:
-    """A step and everything that it is a part of, upwards."""
-    while step is not None:
-        yield f"{step.service.removeprefix('messagepipe-')} {step.side} {step.name}"
-        step = collector.parent(step)
+def line(collector: Collector, span: Noted | None) -> Iterator[str]:
+    """A span and everything that it is a part of, upwards."""
+    while span is not None:
+        yield f"{span.service.removeprefix('messagepipe-')} {span.side} {span.name}"
+        span = collector.parent(span)
 
 
 async def test_one_trace_leads_from_the_caller_to_the_provider(database_url: str, tmp_path: Path) -> None:
-    """HTTP, gRPC, accepted, attempted, called: each step is a part of the one before, in the caller's own trace."""
+    """HTTP, gRPC, accepted, attempted, called: each span is a part of the one before, in the caller's own trace."""
     async with running_collector() as collector, VendorServer() as vendor:
         vendor.script(Reply(status=503, body=b"no"), Reply(status=202, headers={"x-message-id": "abc"}))
         settings = {"OTLP_ENDPOINT": f"http://127.0.0.1:{collector.port}", "LOG_JSON": "true"}
@@ -47,22 +47,22 @@ async def test_one_trace_leads_from_the_caller_to_the_provider(database_url: str
             )
             assert sent.status_code == 200, sent.text
             # Sent every few seconds by each process for itself.
-            await eventually(lambda: len(collector.trace_of(TRACE)) >= STEPS, seconds=30)
+            await eventually(lambda: len(collector.trace_of(TRACE)) >= SPANS, seconds=30)
     told = [dict(each.headers) for each in vendor.received]
     assert len(told) == 2
     assert not any({"traceparent", "tracestate", "baggage"} & set(each) for each in told)
     assert not leaks(collector.raw)
     assert not re.search(rb"example\.com|Bearer|exception", collector.raw)
-    _check_steps(collector)
+    _check_spans(collector)
     lines = [json.loads(each) for each in (tmp_path / "dispatch.log").read_text(encoding="utf-8").splitlines()]
     traced = [each["event"] for each in lines if each.get("trace_id") == TRACE]
     assert {"rpc", "attempt_finished", "dispatch_completed"} <= set(traced)
 
 
-def _check_steps(collector: Collector) -> None:
+def _check_spans(collector: Collector) -> None:
     rpc = "messagepipe.dispatch.v1.DispatchService/SendMessage"
-    steps = collector.trace_of(TRACE)
-    calls = [each for each in steps if each.service == "messagepipe-dispatch" and each.name == "POST"]
+    spans = collector.trace_of(TRACE)
+    calls = [each for each in spans if each.service == "messagepipe-dispatch" and each.name == "POST"]
     assert [list(line(collector, each)) for each in calls] == [
         [
             "dispatch CLIENT POST",
@@ -77,15 +77,15 @@ def _check_steps(collector: Collector) -> None:
         (503, True),
         (202, False),
     ]
-    first = next(each for each in steps if each.side == "SERVER" and each.service == "messagepipe-gateway")
+    first = next(each for each in spans if each.side == "SERVER" and each.service == "messagepipe-gateway")
     assert first.span.parent_span_id.hex() == CALLER
     assert first.span.trace_state == "shop=1"
     assert first.attributes["http.route"] == "/email/send"
-    attempts = [each.attributes for each in steps if each.name.startswith("messagepipe.attempt")]
+    attempts = [each.attributes for each in spans if each.name.startswith("messagepipe.attempt")]
     assert [each["messagepipe.attempt.number"] for each in attempts] == [1, 2]
     assert [each["messagepipe.attempt.outcome"] for each in attempts] == ["DEFERRED", "ACCEPTED"]
     assert attempts[0]["messagepipe.attempt.reason"] == "UNAVAILABLE"
-    resolved = [each for each in steps if each.name.endswith("/ResolveChain")]
+    resolved = [each for each in spans if each.name.endswith("/ResolveChain")]
     assert {(each.service, each.side) for each in resolved} == {
         ("messagepipe-dispatch", "CLIENT"),
         ("messagepipe-config", "SERVER"),

@@ -19,7 +19,7 @@ class Noted:
 
     @property
     def name(self) -> str:
-        """What the step was called."""
+        """What it was called."""
         return str(self.span.name)
 
     @property
@@ -60,7 +60,7 @@ class Collector:
         return sorted(found, key=lambda each: each.span.start_time_unix_nano)
 
     def parent(self, child: Noted) -> Noted | None:
-        """The step that it was a part of; None when nobody sent that one."""
+        """The span that it was a part of; None when nobody sent that one."""
         found = [each for each in self.spans if each.span.span_id == child.span.parent_span_id]
         return found[0] if found else None
 

@@ -1,4 +1,4 @@
-"""Spans: what is noted of a step and what never is, whose trace it belongs to, and where it goes."""
+"""Spans: what is noted and what never is, whose trace it belongs to, and where it goes."""
 
 import contextvars
 
@@ -36,7 +36,7 @@ def only(exporter: InMemorySpanExporter) -> ReadableSpan:
 
 
 def test_a_step_goes_on_in_its_callers_trace(tracing: OtelTraces, exporter: InMemorySpanExporter) -> None:
-    """W3C headers name the trace and the parent; what is handed on names the step itself."""
+    """W3C headers name the trace and the parent; what is handed on names the span itself."""
     with tracing.span("step", Side.SERVER, {"a": 1}, tracing.come_from(TRACEPARENT, "shop=1")) as span:
         assert span.trace_id == TRACE
         handed = dict(tracing.hand_on((("authorization", "x"), ("traceparent", "old"))))
@@ -58,7 +58,7 @@ def test_a_step_goes_on_in_its_callers_trace(tracing: OtelTraces, exporter: InMe
 def test_headers_that_name_nothing_begin_a_trace(
     tracing: OtelTraces, exporter: InMemorySpanExporter, header: str
 ) -> None:
-    """Whatever a caller writes, the step is noted, in a trace of its own."""
+    """Whatever a caller writes, the span is noted, in a trace of its own."""
     with tracing.span("step", Side.SERVER, {}, tracing.come_from(header, "")):
         pass
     assert only(exporter).parent is None
@@ -82,13 +82,13 @@ def test_a_call_is_noted_by_its_code(tracing: OtelTraces, exporter: InMemorySpan
     assert "example" not in span.to_json()
 
 
-def test_a_place_can_be_gone_on_from_later(tracing: OtelTraces, exporter: InMemorySpanExporter) -> None:
-    """What happens after a step has ended is still a part of it, when it is told so."""
+def test_a_trace_can_be_gone_on_from_later(tracing: OtelTraces, exporter: InMemorySpanExporter) -> None:
+    """What happens after a span has ended is still a part of it, when it is told so."""
     with tracing.span("first", Side.SERVER, {}):
-        place = tracing.here()
+        context = tracing.current()
 
     def later() -> None:
-        tracing.go_on(place)
+        tracing.go_on(context)
         with tracing.span("later", Side.INTERNAL, {}):
             pass
 
@@ -130,7 +130,7 @@ async def test_without_an_endpoint_nothing_is_noted() -> None:
             span.note(a=1)
             span.rename("b")
             span.fail("c")
-        assert (span.trace_id, tracing.here(), tracing.come_from(TRACEPARENT, "")) == ("", None, None)
+        assert (span.trace_id, tracing.current(), tracing.come_from(TRACEPARENT, "")) == ("", None, None)
         assert tracing.hand_on((("traceparent", TRACEPARENT),)) == (("traceparent", TRACEPARENT),)
 
 
