@@ -30,7 +30,7 @@ from services.chassis.interceptors import standard_interceptors
 from services.chassis.scopes import required_scope_from_options
 from services.chassis.server import PortBusy, RunningServer, serve
 from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
-from services.chassis.telemetry_common import rpc_counter, show_admission
+from services.chassis.telemetry_common import POOL_WAIT, rpc_counter, show_admission
 from services.chassis.telemetry_server import open_metrics
 from services.chassis.tracing import collector_of, open_tracing
 from services.config.chain import ChangeHub
@@ -107,6 +107,7 @@ async def open_config(
     async with AsyncExitStack() as stack:
         metrics = await stack.enter_async_context(open_metrics(settings.metrics_host, settings.config_metrics_port))
         store = Store(await stack.enter_async_context(_engine(settings)))
+        store.measured_by(metrics.meter.histogram(POOL_WAIT))
         await _check(store, vault)
         kinds = Kinds(installed_specs() if specs is None else specs)
         tester = ProviderTester(settings.egress, clock)
