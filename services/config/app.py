@@ -8,6 +8,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Never
 
 from messagepipe.config.v1.config_service_pb2_grpc import add_ConfigServiceServicer_to_server
@@ -33,8 +34,9 @@ from services.chassis.interceptors import standard_interceptors
 from services.chassis.scopes import api_key_methods, required_scope_from_options
 from services.chassis.server import PortBusy, RunningServer, serve
 from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
-from services.chassis.telemetry_common import rpc_counter, show_admission
+from services.chassis.telemetry_common import POOL_WAIT, rpc_counter, show_admission
 from services.chassis.telemetry_server import open_metrics
+from services.chassis.tracing import collector_of, open_tracing
 from services.config.api_key_feed import ApiKeyFeed
 from services.config.api_key_reader import ApiKeyReader
 from services.config.api_key_secret import hash_secret
@@ -126,6 +128,7 @@ async def open_config(
     async with AsyncExitStack() as stack:
         metrics = await stack.enter_async_context(open_metrics(settings.metrics_host, settings.config_metrics_port))
         store = Store(await stack.enter_async_context(_engine(settings)))
+        store.measured_by(metrics.meter.histogram(POOL_WAIT))
         await _check(store, vault)
         kinds = Kinds(installed_specs() if specs is None else specs)
         tester = ProviderTester(settings.egress, clock)
@@ -140,6 +143,7 @@ async def open_config(
         door = ApiKeyDoor(roll=roll, methods=api_key_methods(*CONFIG_SERVICES))
         admission, ended = Admission(), rpc_counter(metrics.meter)
         show_admission(metrics.meter, admission)
+        tracing = await stack.enter_async_context(open_tracing(settings.otlp_endpoint, "config"))
         verifier = TokenVerifier(settings.auth, clock=clock)
         server = await stack.enter_async_context(
             serve(
@@ -149,7 +153,7 @@ async def open_config(
                 host=settings.host,
                 port=settings.config_port,
                 names=[service.full_name for service in CONFIG_SERVICES],
-                interceptors=standard_interceptors(verifier, scopes.get, admission, ended, door),
+                interceptors=standard_interceptors(verifier, scopes.get, admission, ended, door, tracing),
                 max_receive_bytes=MAX_REQUEST_BYTES,
                 admission=admission,
             )
@@ -176,7 +180,8 @@ async def main(environ: Mapping[str, str]) -> int:
         log.configure(service="config", json=settings.log_json, level=settings.log_level)
         await wait_until_reachable(settings.database_url, timeout=settings.database_wait)
         with hard_stop() as limit:
-            async with open_config(settings) as running:
+            endpoint = collector_of(settings.otlp_endpoint, environ)
+            async with open_config(replace(settings, otlp_endpoint=endpoint)) as running:
                 _log.info("config_serving", listening=running.address)
                 await run_until_signal(running.stop)
                 limit.arm(settings.drain_grace + MARGIN_SECONDS)

@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Never
 
@@ -42,6 +43,7 @@ from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signa
 from services.chassis.telemetry import Meter
 from services.chassis.telemetry_common import POOL_WAIT, batch_counter, rpc_counter, show_admission
 from services.chassis.telemetry_server import open_metrics
+from services.chassis.tracing import Tracing, collector_of, open_tracing
 from services.dispatch.api_key_watch import ApiKeyWatch
 from services.dispatch.breaker_book import BreakerBook
 from services.dispatch.bulk import Bulk
@@ -159,13 +161,14 @@ async def open_dispatch(  # size: a line or two for each thing that is opened, i
         adapters = await stack.enter_async_context(_open_adapters(settings, clock, adapters))
         metrics = await stack.enter_async_context(open_metrics(settings.metrics_host, settings.dispatch_metrics_port))
         telemetry = Telemetry(metrics.meter)
+        tracing = await stack.enter_async_context(open_tracing(settings.otlp_endpoint, "dispatch"))
         store = await stack.enter_async_context(_open_store(settings))
         database_clock.learn(await store.now())
         book = BreakerBook(store.connection, store.transaction, worker=store.worker)
         health = HealthBoard(book, clock, database_clock.now)
         peers = Peers(store.transaction, clock, name=store.worker)
         await _first_look(health, peers)
-        chains = _chains(settings, clock, adapters)
+        chains = _chains(settings, clock, adapters, tracing)
         stack.push_async_callback(chains.close)
         worker = _worker(settings, store, clock, database_clock, share=lambda: peers.share, telemetry=telemetry)
         limits = await stack.enter_async_context(_open_limits(store, chains, clock, settings, stop))
@@ -184,6 +187,7 @@ async def open_dispatch(  # size: a line or two for each thing that is opened, i
             public_url=settings.public_url.rstrip("/"),
             backoff=backoff or DEFAULT_BACKOFF,
             telemetry=telemetry,
+            tracing=tracing,
         )
         stack.push_async_callback(tools.joint.close)
         worker.deliver_with(lambda lease: Delivery(tools, lease).run())
@@ -191,12 +195,12 @@ async def open_dispatch(  # size: a line or two for each thing that is opened, i
         desk = ReceiptDesk(store, chains, readers, clock, hub.publish)
         largest, kinds = settings.max_message_bytes, _kinds_of(adapters)
         templates = TemplateCache(chains.channel, _token_of(settings, clock), clock)
-        told = {"max_message_bytes": largest, "kinds": kinds, "templates": templates, "telemetry": telemetry}
-        intake = Intake(store, worker, hub, clock, database_clock, **told)
+        told: dict[str, Any] = {"telemetry": telemetry, "tracing": tracing, "templates": templates}
+        intake = Intake(store, worker, hub, clock, database_clock, max_message_bytes=largest, kinds=kinds, **told)
         bulk, house = Bulk(store, intake, hub, clock), (store, intake, hub, chains, health, database_clock)
         servicer = DispatchServicer(*house, receipts=desk, limits=limits, bulk=bulk, telemetry=telemetry)
-        register = _registration(servicer, store)
-        server = await stack.enter_async_context(_serve(settings, register, clock, store, metrics.meter, stop))
+        register, more = _registration(servicer, store), dict[str, Any](tracing=tracing, stop=stop)
+        server = await stack.enter_async_context(_serve(settings, register, clock, store, metrics.meter, **more))
         suspects = Suspects(store, worker, clock, hub.publish, telemetry)
         works = (chains.run, health.run, peers.run, worker.claim_forever, worker.renew_forever, suspects.run, desk.run)
         pulse, sweep = partial(keep_pulse, store, server, clock, database_clock), partial(keep_sweeping, store, clock)
@@ -219,7 +223,8 @@ async def main(environ: Mapping[str, str]) -> int:
         log.configure(service="dispatch", json=settings.log_json, level=settings.log_level)
         await wait_until_reachable(settings.database_url, timeout=settings.database_wait)
         with hard_stop() as limit:
-            async with open_dispatch(settings) as running:
+            endpoint = collector_of(settings.otlp_endpoint, environ)
+            async with open_dispatch(replace(settings, otlp_endpoint=endpoint)) as running:
                 _log.info("dispatch_serving", listening=running.address)
                 await run_until_signal(running.stop)
                 limit.arm(settings.drain_grace + MARGIN_SECONDS)
@@ -261,9 +266,10 @@ def _token_of(settings: DispatchSettings, clock: Clock) -> Callable[[], str]:
     return token
 
 
-def _chains(settings: DispatchSettings, clock: Clock, adapters: Adapters) -> ChainCache:
+def _chains(settings: DispatchSettings, clock: Clock, adapters: Adapters, tracing: Tracing) -> ChainCache:
     idempotent = frozenset(key for key, adapter in adapters.items() if adapter.spec.capabilities.idempotency_key)
-    return ChainCache(settings.config_target, _token_of(settings, clock), clock, idempotent_kinds=idempotent)
+    target, token = settings.config_target, _token_of(settings, clock)
+    return ChainCache(target, token, clock, idempotent_kinds=idempotent, tracing=tracing)
 
 
 def _kinds_of(adapters: Adapters) -> Kinds:
@@ -356,6 +362,8 @@ async def _serve(
     clock: Clock,
     store: Store,
     meter: Meter,
+    *,
+    tracing: Tracing,
     stop: asyncio.Event,
 ) -> AsyncIterator[RunningServer]:
     admission = Admission(strained=lambda: store.longest_wait > LONGEST_POOL_WAIT)
@@ -371,7 +379,7 @@ async def _serve(
             port=settings.dispatch_port,
             names=[service.full_name for service in DISPATCH_SERVICES],
             interceptors=standard_interceptors(
-                verifier, scopes.get, admission, ended, ApiKeyDoor(roll=roll, methods=methods)
+                verifier, scopes.get, admission, ended, ApiKeyDoor(roll=roll, methods=methods), tracing
             ),
             max_receive_bytes=settings.max_message_bytes + ENVELOPE_BYTES,
             admission=admission,

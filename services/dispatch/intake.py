@@ -13,6 +13,7 @@ from messagepipe.dispatch.v1 import dispatch_service_pb2, message_pb2
 from services.chassis.auth import PROJECT_ID, Principal
 from services.chassis.clock import Clock
 from services.chassis.errors import FieldViolation, InvalidArgument, ServiceError
+from services.chassis.tracing import NO_TRACES, Tracing
 from services.dispatch import key_book
 from services.dispatch.acceptor import Accepted, Acceptor, Checked
 from services.dispatch.convert import Kinds, message_from_spec
@@ -50,9 +51,12 @@ class Intake:
         templates: Templates,
         new_id: Callable[[], UUID] | None = None,
         telemetry: Telemetry = UNCOUNTED,
+        tracing: Tracing = NO_TRACES,
     ) -> None:
         self._store = store
-        self._acceptor = Acceptor(store=store, worker=worker, hub=hub, clock=clock, telemetry=telemetry)
+        self._acceptor = Acceptor(
+            store=store, worker=worker, hub=hub, clock=clock, telemetry=telemetry, tracing=tracing
+        )
         self._database_clock = database_clock
         self._max_message_bytes = max_message_bytes
         self._kinds = kinds

@@ -27,7 +27,9 @@ from services.dispatch.store import Store
 from services.dispatch.turns import Turns
 from tests.chaos.model import Model
 
-TABLES = "messages queue attempts completions events evidence receipts receipt_calls idempotency_keys".split()
+TABLES = (
+    "messages queue attempts completions events evidence receipts receipt_calls idempotency_keys suppressions"
+).split()
 # A failed statement → whether what it belonged to was written all the same.
 FAILURES = {
     "accept.before_commit": False,
