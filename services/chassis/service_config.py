@@ -11,6 +11,8 @@ from typing import Any
 CONFIG = "messagepipe.config.v1.ConfigService"
 DISPATCH = "messagepipe.dispatch.v1.DispatchService"
 SUPPRESSION = "messagepipe.dispatch.v1.SuppressionService"
+VAULT = "messagepipe.config.v1.VaultService"
+WEBHOOK = "messagepipe.dispatch.v1.WebhookService"
 
 # Harmless twice, whoever asks.
 READS = {
@@ -32,6 +34,8 @@ READS = {
         "ReceiveReceipt",
     ),
     SUPPRESSION: ("ListSuppressions", "CreateSuppression"),
+    VAULT: ("SealSecret", "OpenSecret"),
+    WEBHOOK: ("GetWebhook", "ListWebhooks", "UpdateWebhook"),
 }
 # Harmless twice when the request carries an idempotency key, and only then.
 KEYED = {
@@ -51,6 +55,8 @@ KEYED = {
         "SendBulkMessages",
     ),
     SUPPRESSION: (),
+    VAULT: (),
+    WEBHOOK: (),
 }
 RETRY_POLICY = {
     "maxAttempts": 5,

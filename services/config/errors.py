@@ -11,6 +11,8 @@
     │   └── IdempotencyKeyReused        IDEMPOTENCY_KEY_REUSED
     ├── ResourceExhausted
     │   └── TooManyProviders            TOO_MANY_PROVIDERS
+    ├── FailedPrecondition
+    │   └── SecretLost                  SECRET_LOST
     ├── PermissionDenied
     │   └── SendScopeMissing            with the chassis' reason, SCOPE_MISSING
     └── Unavailable
@@ -22,7 +24,14 @@ The other reasons are the chassis' own (CHASSIS_REASONS there): wrong requests, 
 from collections.abc import Iterable
 
 from services.adapters.base import Channel
-from services.chassis.errors import AlreadyExists, NotFound, PermissionDenied, ResourceExhausted, Unavailable
+from services.chassis.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unavailable,
+)
 
 
 class ProjectNotFound(NotFound):
@@ -32,6 +41,15 @@ class ProjectNotFound(NotFound):
 
     def __init__(self) -> None:
         super().__init__("There is no such project for this token.")
+
+
+class SecretLost(FailedPrecondition):
+    """A sealed secret does not open: its key is not among the vault's, or it belongs elsewhere."""
+
+    reason = "SECRET_LOST"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__("The secret does not open.", metadata={"keyId": key_id})
 
 
 class ProviderNotFound(NotFound):

@@ -19,6 +19,7 @@ import asyncpg
 import grpc
 from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import add_DispatchServiceServicer_to_server
 from messagepipe.dispatch.v1.suppression_service_pb2_grpc import add_SuppressionServiceServicer_to_server
+from messagepipe.dispatch.v1.webhook_service_pb2_grpc import add_WebhookServiceServicer_to_server
 
 from services.adapters.base import Adapter, Channel
 from services.adapters.receipts import ReceiptReader
@@ -63,6 +64,8 @@ from services.dispatch.suppression_servicer import SuppressionServicer
 from services.dispatch.suspects import Suspects
 from services.dispatch.telemetry import Telemetry
 from services.dispatch.watch import EventHub
+from services.dispatch.webhook_house import open_webhooks
+from services.dispatch.webhook_servicer import WebhookServicer
 from services.dispatch.worker import Worker
 
 PULSE_SECONDS = 2.0
@@ -191,7 +194,19 @@ async def open_dispatch(  # size: a line or two for each thing that is opened, i
         )
         bulk, house = Bulk(store, intake, hub, clock), (store, intake, hub, chains, health, database_clock)
         servicer = DispatchServicer(*house, receipts=desk, limits=limits, bulk=bulk, telemetry=telemetry)
-        register = _registration(servicer, store)
+        webhooks = await stack.enter_async_context(
+            open_webhooks(
+                store,
+                config_target=settings.config_target,
+                token=_token_of(settings, clock),
+                egress=settings.egress,
+                clock=clock,
+                now=database_clock.now,
+                fraction=fraction,
+                stop=stop,
+            )
+        )
+        register = _registration(servicer, webhooks, store)
         server = await stack.enter_async_context(_serve(settings, register, clock, store, metrics.meter))
         suspects = Suspects(store, worker, clock, hub.publish, telemetry)
         works = (chains.run, health.run, peers.run, worker.claim_forever, worker.renew_forever, suspects.run, desk.run)
@@ -329,10 +344,13 @@ async def _open_limits(
     await limits.close()
 
 
-def _registration(messages: DispatchServicer, store: Store) -> Callable[[grpc.aio.Server], None]:
+def _registration(
+    messages: DispatchServicer, webhooks: WebhookServicer, store: Store
+) -> Callable[[grpc.aio.Server], None]:
     def register(server: grpc.aio.Server) -> None:
         add_DispatchServiceServicer_to_server(messages, server)
         add_SuppressionServiceServicer_to_server(SuppressionServicer(store), server)
+        add_WebhookServiceServicer_to_server(webhooks, server)
 
     return register
 

@@ -101,7 +101,13 @@ class Next:
 
 
 def after_failure(
-    answer: Answer, *, tries: int, first_try_at: datetime, failing_since: datetime | None, now: datetime, fraction: float
+    answer: Answer,
+    *,
+    tries: int,
+    first_try_at: datetime,
+    failing_since: datetime | None,
+    now: datetime,
+    fraction: float,
 ) -> Next:
     """What follows the post number `tries` of one event. Waits grow threefold from 5 s to 6 h, a quarter of jitter to
     either side; 72 h after the first it is given up; an endpoint that has failed for 5 days on end is switched off.
@@ -125,10 +131,10 @@ def new_secret(random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> st
     return "whsec_" + base64.b64encode(random_bytes(32)).decode()
 
 
-def check(url: str, description: str, types: Iterable[str], plain_allowed: Callable[[str], bool], path: str) -> Findings:
-    """Everything that is wrong with what a caller asks for; `plain_allowed` says of a host whether http may be spoken to
-    it.
-    """
+def check(
+    url: str, description: str, types: Iterable[str], plain_allowed: Callable[[str], bool], path: str
+) -> Findings:
+    """All that is wrong with what a caller asks for; `plain_allowed` says whether http may be spoken to a host."""
     findings = Findings(path)
     if problem := _problem_of(url, plain_allowed):
         findings.add("url", problem)

@@ -1,5 +1,5 @@
-"""Webhooks in the database: the endpoints, what each was told, and what it still has to be told. Not what follows a post
-(webhook.py), nor the posting (webhooks.py).
+"""Webhooks in the database: the endpoints, what each was told, and what it still has to be told. Not what follows a
+post (webhook.py), nor the posting (webhooks.py).
 
 An event goes from the list of events to an endpoint's posts in the transaction that moves the endpoint's place in that
 list; a post goes when it was taken. Who posts has a lease: the row's `due_at`, and `tries` as its epoch.
@@ -25,7 +25,7 @@ ENDPOINTS = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
-    """One event that is ours to post to one endpoint until the lease ends; `event` is None when it is not kept any more."""
+    """An event that is ours to post to one endpoint until the lease ends; `event` is None when it is no longer kept."""
 
     webhook: Webhook
     message_id: UUID
@@ -38,7 +38,7 @@ class Post:
 
 
 async def add(connection: Connection, webhook: Webhook) -> Webhook | None:
-    """The endpoint, told what is committed from now on; None when its project has as many as it may. In a transaction."""
+    """The endpoint, told what is committed from now on; None when its project has as many as it may."""
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('webhooks ' || $1, 0))", webhook.project_id)
     if await connection.fetchval(_COUNT, webhook.project_id) >= MAX_PER_PROJECT:
         return None
@@ -71,6 +71,7 @@ async def of_project(connection: Connection, project_id: str) -> list[Webhook]:
 
 async def change(connection: Connection, wanted: Webhook, *, wakes: bool) -> Webhook | None:
     """The endpoint as it is wanted; with `wakes` it goes on from now: what it missed is dropped. In a transaction."""
+    await connection.execute(_HOLD, wanted.id)
     if wakes:
         await connection.execute("DELETE FROM dispatch.webhook_posts WHERE webhook_id = $1", wanted.id)
     row = await connection.fetchrow(
@@ -89,7 +90,14 @@ async def change(connection: Connection, wanted: Webhook, *, wakes: bool) -> Web
 async def rotate(connection: Connection, webhook: Webhook, secret: Sealed) -> Webhook | None:
     """The endpoint with a new secret, the one before signing for a while too; None when somebody was quicker."""
     row = await connection.fetchrow(
-        _ROTATE, webhook.id, webhook.project_id, webhook.secret.version, secret.key_id, secret.data, secret.version, BOTH_SIGN
+        _ROTATE,
+        webhook.id,
+        webhook.project_id,
+        webhook.secret.version,
+        secret.key_id,
+        secret.data,
+        secret.version,
+        BOTH_SIGN,
     )
     return None if row is None else _webhook(row)
 
@@ -115,8 +123,8 @@ async def with_news(connection: Connection, after: UUID) -> list[UUID]:
 
 
 async def take_over(connection: Connection, webhook_id: UUID) -> int:
-    """Move one endpoint's place in the list of events forward; what it wants of them waits to be posted. Answers how many
-    events that were; none when another process does so at this moment, or enough wait. In a transaction.
+    """Move one endpoint's place in the list of events forward; what it wants of them waits to be posted. Answers how
+    many events that were; none when enough wait already. In a transaction.
     """
     row = await connection.fetchrow(_LOCK, webhook_id)
     if row is None or await connection.fetchval(_WAITING, webhook_id) >= MOST_WAITING:
@@ -138,19 +146,26 @@ async def take_over(connection: Connection, webhook_id: UUID) -> int:
 async def claim(
     connection: Connection, *, limit: int, each: int, lease: float, full: Sequence[UUID], failing: Sequence[UUID]
 ) -> list[Post]:
-    """Posts that are due, the first of each message, ours for `lease` seconds: of one endpoint at most `each`, one of one
-    that fails, none of those that are `full`, or that fail and have one open (`failing`).
+    """Posts that are due, the first of each message, ours for `lease` seconds: of one endpoint at most `each`, one
+    of one that fails, none of those that are `full`, or that fail and have one open (`failing`).
     """
     rows = await connection.fetch(_CLAIM, limit, each, lease, full, failing)
     if not rows:
         return []
-    found = await connection.fetch(_FOUND, *zip(*((r["webhook_id"], r["message_id"], r["sequence"]) for r in rows), strict=True))
+    found = await connection.fetch(
+        _FOUND, *zip(*((r["webhook_id"], r["message_id"], r["sequence"]) for r in rows), strict=True)
+    )
     told = {(row["id"], row["message_id"], row["sequence"]): row for row in found}
-    return [_post(row, told[key]) for row in rows if (key := (row["webhook_id"], row["message_id"], row["sequence"])) in told]
+    return [
+        _post(row, told[key])
+        for row in rows
+        if (key := (row["webhook_id"], row["message_id"], row["sequence"])) in told
+    ]
 
 
 async def taken(connection: Connection, post: Post) -> None:
     """The receiver has it. In a transaction."""
+    await connection.execute(_HOLD, post.webhook.id)
     if await connection.fetchval(_DONE, post.webhook.id, post.message_id, post.sequence, post.tries) is not None:
         await connection.execute(_WELL, post.webhook.id)
 
@@ -159,6 +174,7 @@ async def failed(connection: Connection, post: Post, answer: Answer, then: Next)
     """The receiver has not got it: posted again later, or given up; answers whether its endpoint was switched off by
     this. In a transaction.
     """
+    await connection.execute(_HOLD, post.webhook.id)
     key = (post.webhook.id, post.message_id, post.sequence, post.tries)
     if then.delay is None:
         ours = await connection.fetchval(_DONE, *key)
@@ -257,7 +273,9 @@ _WITH_NEWS = f"""
 SELECT w.id FROM dispatch.webhooks w
 WHERE w.enabled AND w.id > $1 AND EXISTS (SELECT FROM dispatch.events e WHERE {_BEHIND}) ORDER BY w.id LIMIT $2
 """  # noqa: S608 - made of constants
-_LOCK = "SELECT * FROM dispatch.webhooks WHERE id = $1 AND enabled FOR UPDATE SKIP LOCKED"
+# The endpoint's row first, then its posts', everywhere: else two writers could wait for each other.
+_HOLD = "SELECT id FROM dispatch.webhooks WHERE id = $1 FOR NO KEY UPDATE"
+_LOCK = "SELECT * FROM dispatch.webhooks WHERE id = $1 AND enabled FOR NO KEY UPDATE"
 _WAITING = "SELECT count(*) FROM dispatch.webhook_posts WHERE webhook_id = $1"
 _EVENTS = """
 SELECT message_id, sequence, occurred_at, payload, transaction_id FROM dispatch.events

@@ -1,5 +1,4 @@
-"""A stored event as a webhook tells it: its type and its JSON. Pure; never a message's content, which events do not have.
-"""
+"""A stored event as a webhook tells it: its type and its JSON. Pure; never a message's content: events have none."""
 
 import json
 from dataclasses import dataclass

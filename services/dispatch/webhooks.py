@@ -1,5 +1,5 @@
-"""Events on their way to webhooks: taken over from the list of events, posted in order for each message, again until they
-are taken. What follows a post is webhook.py's, the statements are webhook_book.py's.
+"""Events on their way to webhooks: taken over from the list of events, posted in order for each message, again until
+they are taken. What follows a post is webhook.py's, the statements are webhook_book.py's.
 
 A slow or dead endpoint holds up only itself: it has a few posts open at most, one while it fails.
 """
@@ -14,11 +14,10 @@ from uuid import UUID
 import httpx
 
 from services.chassis.clock import Clock
-from services.chassis.failpoints import failpoint
 from services.chassis.log import get_logger
 from services.dispatch import webhook_book as book
 from services.dispatch.access import Access
-from services.dispatch.errors import DatabaseUnavailable, ServiceUnavailable
+from services.dispatch.errors import ServiceUnavailable
 from services.dispatch.vault_client import SecretLost, VaultClient
 from services.dispatch.webhook import Answer, Sealed, Webhook, after_failure, id_of
 from services.dispatch.webhook_payload import body_of
@@ -92,8 +91,6 @@ class WebhookDesk:
             for webhook_id in some:
                 async with self._store.transaction() as connection:
                     moved += await book.take_over(connection, webhook_id)
-                    failpoint("webhook.before_take_over")
-                failpoint("webhook.taken_over")
             if len(some) < book.ENDPOINTS:
                 return moved
             after = some[-1]
@@ -118,7 +115,9 @@ class WebhookDesk:
         try:
             await self._deliver(one)
         except ServiceUnavailable:
-            self._log.warning("webhook_post_unsettled", webhook=str(one.webhook.id))  # its lease ends, and it comes again
+            self._log.warning(
+                "webhook_post_unsettled", webhook=str(one.webhook.id)
+            )  # its lease ends, and it comes again
         except Exception:  # noqa: BLE001 - the last stop of one post
             self._log.exception("webhook_post_failed", webhook=str(one.webhook.id))
         finally:
@@ -131,10 +130,8 @@ class WebhookDesk:
         if one.event is None:  # its time was over before it could be posted
             answer = Answer(status=204)
         else:
-            failpoint("webhook.before_post")
             body = body_of(one.event, one.webhook.project_id, one.subject)
             answer = await self.post_now(one.webhook, id_of(one.message_id, one.sequence), body)
-            failpoint("webhook.posted")
         if answer.taken:
             async with self._store.transaction() as connection:
                 await book.taken(connection, one)
@@ -167,7 +164,7 @@ class WebhookDesk:
         async with self._store.connection() as connection:
             stale = await book.sealed_otherwise(connection, self._vault.primary)
         for webhook in stale:
-            for sealed in (webhook.secret, *([webhook.older] if webhook.older else [])):
+            for sealed in webhook.signers(self._clock.now()):
                 try:
                     await self._opened(webhook, sealed, afresh=True)
                 except SecretLost:

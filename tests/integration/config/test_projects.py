@@ -76,6 +76,11 @@ BY_PROJECT_ID: dict[tuple[str, str], Asked] = {
 NOTHING = {
     ("CreateProvider", "provider.id"): "chosen by the service, ignored",
     ("UpdateProvider", "provider.project_id"): "must be the provider's own, see test_kind_and_project_can_not_change",
+    ("SealSecret", "place.project_id"): "scope internal: it is sealed for this project",
+    ("SealSecret", "place.owner_id"): "the same",
+    ("OpenSecret", "place.project_id"): "the same: test_vault_service.py",
+    ("OpenSecret", "place.owner_id"): "the same",
+    ("OpenSecret", "sealed.key_id"): "a key of the vault",
     ("ListProviders", "page_token"): "a place in a list of the caller's own project, see the test below",
 }
 
