@@ -40,7 +40,8 @@ async def test_what_was_sealed_opens_at_its_place_only():
     opened = await servicer.OpenSecret(pb.OpenSecretRequest(place=PLACE, sealed=kept), None)
     assert (opened.secret, opened.HasField("resealed")) == ("whsec_canary", False)
     for change in ({"project_id": "other"}, {"owner_id": str(uuid4())}, {"version": 2}):
-        place = pb.SecretPlace(**{"project_id": "shop", "owner_id": OWNER, "version": 1, **change})
+        given: dict[str, Any] = {"project_id": "shop", "owner_id": OWNER, "version": 1, **change}
+        place = pb.SecretPlace(**given)
         error = await refused(servicer.OpenSecret(pb.OpenSecretRequest(place=place, sealed=kept), None))
         assert error.reason == "SECRET_LOST"
 

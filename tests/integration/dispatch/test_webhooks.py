@@ -2,6 +2,8 @@
 library.
 """
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+
 import asyncpg
 import pytest
 from messagepipe.dispatch.v1 import webhook_service_pb2 as pb
@@ -10,20 +12,20 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from services.chassis.env import SecretText
 from services.dispatch.app import open_dispatch
 from services.dispatch.settings import DispatchSettings
-from tests.integration.dispatch.webhook_rig import STRANGER, webhook_rig
+from tests.integration.dispatch.webhook_rig import STRANGER, Desk, webhook_rig
 from tests.integration.rig import PROJECT, auth_settings, eventually, metadata
 
 STORY = ["message.queued", "message.attempt_started", "message.attempt_finished", "message.sent"]
 
 
 @pytest.fixture
-async def desk(database_url):
+async def desk(database_url: str) -> AsyncIterator[Desk]:
     """A messagepipe and a receiver."""
     async with webhook_rig(database_url) as running:
         yield running
 
 
-async def test_a_message_is_told_in_order_and_signed(desk):
+async def test_a_message_is_told_in_order_and_signed(desk: Desk):
     """The same events as every stream tells, each verified with the endpoint's secret; no content among them."""
     webhook = await desk.add()
     story = await desk.pipe.send(text="a canary of the content", metadata={"order": "7"})
@@ -39,7 +41,7 @@ async def test_a_message_is_told_in_order_and_signed(desk):
     await desk.all_told()
 
 
-async def test_many_messages_are_each_told_in_order(desk):
+async def test_many_messages_are_each_told_in_order(desk: Desk):
     """Side by side, and nothing twice."""
     await desk.add()
     messages = [await desk.pipe.create() for _ in range(10)]
@@ -48,7 +50,7 @@ async def test_many_messages_are_each_told_in_order(desk):
     assert [desk.receiver.types(message.id) for message in messages] == [STORY] * 10
 
 
-async def test_only_what_is_wanted_is_told_from_then_on(desk):
+async def test_only_what_is_wanted_is_told_from_then_on(desk: Desk):
     """Nothing of before the endpoint, no other type, nothing while it is switched off."""
     await desk.pipe.send()
     webhook = await desk.add(types=["message.sent"])
@@ -69,7 +71,7 @@ async def test_only_what_is_wanted_is_told_from_then_on(desk):
     ]
 
 
-async def test_another_project_s_endpoint_hears_nothing(desk):
+async def test_another_project_s_endpoint_hears_nothing(desk: Desk):
     """Nothing crosses projects."""
     other = pb.CreateWebhookRequest(project_id="other", webhook=pb.Webhook(url=desk.receiver.url + "/other"))
     await desk.call("CreateWebhook", other, STRANGER)
@@ -80,7 +82,7 @@ async def test_another_project_s_endpoint_hears_nothing(desk):
     assert desk.receiver.types(path="/other") == []
 
 
-async def test_what_is_refused_comes_again_with_the_same_id(desk):
+async def test_what_is_refused_comes_again_with_the_same_id(desk: Desk):
     """The same bytes and webhook-id; the events of the message behind it wait, those of other messages do not."""
     desk.receiver.answer(500, 204)
     webhook = await desk.add()
@@ -107,7 +109,7 @@ async def test_what_is_refused_comes_again_with_the_same_id(desk):
     assert not (await desk.get(webhook.id)).HasField("failing_since")
 
 
-async def test_a_dead_endpoint_holds_up_only_itself(desk):
+async def test_a_dead_endpoint_holds_up_only_itself(desk: Desk):
     """Another endpoint of the project is told all the same."""
     await desk.add(url="http://127.0.0.1:9/dead")
     await desk.add()
@@ -116,7 +118,7 @@ async def test_a_dead_endpoint_holds_up_only_itself(desk):
     assert desk.receiver.types(story.message_id) == STORY
 
 
-async def test_no_redirect_is_followed(desk):
+async def test_no_redirect_is_followed(desk: Desk):
     """A redirect is a refusal: what it leads to was not checked."""
     desk.receiver.answer(302)
     webhook = await desk.add()
@@ -145,7 +147,7 @@ async def test_an_address_inside_is_not_reached(database_url):
         assert desk.receiver.arrivals == []
 
 
-async def test_a_rotated_secret_signs_beside_the_one_before(desk):
+async def test_a_rotated_secret_signs_beside_the_one_before(desk: Desk):
     """For 24 hours receivers with either verify; then only with the new one; one that is older still is void."""
     first = await desk.add(types=["message.sent"])
     second = await desk.call("RotateWebhookSecret", pb.RotateWebhookSecretRequest(id=first.id))
@@ -163,7 +165,7 @@ async def test_a_rotated_secret_signs_beside_the_one_before(desk):
         alone.verified(first.secret)
 
 
-async def test_five_days_of_failure_switch_an_endpoint_off(desk):
+async def test_five_days_of_failure_switch_an_endpoint_off(desk: Desk):
     """What waited for it is dropped, its state says why, and switching it on again begins anew."""
     desk.receiver.answer(503)
     webhook = await desk.add()
@@ -194,7 +196,7 @@ async def test_five_days_of_failure_switch_an_endpoint_off(desk):
     assert desk.receiver.types(story.message_id) == STORY
 
 
-async def test_an_endpoint_that_is_gone_is_switched_off_at_once(desk):
+async def test_an_endpoint_that_is_gone_is_switched_off_at_once(desk: Desk):
     """410 says that nobody wants it any more."""
     desk.receiver.answer(410)
     webhook = await desk.add()
@@ -206,7 +208,7 @@ async def test_an_endpoint_that_is_gone_is_switched_off_at_once(desk):
     await eventually(gone)
 
 
-async def test_a_post_that_was_taken_and_not_booked_comes_again_with_the_same_id(desk):
+async def test_a_post_that_was_taken_and_not_booked_comes_again_with_the_same_id(desk: Desk):
     """As when the dispatcher dies in between: its lease ends, and the same is posted again."""
     connection = await asyncpg.connect(desk.database_url)
     holding: list[asyncpg.transaction.Transaction] = []
@@ -228,7 +230,7 @@ async def test_a_post_that_was_taken_and_not_booked_comes_again_with_the_same_id
             return bool(await desk.sql(waiting))
 
         await eventually(given_up)
-        await eventually(lambda: _none(desk, given_up), seconds=10)
+        await eventually(lambda: _none(given_up), seconds=10)
         await holding[0].rollback()
         await desk.hurry()
         first, copy = await desk.arrived(2)
@@ -238,11 +240,11 @@ async def test_a_post_that_was_taken_and_not_booked_comes_again_with_the_same_id
     await desk.all_told()
 
 
-async def _none(desk, waits) -> bool:
+async def _none(waits: Callable[[], Awaitable[bool]]) -> bool:
     return not await waits()
 
 
-async def test_two_dispatchers_post_everything_once(desk, database_url):
+async def test_two_dispatchers_post_everything_once(desk: Desk, database_url: str):
     """Each event is claimed by one of them, and each message is told in order."""
     settings = DispatchSettings(
         database_url=SecretText(database_url),

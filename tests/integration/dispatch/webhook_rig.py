@@ -30,7 +30,8 @@ class Desk:
         """An endpoint at the receiver."""
         wanted = pb.Webhook(url=fields.pop("url", self.receiver.url + path), **fields)
         request = pb.CreateWebhookRequest(project_id=PROJECT, webhook=wanted)
-        return await self.call("CreateWebhook", request)
+        made: pb.Webhook = await self.call("CreateWebhook", request)
+        return made
 
     async def call(self, method: str, request: Any, caller: Any = None) -> Any:
         """One call of the project's own caller."""
@@ -44,7 +45,8 @@ class Desk:
 
     async def get(self, webhook_id: str) -> pb.Webhook:
         """The endpoint as it is now."""
-        return await self.call("GetWebhook", pb.GetWebhookRequest(id=webhook_id))
+        found: pb.Webhook = await self.call("GetWebhook", pb.GetWebhookRequest(id=webhook_id))
+        return found
 
     async def sql(self, statement: str, *arguments: Any) -> list[Any]:
         """The rows of one statement."""

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from messagepipe.dispatch.v1 import message_pb2
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
+from messagepipe.type.v1.channel_pb2 import CHANNEL_EMAIL
 
 from services.adapters.base import Channel
 from services.adapters.receipts import ReceiptStatus
@@ -191,7 +192,7 @@ def test_a_payload_says_what_happened_to_whom():
 def test_an_event_about_a_provider_names_no_message():
     """It has none."""
     told = DeliveryEvent(
-        provider_degraded=DeliveryEvent.ProviderDegraded(provider_id="p-1", channel=1, reason="DENIED")
+        provider_degraded=DeliveryEvent.ProviderDegraded(provider_id="p-1", channel=CHANNEL_EMAIL, reason="DENIED")
     )
     assert json.loads(body_of(a_stored(told), PROJECT, None))["data"] == {
         "projectId": PROJECT,
