@@ -170,6 +170,11 @@ async def taken(connection: Connection, post: Post) -> None:
         await connection.execute(_WELL, post.webhook.id)
 
 
+async def dropped(connection: Connection, post: Post) -> None:
+    """There is nothing to post any more; of the endpoint that says nothing."""
+    await connection.execute(_DONE, post.webhook.id, post.message_id, post.sequence, post.tries)
+
+
 async def failed(connection: Connection, post: Post, answer: Answer, then: Next) -> bool:
     """The receiver has not got it: posted again later, or given up; answers whether its endpoint was switched off by
     this. In a transaction.

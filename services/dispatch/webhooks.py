@@ -128,10 +128,11 @@ class WebhookDesk:
 
     async def _deliver(self, one: book.Post) -> None:
         if one.event is None:  # its time was over before it could be posted
-            answer = Answer(status=204)
-        else:
-            body = body_of(one.event, one.webhook.project_id, one.subject)
-            answer = await self.post_now(one.webhook, id_of(one.message_id, one.sequence), body)
+            async with self._store.connection() as connection:
+                await book.dropped(connection, one)
+            return
+        body = body_of(one.event, one.webhook.project_id, one.subject)
+        answer = await self.post_now(one.webhook, id_of(one.message_id, one.sequence), body)
         if answer.taken:
             async with self._store.transaction() as connection:
                 await book.taken(connection, one)

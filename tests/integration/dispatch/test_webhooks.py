@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
 import pytest
+from messagepipe.dispatch.v1 import dispatch_service_pb2
 from messagepipe.dispatch.v1 import webhook_service_pb2 as pb
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from services.chassis.env import SecretText
+from services.dispatch import webhook_book as book
 from services.dispatch.app import open_dispatch
 from services.dispatch.settings import DispatchSettings
+from services.dispatch.webhook import Answer, Disabled, Next
 from tests.integration.dispatch.webhook_rig import STRANGER, Desk, webhook_rig
 from tests.integration.rig import PROJECT, auth_settings, eventually, metadata
 
@@ -72,14 +75,20 @@ async def test_only_what_is_wanted_is_told_from_then_on(desk: Desk):
 
 
 async def test_another_project_s_endpoint_hears_nothing(desk: Desk):
-    """Nothing crosses projects."""
+    """Nothing crosses projects: each endpoint is told of its own messages only."""
     other = pb.CreateWebhookRequest(project_id="other", webhook=pb.Webhook(url=desk.receiver.url + "/other"))
     await desk.call("CreateWebhook", other, STRANGER)
     await desk.add()
-    await desk.pipe.send()
+    mine = await desk.pipe.send()
+    spec = desk.pipe.spec()
+    spec.project_id = "other"
+    request = dispatch_service_pb2.CreateMessageRequest(message=spec)
+    theirs = await desk.pipe.messages.CreateMessage(request, metadata=STRANGER)
     await desk.arrived(4)
+    await desk.arrived(2, path="/other")
     await desk.all_told()
-    assert desk.receiver.types(path="/other") == []
+    heard = [(each.path, each.payload["data"]["messageId"]) for each in desk.receiver.arrivals]
+    assert set(heard) == {("/hook", mine.message_id), ("/other", theirs.id)}
 
 
 async def test_what_is_refused_comes_again_with_the_same_id(desk: Desk):
@@ -261,3 +270,51 @@ async def test_two_dispatchers_post_everything_once(desk: Desk, database_url: st
         await desk.all_told()
     assert len(desk.receiver.arrivals) == 80
     assert [desk.receiver.types(message.id) for message in messages] == [STORY] * 20
+
+
+async def test_who_lost_the_lease_of_a_post_books_nothing(desk: Desk):
+    """Neither that it was taken nor that it failed: the post is somebody else's by then."""
+    webhook = await desk.add(enabled=False)
+    message = await desk.pipe.send()
+    await desk.sql(
+        "INSERT INTO dispatch.webhook_posts (webhook_id, message_id, sequence, project_id)"
+        " VALUES ($1::text::uuid, $2::text::uuid, 1, 'shop')",
+        webhook.id,
+        message.message_id,
+    )
+
+    async def claimed(connection: asyncpg.Connection) -> book.Post:
+        await connection.execute("UPDATE dispatch.webhooks SET enabled = true")
+        (post,) = await book.claim(connection, limit=9, each=9, lease=0.0, full=(), failing=())
+        return post
+
+    connection = await asyncpg.connect(desk.database_url)
+    transaction = connection.transaction()
+    await transaction.start()  # unseen by the dispatcher
+    try:
+        stale, ours = await claimed(connection), await claimed(connection)
+        await book.taken(connection, stale)
+        assert not await book.failed(connection, stale, Answer(status=410), Next(delay=None, disables=Disabled.GONE))
+        still = await connection.fetchrow(
+            "SELECT p.tries, w.enabled FROM dispatch.webhook_posts p, dispatch.webhooks w"
+        )
+        assert tuple(still) == (2, True)
+        await book.taken(connection, ours)
+        assert await connection.fetchval("SELECT count(*) FROM dispatch.webhook_posts") == 0
+    finally:
+        await transaction.rollback()
+        await connection.close()
+
+
+async def test_what_is_no_longer_kept_is_passed_by(desk: Desk):
+    """An event that retention dropped is not posted, and says nothing of the endpoint: what follows is told."""
+    webhook = await desk.add()
+    await desk.sql("UPDATE dispatch.webhooks SET failing_since = now() - interval '1 day', last_error = 'HTTP 500'")
+    await desk.sql(
+        "INSERT INTO dispatch.webhook_posts (webhook_id, message_id, sequence, project_id)"
+        " VALUES ($1::text::uuid, gen_random_uuid(), 1, 'shop')",
+        webhook.id,
+    )
+    await desk.all_told()
+    assert (await desk.get(webhook.id)).last_error == "HTTP 500"
+    assert desk.receiver.arrivals == []
