@@ -6,14 +6,16 @@ grace: whatever is still open is cancelled.
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Never
 
+import grpc
 from messagepipe.config.v1.config_service_pb2_grpc import add_ConfigServiceServicer_to_server
 from messagepipe.config.v1.project_service_pb2_grpc import add_ProjectServiceServicer_to_server
 from messagepipe.config.v1.template_service_pb2_grpc import add_TemplateServiceServicer_to_server
+from messagepipe.config.v1.vault_service_pb2_grpc import add_VaultServiceServicer_to_server
 from sqlalchemy.exc import ProgrammingError
 
 from services.adapters.base import ProviderSpec
@@ -56,6 +58,7 @@ from services.config.template_editor import TemplateEditor
 from services.config.template_servicer import TemplateServicer
 from services.config.tester import ProviderTester
 from services.config.vault import Vault
+from services.config.vault_servicer import VaultServicer
 
 if TYPE_CHECKING:  # chassis/engine.py says why only then
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -147,9 +150,7 @@ async def open_config(
         verifier = TokenVerifier(settings.auth, clock=clock)
         server = await stack.enter_async_context(
             serve(
-                lambda grpc_server: add_ConfigServiceServicer_to_server(servicer, grpc_server),
-                lambda grpc_server: add_TemplateServiceServicer_to_server(templates, grpc_server),
-                lambda grpc_server: add_ProjectServiceServicer_to_server(projects, grpc_server),
+                _registration(servicer, templates, projects, VaultServicer(vault)),
                 host=settings.host,
                 port=settings.config_port,
                 names=[service.full_name for service in CONFIG_SERVICES],
@@ -168,6 +169,18 @@ async def open_config(
         running = RunningConfig(server, hub, feed, stop=stop, grace=grace, metrics_port=port)
         stack.push_async_callback(running.drain)
         yield running
+
+
+def _registration(
+    servicer: ConfigServicer, templates: TemplateServicer, projects: ProjectServicer, vault: VaultServicer
+) -> Callable[[grpc.aio.Server], None]:
+    def register(server: grpc.aio.Server) -> None:
+        add_ConfigServiceServicer_to_server(servicer, server)
+        add_TemplateServiceServicer_to_server(templates, server)
+        add_ProjectServiceServicer_to_server(projects, server)
+        add_VaultServiceServicer_to_server(vault, server)
+
+    return register
 
 
 _REFUSALS = (UnsafeDatabase, WrongVaultKeys, SchemaMissing, BadPlugIn, PortBusy, BackgroundFailed)
