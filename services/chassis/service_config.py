@@ -13,6 +13,8 @@ TEMPLATES = "messagepipe.config.v1.TemplateService"
 PROJECTS = "messagepipe.config.v1.ProjectService"
 DISPATCH = "messagepipe.dispatch.v1.DispatchService"
 SUPPRESSION = "messagepipe.dispatch.v1.SuppressionService"
+VAULT = "messagepipe.config.v1.VaultService"
+WEBHOOK = "messagepipe.dispatch.v1.WebhookService"
 
 # Harmless twice, whoever asks.
 READS = {
@@ -43,6 +45,8 @@ READS = {
         "ReceiveReceipt",
     ),
     SUPPRESSION: ("ListSuppressions", "CreateSuppression"),
+    VAULT: ("SealSecret", "OpenSecret"),
+    WEBHOOK: ("GetWebhook", "ListWebhooks", "UpdateWebhook"),
 }
 # Harmless twice when the request carries an idempotency key, and only then.
 KEYED = {
@@ -68,6 +72,8 @@ KEYED = {
         "SendBulkMessages",
     ),
     SUPPRESSION: (),
+    VAULT: (),
+    WEBHOOK: (),
 }
 RETRY_POLICY = {
     "maxAttempts": 5,

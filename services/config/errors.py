@@ -18,6 +18,8 @@
     │   ├── TooManyProviders            TOO_MANY_PROVIDERS
     │   ├── TooManyTemplates            TOO_MANY_TEMPLATES
     │   └── TooManyApiKeys              TOO_MANY_API_KEYS
+    ├── FailedPrecondition
+    │   └── SecretLost                  SECRET_LOST
     ├── PermissionDenied
     │   ├── AllProjectsNeeded           ALL_PROJECTS_NEEDED
     │   └── SendScopeMissing            with the chassis' reason, SCOPE_MISSING
@@ -47,6 +49,15 @@ class ProjectNotFound(NotFound):
 
     def __init__(self) -> None:
         super().__init__("There is no such project for this token.")
+
+
+class SecretLost(FailedPrecondition):
+    """A sealed secret does not open: its key is not among the vault's, or it belongs elsewhere."""
+
+    reason = "SECRET_LOST"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__("The secret does not open.", metadata={"keyId": key_id})
 
 
 class ProviderNotFound(NotFound):

@@ -88,6 +88,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The idempotency key was used for another request of this project; nothing was done. ALREADY_EXISTS (HTTP 422).
     `{"reason": "IDEMPOTENCY_KEY_REUSED", "domain": "messagepipe", "metadata": {}}`
     """
+    ERROR_REASON_SECRET_LOST: _ErrorReason.ValueType  # 60
+    """VaultService only: the sealed secret does not open here. FAILED_PRECONDITION.
+    `{"reason": "SECRET_LOST", "domain": "messagepipe", "metadata": {"keyId": "…"}}`
+    """
     ERROR_REASON_STREAM_STALLED: _ErrorReason.ValueType  # 30
     """A stream's reader took nothing for a minute; the metadata say from where to take it up again. ABORTED.
     `{"reason": "STREAM_STALLED", "domain": "messagepipe", "metadata": {"afterSequence": "7"}}`
@@ -199,6 +203,10 @@ ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 15
 ERROR_REASON_IDEMPOTENCY_KEY_REUSED: ErrorReason.ValueType  # 16
 """The idempotency key was used for another request of this project; nothing was done. ALREADY_EXISTS (HTTP 422).
 `{"reason": "IDEMPOTENCY_KEY_REUSED", "domain": "messagepipe", "metadata": {}}`
+"""
+ERROR_REASON_SECRET_LOST: ErrorReason.ValueType  # 60
+"""VaultService only: the sealed secret does not open here. FAILED_PRECONDITION.
+`{"reason": "SECRET_LOST", "domain": "messagepipe", "metadata": {"keyId": "…"}}`
 """
 ERROR_REASON_STREAM_STALLED: ErrorReason.ValueType  # 30
 """A stream's reader took nothing for a minute; the metadata say from where to take it up again. ABORTED.
