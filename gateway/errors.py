@@ -153,9 +153,9 @@ def request_too_large(limit: int) -> Refusal:
     return _refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Kind.INVALID_ARGUMENT, "BODY_TOO_LARGE", message)
 
 
-def wrong_content_type(given: str) -> Refusal:
-    """415: only application/json in UTF-8 and without a content coding is read."""
-    message = f"Send the body with Content-Type: application/json{f', not {given[:80]}' if given else ''}."
+def wrong_content_type(given: str, taken: Sequence[str] = ("application/json",)) -> Refusal:
+    """415: only the types that the route takes are read, in UTF-8 and without a content coding."""
+    message = f"Send the body with Content-Type: {' or '.join(taken)}{f', not {given[:80]}' if given else ''}."
     return _refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, Kind.INVALID_ARGUMENT, "CONTENT_TYPE_UNSUPPORTED", message)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
+from gateway.codec.slots import QueryMap
 from gateway.descriptors import message_of
 from gateway.idempotency import HEADER, rule_of
 from gateway.openapi.examples import EXAMPLES
@@ -29,6 +30,7 @@ TAGS: Mapping[str, str] = {
     "Projects": "Projects and their API keys.",
     "Sending": "Hand over a message and wait for its outcome.",
     "Messages": "Messages, their attempts and their events, by the canonical routes.",
+    "Templates": "What messages say, with places for values; docs/templates.md has the language.",
     "Configuration": "Providers and senders of any channel, by the canonical routes.",
     "Receipts": "What providers call to tell what became of a message.",
     "Operations": "Health and documentation; no token needed.",
@@ -40,6 +42,9 @@ _TAG_OF = {
     "projects": "Projects",
     "email": "Sending",
     "sms": "Sending",
+    "templates": "Templates",
+    "message-templates": "Templates",
+    "sms-templates": "Templates",
 }
 
 _FAILURES: Mapping[str, str] = {
@@ -182,13 +187,32 @@ def _path_parameters(codec: Transcoder, schemas: Schemas) -> list[Schema]:
 
 def _query_parameters(codec: Transcoder, schemas: Schemas) -> list[Schema]:
     fixed = {slot.path for slot, _ in codec.constants}
-    return [
+    if isinstance(codec.query, QueryMap):
+        # Every name is taken; `explode` makes of each member of the object a parameter of its own.
+        every = _parameter("query", codec.query.field.json_name, codec.query.field, schemas, required=False)
+        return [{**every, "style": "form", "explode": True}]
+    found = [
         _parameter(
             "query", slot.name, slot.field, schemas, required=field_behavior_pb2.REQUIRED in behaviors(slot.field)
         )
         for slot in codec.query.slots
         if slot.path not in fixed
     ]
+    return [*found, *_beside_texts(codec, schemas, {each["name"] for each in found})]
+
+
+def _beside_texts(codec: Transcoder, schemas: Schemas, known: set[str]) -> list[Schema]:
+    """What a JSON body says in its members; beside a body that is a text, the query says it."""
+    beside = {slot.name: slot for query in codec.text_queries.values() for slot in query.slots}
+    found = [
+        _parameter("query", name, slot.field, schemas, required=False)
+        for name, slot in sorted(beside.items())
+        if name not in known
+    ]
+    types = " or ".join(codec.texts)
+    for each in found:
+        each["description"] = f"Beside a body of type {types}: {each.get('description', '')}".strip()
+    return found
 
 
 def _parameter(where: str, name: str, field: FieldDescriptor, schemas: Schemas, *, required: bool) -> Schema:
@@ -223,7 +247,8 @@ def _body(codec: Transcoder, schemas: Schemas) -> dict[str, Any]:
     example = EXAMPLES.get(codec.route.name)
     if example is not None and example.request is not None:
         content["example"] = example.request
-    return {"required": codec.needs_body, "content": {"application/json": content}}
+    texts = {media: {"schema": {"type": "string"}} for media in codec.texts}
+    return {"required": codec.needs_body, "content": {"application/json": content, **texts}}
 
 
 def _body_schema(codec: Transcoder, schemas: Schemas) -> Schema:

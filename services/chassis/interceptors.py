@@ -32,6 +32,7 @@ from services.chassis.log import bind_contextvars, get_logger
 from services.chassis.status import to_status
 from services.chassis.streaming import StreamStalled, pump
 from services.chassis.telemetry_common import RpcEnded, no_rpc
+from services.chassis.tracing import NO_TRACES, OUR_FAULT, Side, Tracing
 
 Behavior = Callable[[Any, Any], Any]
 Read = Callable[[], Awaitable[Any]]
@@ -61,9 +62,11 @@ def standard_interceptors(
     admission: Admission | None = None,
     ended: RpcEnded = no_rpc,
     api_keys: ApiKeyDoor | None = None,
+    tracing: Tracing = NO_TRACES,
 ) -> list[grpc.aio.ServerInterceptor]:
     """What every service of ours runs behind: pass it to `serve`, which has to be given the same `admission`."""
-    return [RpcInterceptor(Authenticator(verifier, required_scope, api_keys), verifier.clock, admission, ended)]
+    who = Authenticator(verifier, required_scope, api_keys)
+    return [RpcInterceptor(who, verifier.clock, admission, ended, tracing)]
 
 
 class RpcInterceptor(grpc.aio.ServerInterceptor):
@@ -75,11 +78,12 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         clock: Clock,
         admission: Admission | None = None,
         ended: RpcEnded = no_rpc,
+        tracing: Tracing = NO_TRACES,
     ) -> None:
         self._authenticator = authenticator
         self._clock = clock
         self._admission = admission or Admission()
-        self._ended = ended
+        self._ended, self._tracing = ended, tracing
         self._wrapped: dict[str, tuple[Handler, Handler]] = {}
 
     async def intercept_service(
@@ -110,7 +114,9 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         async def around(request: Any, context: Context) -> Any:
             call = _Call(method, context, authenticator, self._clock, self._admission, self._ended, quiet=is_open)
             read = _given(request) if handler.request_streaming else context.read
-            return await call.run(behavior, read, streams=streams)
+            if is_open or not self._tracing.on:
+                return await call.run(behavior, read, streams=streams)
+            return await call.traced(self._tracing, behavior, read, streams=streams)
 
         return _rebuild(handler, around)
 
@@ -126,6 +132,21 @@ class _Call:
     admission: Admission
     ended: RpcEnded
     quiet: bool
+    code: str = ""  # known at the end
+
+    async def traced(self, tracing: Tracing, behavior: Behavior, read: Read, *, streams: bool) -> Any:
+        """As `run`, as a span of the caller's trace."""
+        told = {key: str(value) for key, value in self.context.invocation_metadata() or ()}
+        parent = tracing.come_from(told.get("traceparent", ""), told.get("tracestate", ""))
+        method = self.method[1:]
+        with tracing.span(method, Side.SERVER, {"rpc.system.name": "grpc", "rpc.method": method}, parent) as span:
+            bind_contextvars(trace_id=span.trace_id)
+            try:
+                return await self.run(behavior, read, streams=streams)
+            finally:
+                span.note(rpc__response__status_code=self.code)
+                if self.code in OUR_FAULT:
+                    span.fail(self.code)
 
     async def run(self, behavior: Behavior, read: Read, *, streams: bool) -> Any:
         began = self.clock.boottime()
@@ -161,6 +182,7 @@ class _Call:
             return answer
         finally:
             took = self.clock.boottime() - began
+            self.code = code
             self.ended(self.method, code, took)
             line = _log.debug if self.quiet else _log.info
             line("rpc", code=code, duration_ms=round(took * 1000, 2))

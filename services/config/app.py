@@ -6,12 +6,16 @@ grace: whatever is still open is cancelled.
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Never
 
+import grpc
 from messagepipe.config.v1.config_service_pb2_grpc import add_ConfigServiceServicer_to_server
 from messagepipe.config.v1.project_service_pb2_grpc import add_ProjectServiceServicer_to_server
+from messagepipe.config.v1.template_service_pb2_grpc import add_TemplateServiceServicer_to_server
+from messagepipe.config.v1.vault_service_pb2_grpc import add_VaultServiceServicer_to_server
 from sqlalchemy.exc import ProgrammingError
 
 from services.adapters.base import ProviderSpec
@@ -32,8 +36,9 @@ from services.chassis.interceptors import standard_interceptors
 from services.chassis.scopes import api_key_methods, required_scope_from_options
 from services.chassis.server import PortBusy, RunningServer, serve
 from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
-from services.chassis.telemetry_common import rpc_counter, show_admission
+from services.chassis.telemetry_common import POOL_WAIT, rpc_counter, show_admission
 from services.chassis.telemetry_server import open_metrics
+from services.chassis.tracing import collector_of, open_tracing
 from services.config.api_key_feed import ApiKeyFeed
 from services.config.api_key_reader import ApiKeyReader
 from services.config.api_key_secret import hash_secret
@@ -49,13 +54,16 @@ from services.config.reseal import WrongVaultKeys, check_keys, keep_resealing
 from services.config.servicer import ConfigServicer, FindKind
 from services.config.settings import ConfigSettings
 from services.config.store import Store, open_engine
+from services.config.template_editor import TemplateEditor
+from services.config.template_servicer import TemplateServicer
 from services.config.tester import ProviderTester
 from services.config.vault import Vault
+from services.config.vault_servicer import VaultServicer
 
 if TYPE_CHECKING:  # chassis/engine.py says why only then
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-MAX_REQUEST_BYTES = 1024 * 1024
+MAX_REQUEST_BYTES = 2 * 1024 * 1024  # a template of 1 MiB with the values to preview it with
 PULSE_SECONDS = 2.0
 
 _log = log.get_logger()
@@ -123,11 +131,13 @@ async def open_config(
     async with AsyncExitStack() as stack:
         metrics = await stack.enter_async_context(open_metrics(settings.metrics_host, settings.config_metrics_port))
         store = Store(await stack.enter_async_context(_engine(settings)))
+        store.measured_by(metrics.meter.histogram(POOL_WAIT))
         await _check(store, vault)
         kinds = Kinds(installed_specs() if specs is None else specs)
         tester = ProviderTester(settings.egress, clock)
         keys = KeyBook(vault, settings.idempotency_hours)
         servicer = ConfigServicer(store, vault, kinds, hub, keys, tester=tester, find_kind=find_kind)
+        templates = TemplateServicer(store, TemplateEditor(store, keys))
         roll = ApiKeyRoll(clock)
         feed = await stack.enter_async_context(_open_api_keys(settings, store, vault, roll, stop))
         editor = ProjectEditor(store, hub, feed)
@@ -136,15 +146,15 @@ async def open_config(
         door = ApiKeyDoor(roll=roll, methods=api_key_methods(*CONFIG_SERVICES))
         admission, ended = Admission(), rpc_counter(metrics.meter)
         show_admission(metrics.meter, admission)
+        tracing = await stack.enter_async_context(open_tracing(settings.otlp_endpoint, "config"))
         verifier = TokenVerifier(settings.auth, clock=clock)
         server = await stack.enter_async_context(
             serve(
-                lambda grpc_server: add_ConfigServiceServicer_to_server(servicer, grpc_server),
-                lambda grpc_server: add_ProjectServiceServicer_to_server(projects, grpc_server),
+                _registration(servicer, templates, projects, VaultServicer(vault)),
                 host=settings.host,
                 port=settings.config_port,
                 names=[service.full_name for service in CONFIG_SERVICES],
-                interceptors=standard_interceptors(verifier, scopes.get, admission, ended, door),
+                interceptors=standard_interceptors(verifier, scopes.get, admission, ended, door, tracing),
                 max_receive_bytes=MAX_REQUEST_BYTES,
                 admission=admission,
             )
@@ -161,6 +171,18 @@ async def open_config(
         yield running
 
 
+def _registration(
+    servicer: ConfigServicer, templates: TemplateServicer, projects: ProjectServicer, vault: VaultServicer
+) -> Callable[[grpc.aio.Server], None]:
+    def register(server: grpc.aio.Server) -> None:
+        add_ConfigServiceServicer_to_server(servicer, server)
+        add_TemplateServiceServicer_to_server(templates, server)
+        add_ProjectServiceServicer_to_server(projects, server)
+        add_VaultServiceServicer_to_server(vault, server)
+
+    return register
+
+
 _REFUSALS = (UnsafeDatabase, WrongVaultKeys, SchemaMissing, BadPlugIn, PortBusy, BackgroundFailed)
 
 
@@ -171,7 +193,8 @@ async def main(environ: Mapping[str, str]) -> int:
         log.configure(service="config", json=settings.log_json, level=settings.log_level)
         await wait_until_reachable(settings.database_url, timeout=settings.database_wait)
         with hard_stop() as limit:
-            async with open_config(settings) as running:
+            endpoint = collector_of(settings.otlp_endpoint, environ)
+            async with open_config(replace(settings, otlp_endpoint=endpoint)) as running:
                 _log.info("config_serving", listening=running.address)
                 await run_until_signal(running.stop)
                 limit.arm(settings.drain_grace + MARGIN_SECONDS)

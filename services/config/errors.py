@@ -6,6 +6,7 @@
     │   ├── ProviderNotFound            PROVIDER_NOT_FOUND
     │   ├── ProviderSchemaNotFound      PROVIDER_SCHEMA_NOT_FOUND
     │   ├── ChannelConfigNotFound       CHANNEL_CONFIG_NOT_FOUND
+    │   ├── TemplateNotFound            TEMPLATE_NOT_FOUND
     │   └── ApiKeyNotFound              API_KEY_NOT_FOUND
     ├── AlreadyExists
     │   ├── ProjectAlreadyExists        PROJECT_ALREADY_EXISTS
@@ -15,7 +16,10 @@
     │   └── ConfirmationNeeded          CONFIRMATION_NEEDED
     ├── ResourceExhausted
     │   ├── TooManyProviders            TOO_MANY_PROVIDERS
+    │   ├── TooManyTemplates            TOO_MANY_TEMPLATES
     │   └── TooManyApiKeys              TOO_MANY_API_KEYS
+    ├── FailedPrecondition
+    │   └── SecretLost                  SECRET_LOST
     ├── PermissionDenied
     │   ├── AllProjectsNeeded           ALL_PROJECTS_NEEDED
     │   └── SendScopeMissing            with the chassis' reason, SCOPE_MISSING
@@ -45,6 +49,15 @@ class ProjectNotFound(NotFound):
 
     def __init__(self) -> None:
         super().__init__("There is no such project for this token.")
+
+
+class SecretLost(FailedPrecondition):
+    """A sealed secret does not open: its key is not among the vault's, or it belongs elsewhere."""
+
+    reason = "SECRET_LOST"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__("The secret does not open.", metadata={"keyId": key_id})
 
 
 class ProviderNotFound(NotFound):
@@ -152,6 +165,26 @@ class TooManyProviders(ResourceExhausted):
     def __init__(self, limit: int) -> None:
         super().__init__(
             f"A project may have {limit} providers per channel: delete one first.", metadata={"limit": str(limit)}
+        )
+
+
+class TemplateNotFound(NotFound):
+    """No template has this id, or not this version, in any project the token names, of the type asked for."""
+
+    reason = "TEMPLATE_NOT_FOUND"
+
+    def __init__(self, template_id: str) -> None:
+        super().__init__("Template not found", metadata={"id": template_id})
+
+
+class TooManyTemplates(ResourceExhausted):
+    """The project has as many templates of this type as it may have."""
+
+    reason = "TOO_MANY_TEMPLATES"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"A project may have {limit} templates of a type: delete one first.", metadata={"limit": str(limit)}
         )
 
 

@@ -38,6 +38,7 @@ from services.config.key_statements import KeyStatements
 from services.config.project_statements import ProjectStatements
 from services.config.provider import Hold, Position, Provider
 from services.config.tables import chains, channel_configs, providers
+from services.config.template_statements import TemplateStatements
 from services.config.vault import Place, Sealed
 
 if TYPE_CHECKING:  # chassis/engine.py says why only then
@@ -84,6 +85,7 @@ class Transaction:
     def __init__(self, connection: "AsyncConnection") -> None:
         self._connection = connection
         self.keys = KeyStatements(connection)
+        self.templates = TemplateStatements(connection)
         self.projects = ProjectStatements(connection)
         self.api_keys = ApiKeyStatements(connection)
 

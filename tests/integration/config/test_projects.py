@@ -88,6 +88,11 @@ NOTHING = {
     ("UpdateApiKey", "id"): "of the project that is named, see the test below",
     ("DeleteApiKey", "id"): "of the project that is named, see the test below",
     ("RecordApiKeyUses", "uses.id"): "says nothing; a key of another project is left as it is, see the test below",
+    ("SealSecret", "place.project_id"): "scope internal: it is sealed for this project",
+    ("SealSecret", "place.owner_id"): "the same",
+    ("OpenSecret", "place.project_id"): "the same: test_vault_service.py",
+    ("OpenSecret", "place.owner_id"): "the same",
+    ("OpenSecret", "sealed.key_id"): "a key of the vault",
     ("ListProviders", "page_token"): "a place in a list of the caller's own project, see the test below",
 }
 
@@ -119,6 +124,7 @@ def test_every_id_field_of_every_method_is_covered() -> None:
     there = {
         (method.name, path)
         for service in CONFIG_SERVICES
+        if service.name != "TemplateService"  # test_template_projects.py has it
         for method in service.methods
         for path in _id_fields(method.input_type)
     }
