@@ -118,14 +118,20 @@ async def test_what_is_left_is_sent_at_the_end() -> None:
 async def test_a_collector_that_hangs_holds_up_no_stop() -> None:
     """A process that stops waits CLOSE_SECONDS for the last spans, and then leaves them."""
 
-    async def hang(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-        await reader.read()
+    taken: list[asyncio.StreamWriter] = []
+
+    async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.append(writer)
 
     hole = await asyncio.start_server(hang, "127.0.0.1", 0)
     async with asyncio.timeout(CLOSE_SECONDS + 1):
         async with open_tracing(f"http://127.0.0.1:{hole.sockets[0].getsockname()[1]}", "gateway") as tracing:
             with tracing.span("step", Side.SERVER, {}):
                 pass
+    assert taken
+    for writer in taken:
+        writer.close()
+        await writer.wait_closed()
     hole.close()
 
 
