@@ -117,7 +117,6 @@ async def test_what_is_left_is_sent_at_the_end() -> None:
 
 async def test_a_collector_that_hangs_holds_up_no_stop() -> None:
     """A process that stops waits CLOSE_SECONDS for the last spans, and then leaves them."""
-
     taken: list[asyncio.StreamWriter] = []
 
     async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
