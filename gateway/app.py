@@ -148,7 +148,10 @@ async def main(environ: Mapping[str, str]) -> int:
 
 
 def _endpoint(route: Route, upstream: Upstream, settings: GatewaySettings) -> Endpoint:
-    if route.rpc.containing_service in CONFIG_SERVICES:
+    if route.rpc.containing_service.full_name == "messagepipe.config.v1.TemplateService":
+        # A template may have 1 MiB of its own, which JSON makes longer.
+        limits = Limits(body=4 * settings.max_config_bytes, request=2 * settings.max_config_bytes)
+    elif route.rpc.containing_service in CONFIG_SERVICES:
         limits = Limits(body=settings.max_config_bytes, request=settings.max_config_bytes)
     else:
         limits = Limits(body=settings.message_body_limit, request=settings.message_request_limit)

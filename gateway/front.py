@@ -25,6 +25,7 @@ from gateway.transcode import Transcoder
 from gateway.upstream import Upstream
 from services.chassis.admission import Admission
 from services.chassis.admission import Limits as AdmissionLimits
+from services.chassis.api_keys import HEADER as API_KEY
 from services.chassis.clock import Clock
 from services.chassis.errors import Internal, InvalidArgument, ServiceError
 from services.chassis.log import bind_contextvars, clear_contextvars, get_logger
@@ -173,24 +174,33 @@ class Front:
             await self._refuse(exchange, _problem(error, request_id, codec), request_id)
 
     async def _call(self, exchange: Exchange, endpoint: Endpoint, variables: dict[str, str], request_id: str) -> None:
-        token = headers.bearer(exchange.headers)
-        await self._verifier.verify(token)
+        proof = await self._proof(exchange)
         seconds = headers.timeout(exchange.headers, sending.deadline(endpoint.route.rpc))
         if exchange.has_body and not endpoint.codec.takes_body:
             raise InvalidArgument("This route takes no body.", reason="BODY_NOT_EXPECTED")
-        async with exchange.json_body(endpoint.limits.body, self._budget) as body:
-            request = endpoint.codec.request(variables, exchange.query(), body)
+        codec = endpoint.codec
+        async with exchange.json_body(endpoint.limits.body, self._budget, texts=codec.texts) as body:
+            request = codec.request(variables, exchange.query(), body, exchange.media)
         endpoint.keys.put(request, exchange.headers)
         if request.ByteSize() > endpoint.limits.request:
             raise errors.request_too_large(endpoint.limits.request)
         answer = {headers.REQUEST_ID: request_id}
         with self._requests.held(request.ByteSize()), client_span(self._tracing, endpoint.route.rpc_path):
-            told_of = self._tracing.hand_on(headers.metadata(exchange.headers, token, request_id))
+            told_of = self._tracing.hand_on(headers.metadata(exchange.headers, proof, request_id))
             told = {"timeout": seconds, "metadata": told_of}
             if endpoint.shape is not None:
                 await self._stream(exchange, endpoint, endpoint.shape, request, told, answer)
             else:
                 await self._unary(exchange, endpoint, request, told, answer)
+
+    async def _proof(self, exchange: Exchange) -> tuple[str, str]:
+        """Who asks, as the services are told: a token that was checked here, or an API key that they will check."""
+        key = headers.api_key(exchange.headers)
+        if key is not None:
+            return API_KEY, key
+        token = headers.bearer(exchange.headers)
+        await self._verifier.verify(token)
+        return headers.bearing(token)
 
     async def _unary(
         self, exchange: Exchange, endpoint: Endpoint, request: Message, told: dict[str, Any], answer: dict[str, str]

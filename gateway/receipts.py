@@ -52,7 +52,7 @@ class ReceiptDoor:
                 headers=_joined(exchange.headers),
                 url=self._url(exchange),
             )
-        told = self.tracing.hand_on(headers.metadata(exchange.headers, self.token(), request_id))
+        told = self.tracing.hand_on(headers.metadata(exchange.headers, headers.bearing(self.token()), request_id))
         try:
             await exchange.or_gone(_ask(self.call, request, told))
         except grpc.aio.AioRpcError as error:

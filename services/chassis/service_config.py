@@ -9,8 +9,12 @@ import json
 from typing import Any
 
 CONFIG = "messagepipe.config.v1.ConfigService"
+TEMPLATES = "messagepipe.config.v1.TemplateService"
+PROJECTS = "messagepipe.config.v1.ProjectService"
 DISPATCH = "messagepipe.dispatch.v1.DispatchService"
 SUPPRESSION = "messagepipe.dispatch.v1.SuppressionService"
+VAULT = "messagepipe.config.v1.VaultService"
+WEBHOOK = "messagepipe.dispatch.v1.WebhookService"
 
 # Harmless twice, whoever asks.
 READS = {
@@ -23,6 +27,15 @@ READS = {
         "ResolveChain",
         "GetOpenedProvider",
     ),
+    TEMPLATES: (
+        "GetTemplate",
+        "ListTemplates",
+        "GetTemplateVariables",
+        "PreviewTemplate",
+        "RenderTemplate",
+        "ResolveTemplate",
+    ),
+    PROJECTS: ("ListProjects", "GetProject", "ListApiKeys", "RecordApiKeyUses"),
     DISPATCH: (
         "WatchMessage",
         "WatchProject",
@@ -32,6 +45,8 @@ READS = {
         "ReceiveReceipt",
     ),
     SUPPRESSION: ("ListSuppressions", "CreateSuppression"),
+    VAULT: ("SealSecret", "OpenSecret"),
+    WEBHOOK: ("GetWebhook", "ListWebhooks", "UpdateWebhook"),
 }
 # Harmless twice when the request carries an idempotency key, and only then.
 KEYED = {
@@ -43,6 +58,12 @@ KEYED = {
         "CreateChannelConfig",
         "UpdateChannelConfig",
     ),
+    TEMPLATES: (
+        "CreateTemplate",
+        "UpdateTemplate",
+        "DeleteTemplate",
+    ),
+    PROJECTS: (),
     DISPATCH: (
         "CreateMessage",
         "BatchCreateMessages",
@@ -51,6 +72,8 @@ KEYED = {
         "SendBulkMessages",
     ),
     SUPPRESSION: (),
+    VAULT: (),
+    WEBHOOK: (),
 }
 RETRY_POLICY = {
     "maxAttempts": 5,

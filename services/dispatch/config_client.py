@@ -73,6 +73,11 @@ class ChainCache:
         await self._channel.close()
 
     @property
+    def channel(self) -> grpc.aio.Channel:
+        """The connection to ConfigService, open for as long as this is."""
+        return self._channel
+
+    @property
     def watching(self) -> bool:
         """Whether the watch stands."""
         return self._watching
