@@ -9,6 +9,8 @@ import json
 from typing import Any
 
 CONFIG = "messagepipe.config.v1.ConfigService"
+TEMPLATES = "messagepipe.config.v1.TemplateService"
+PROJECTS = "messagepipe.config.v1.ProjectService"
 DISPATCH = "messagepipe.dispatch.v1.DispatchService"
 SUPPRESSION = "messagepipe.dispatch.v1.SuppressionService"
 VAULT = "messagepipe.config.v1.VaultService"
@@ -25,6 +27,15 @@ READS = {
         "ResolveChain",
         "GetOpenedProvider",
     ),
+    TEMPLATES: (
+        "GetTemplate",
+        "ListTemplates",
+        "GetTemplateVariables",
+        "PreviewTemplate",
+        "RenderTemplate",
+        "ResolveTemplate",
+    ),
+    PROJECTS: ("ListProjects", "GetProject", "ListApiKeys", "RecordApiKeyUses"),
     DISPATCH: (
         "WatchMessage",
         "WatchProject",
@@ -47,6 +58,12 @@ KEYED = {
         "CreateChannelConfig",
         "UpdateChannelConfig",
     ),
+    TEMPLATES: (
+        "CreateTemplate",
+        "UpdateTemplate",
+        "DeleteTemplate",
+    ),
+    PROJECTS: (),
     DISPATCH: (
         "CreateMessage",
         "BatchCreateMessages",

@@ -133,6 +133,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Less time was left than an answer takes; nothing was done. DEADLINE_EXCEEDED.
     `{"reason": "DEADLINE_TOO_SHORT", "domain": "messagepipe", "metadata": {}}`
     """
+    ERROR_REASON_KEY_INVALID: _ErrorReason.ValueType  # 40
+    """The API key is none that works; whether it ever did is not said. UNAUTHENTICATED.
+    `{"reason": "KEY_INVALID", "domain": "messagepipe", "metadata": {}}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the error manual of DispatchService. On the wire the reason stands in `google.rpc.ErrorInfo.reason`
@@ -250,5 +254,9 @@ ERROR_REASON_STREAM_STALLED: ErrorReason.ValueType  # 30
 ERROR_REASON_DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 31
 """Less time was left than an answer takes; nothing was done. DEADLINE_EXCEEDED.
 `{"reason": "DEADLINE_TOO_SHORT", "domain": "messagepipe", "metadata": {}}`
+"""
+ERROR_REASON_KEY_INVALID: ErrorReason.ValueType  # 40
+"""The API key is none that works; whether it ever did is not said. UNAUTHENTICATED.
+`{"reason": "KEY_INVALID", "domain": "messagepipe", "metadata": {}}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
