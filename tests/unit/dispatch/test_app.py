@@ -10,8 +10,9 @@ from services.chassis.auth import AuthSettings
 from services.chassis.contract import DISPATCH_SERVICES
 from services.chassis.env import SecretText
 from services.chassis.service_token import TOKEN_SECONDS
-from services.dispatch.app import PULSE_SECONDS, keep_pulse, token_of, worker_name
+from services.dispatch.app import PULSE_SECONDS, keep_pulse, worker_name
 from services.dispatch.database_clock import DatabaseClock
+from services.dispatch.doors import token_of
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.settings import DispatchSettings
 from tests.builders import NOON, seconds
