@@ -1,4 +1,4 @@
-"""Bodies that are no JSON: `/templates` takes the HTML as it is, `/suppressions/import` the CSV."""
+"""Bodies that are no JSON: `/templates` takes the HTML as it is, `/suppressions:import` the CSV."""
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -86,12 +86,12 @@ async def test_csv_is_a_list_of_recipients(house: House):
     house.dispatch.answers["ImportSuppressions"] = suppression_service_pb2.ImportSuppressionsResponse(added=2)
     file = "email,reason\nada@example.com,COMPLAINT\nbob@example.com,\n"
     response = await house.client.post(
-        "/suppressions/import?projectId=demo&channel=EMAIL", content=file.encode(), headers={"content-type": "text/csv"}
+        "/suppressions:import?projectId=demo&channel=EMAIL", content=file.encode(), headers={"content-type": "text/csv"}
     )
 
     assert response.status_code == 200, response.text
     wanted = suppression_service_pb2.ImportSuppressionsRequest(project_id="demo", channel=CHANNEL_EMAIL, csv=file)
     assert house.dispatch.last.request == wanted
-    url = "/suppressions/import?csv=x"
+    url = "/suppressions:import?csv=x"
     refused = await house.client.post(url, content=b"x", headers={"content-type": "text/csv"})
     assert refused.status_code == 400
