@@ -10,6 +10,7 @@ from typing import Any
 
 CONFIG = "messagepipe.config.v1.ConfigService"
 DISPATCH = "messagepipe.dispatch.v1.DispatchService"
+LOG = "messagepipe.dispatch.v1.LogService"
 
 # Harmless twice, whoever asks.
 READS = {
@@ -30,6 +31,7 @@ READS = {
         "ExplainRoute",
         "ReceiveReceipt",
     ),
+    LOG: ("ListLogEntries", "GetLogEntry"),
 }
 # Harmless twice when the request carries an idempotency key, and only then.
 KEYED = {
@@ -48,6 +50,7 @@ KEYED = {
         "SendMessage",
         "SendBulkMessages",
     ),
+    LOG: (),
 }
 RETRY_POLICY = {
     "maxAttempts": 5,

@@ -15,7 +15,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Never
 
 import asyncpg
+import grpc
 from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import add_DispatchServiceServicer_to_server
+from messagepipe.dispatch.v1.log_service_pb2_grpc import add_LogServiceServicer_to_server
 
 from services.adapters.base import Adapter, Channel
 from services.adapters.receipts import ReceiptReader
@@ -41,9 +43,10 @@ from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.delivery import Delivery
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.health_board import HealthBoard
-from services.dispatch.housekeeping import keep_sweeping
+from services.dispatch.housekeeping import keep_marking, keep_sweeping
 from services.dispatch.intake import Intake
 from services.dispatch.limit_board import LimitBoard
+from services.dispatch.log_servicer import LogServicer
 from services.dispatch.peers import Peers, Share
 from services.dispatch.ports import Tools
 from services.dispatch.receipts import ReceiptDesk
@@ -180,6 +183,7 @@ async def open_dispatch(
             await stack.enter_async_context(background(work, stop))
         await stack.enter_async_context(background(lambda: keep_pulse(store, server, clock, database_clock), stop))
         await stack.enter_async_context(background(lambda: keep_sweeping(store, clock), stop))
+        await stack.enter_async_context(background(lambda: keep_marking(store, clock), stop))
         running = RunningDispatch(server, worker, hub, adapters, peers, stop=stop, grace=settings.drain_grace)
         stack.push_async_callback(running.drain)
         yield running
@@ -307,8 +311,13 @@ async def _serve(
 ) -> AsyncIterator[RunningServer]:
     admission = Admission(strained=lambda: store.longest_wait > LONGEST_POOL_WAIT)
     scopes = required_scope_from_options(*DISPATCH_SERVICES)
+
+    def add(server: grpc.aio.Server) -> None:
+        add_DispatchServiceServicer_to_server(servicer, server)
+        add_LogServiceServicer_to_server(LogServicer(store), server)
+
     async with serve(
-        lambda server: add_DispatchServiceServicer_to_server(servicer, server),
+        add,
         host=settings.host,
         port=settings.dispatch_port,
         names=[service.full_name for service in DISPATCH_SERVICES],
