@@ -4,6 +4,7 @@ for it.
 Three rules, each in one place:
 - SendMessage and SendBulkMessages wait for an outcome, up to 300 s; every other single answer is due within 30 s.
 - A SendMessage whose state is UNKNOWN answers 202, not 200: a provider may have taken the message, nobody can claim it.
+  So does one that `sendAt` put off.
 - `Prefer: respond-async` on SendMessage accepts the message (CreateMessage) and answers 202 at once with its id. Bulk
   sending waits all the same, as RFC 7240 §2 lets a server choose.
 """
@@ -19,6 +20,7 @@ from gateway.routes import Route
 
 WAITING = frozenset({"SendMessage", "SendBulkMessages"})
 WAITING_SECONDS = 300.0
+_OPEN = (message_pb2.Message.STATE_UNKNOWN, message_pb2.Message.STATE_QUEUED)
 ANSWER_SECONDS = 30.0
 CREATE_PATH = "/messagepipe.dispatch.v1.DispatchService/CreateMessage"
 
@@ -33,7 +35,7 @@ def deadline(rpc: MethodDescriptor) -> float | None:
 def success_status(route: Route, response: Proto) -> int:
     """The HTTP status of an answer that is no error."""
     if isinstance(response, dispatch_service_pb2.SendMessageResponse):
-        return 202 if response.state == message_pb2.Message.STATE_UNKNOWN else route.success_status
+        return 202 if response.state in _OPEN else route.success_status
     return route.success_status
 
 

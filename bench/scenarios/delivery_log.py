@@ -66,7 +66,8 @@ def _measured(rig: Rig, target: str, name: str, message_type: str, limit: int) -
                     raise RuntimeError(f"page {page} of {limit} has {len(answer.data)} entries")
                 return took * 1000
 
-            first, deep = [], []
+            first: list[float] = []
+            deep: list[float] = []
             ends = time.monotonic() + rig.scale.seconds
             while len(deep) < FEWEST or time.monotonic() < ends:
                 first.append(await call(1))

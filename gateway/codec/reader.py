@@ -179,9 +179,9 @@ def _list_reader(field: FieldDescriptor) -> FieldReader:
 
 def _map_reader(field: FieldDescriptor) -> FieldReader:
     key, inner = message_of(field).fields_by_name["key"], message_of(field).fields_by_name["value"]
-    if inner.message_type is not None or key.type != FieldDescriptor.TYPE_STRING:
-        raise TypeError(f"{field.full_name}: only maps from strings to scalars are served")
-    name, read_key, read = field.name, reader(key), reader(inner)
+    if key.type != FieldDescriptor.TYPE_STRING:
+        raise TypeError(f"{field.full_name}: only maps from strings are served")
+    name, read_key, put = field.name, reader(key), _map_value(inner)
 
     def pairs(into: Message, value: Any, path: str, violations: Violations) -> None:
         if not isinstance(value, dict):
@@ -192,8 +192,22 @@ def _map_reader(field: FieldDescriptor) -> FieldReader:
         found = getattr(into, name)
         for word, item in value.items():
             try:
-                found[read_key(word)] = read(item)
+                put(found, read_key(word), item, f"{path}.{word}", violations)
             except Wrong as wrong:
                 violations.add(f"{path}.{word}", str(wrong))
 
     return pairs
+
+
+def _map_value(field: FieldDescriptor) -> Callable[[Any, Any, Any, str, Violations], None]:
+    """Puts one value into a map under its key."""
+    if field.message_type is not None:
+        fill = _filler(message_of(field))
+        # Looking a message up in a map of protobuf's makes it.
+        return lambda found, key, item, path, violations: fill(found[key], item, path, violations)
+    read = reader(field)
+
+    def scalar(found: Any, key: Any, item: Any, _path: str, _violations: Violations) -> None:
+        found[key] = read(item)
+
+    return scalar

@@ -227,7 +227,8 @@ def _body_schema(codec: Transcoder, schemas: Schemas) -> Schema:
         field = field_at(request, path)
         if field is not None:
             schema["properties"][name] = schemas.of_field(field)
-            schema["required"] = [*schema.get("required", []), name]
+            if field_behavior_pb2.REQUIRED in behaviors(field):
+                schema["required"] = [*schema.get("required", []), name]
     return schema
 
 

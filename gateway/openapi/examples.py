@@ -101,7 +101,7 @@ _SENT = {
 _SUBJECT = {"subject": "Hello"}
 
 
-def _sending(channel: str, to: str, word: str) -> dict[str, Example]:
+def _sending(path: str, channel: str, to: str, word: str) -> dict[str, Example]:
     content = {"projectId": "demo", "text": "It works."} | (_SUBJECT if channel == EMAIL else {})
     kind = _SETTINGS[channel][0]
     result = {
@@ -115,12 +115,25 @@ def _sending(channel: str, to: str, word: str) -> dict[str, Example]:
         "replayed": False,
     }
     return {
-        f"POST /{channel}/send": Example(
+        f"POST /{path}/send": Example(
             request={"to": to, **content}, response={"message": f"{word} sent successfully", "provider": kind, **_SENT}
         ),
-        f"POST /{channel}/send-bulk": Example(
+        f"POST /{path}/send-bulk": Example(
             request={"recipients": [to], **content},
             response={"message": f"Bulk {channel} processed: 1 sent, 0 failed", "success": True, "results": [result]},
+        ),
+    }
+
+
+def _retrying(channel: str, noun: str, nouns: str) -> dict[str, Example]:
+    result = {"deliveryLogId": _MESSAGE, "success": True, "error": ""}
+    return {
+        f"POST /{channel}/retry": Example(
+            request={"deliveryLogId": _MESSAGE}, response={"message": f"{noun} added to retry queue successfully"}
+        ),
+        f"POST /{channel}/retry-multiple": Example(
+            request={"deliveryLogIds": [_MESSAGE]},
+            response={"message": f"{nouns} processed for retry", "results": [result]},
         ),
     }
 
@@ -128,8 +141,11 @@ def _sending(channel: str, to: str, word: str) -> dict[str, Example]:
 EXAMPLES: Mapping[str, Example] = {
     **_configuration(EMAIL),
     **_configuration(SMS),
-    **_sending(EMAIL, "ada@example.com", "Email"),
-    **_sending(SMS, "+14155550100", "SMS"),
+    **_sending("email", EMAIL, "ada@example.com", "Email"),
+    **_sending("sms", SMS, "+14155550100", "SMS"),
+    **_sending("message", SMS, "+14155550100", "SMS"),
+    **_retrying(EMAIL, "Email", "Emails"),
+    **_retrying(SMS, "SMS", "SMS"),
     "POST /v1/messages": Example(
         request={
             "projectId": "demo",

@@ -39,8 +39,8 @@ class Acceptor:
     hub: EventHub
     clock: Clock
 
-    async def accept(self, message: Message, spec: message_pb2.MessageSpec, together: str = "") -> Accepted:
-        """The message as it is durable now. Raises what Store.accept raises. `together` is the lease's."""
+    async def accept(self, message: Message, spec: message_pb2.MessageSpec) -> Accepted:
+        """The message as it is durable now. Raises what Store.accept raises."""
         since = self.clock.boottime()
         acceptance = self._admit(message, spec)
         try:
@@ -48,12 +48,14 @@ class Acceptor:
         except BaseException:
             self._give_place_back(acceptance)
             raise
-        return self._take_on(acceptance, standing, since, together)
+        return self._take_on(acceptance, standing, since, "")
 
     async def accept_each(
-        self, wanted: Sequence[tuple[Message, message_pb2.MessageSpec]]
+        self, wanted: Sequence[tuple[Message, message_pb2.MessageSpec]], together: str = ""
     ) -> list[Accepted | Exception]:
-        """As `accept` for each of them, all at once: the messages, or what `accept` would have raised, in order."""
+        """As `accept` for each of them, all at once: the messages, or what `accept` would have raised, in order.
+        `together` is their leases'.
+        """
         since = self.clock.boottime()
         acceptances: list[Acceptance] = []
         try:
@@ -63,24 +65,30 @@ class Acceptor:
             for acceptance in acceptances:
                 self._give_place_back(acceptance)
             raise
-        return [self._answered(item, answer, since) for item, answer in zip(acceptances, answers, strict=True)]
+        return [
+            self._answered(item, answer, since, together) for item, answer in zip(acceptances, answers, strict=True)
+        ]
 
-    def _answered(self, acceptance: Acceptance, answer: Standing | Exception, since: float) -> Accepted | Exception:
+    def _answered(
+        self, acceptance: Acceptance, answer: Standing | Exception, since: float, together: str
+    ) -> Accepted | Exception:
         try:
             standing = _written(answer)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other messages are begun
             self._give_place_back(acceptance)
             return error
-        return self._take_on(acceptance, standing, since)
+        return self._take_on(acceptance, standing, since, together)
 
     def _admit(self, message: Message, spec: message_pb2.MessageSpec) -> Acceptance:
         """What is to be written; with a place for the message if there is one."""
         stored, labels = spec.SerializeToString(), labels_of(spec, message).SerializeToString()
         key, events = key_of(spec, message.project_id), _queued(message.deadline)
-        worker = self.store.worker if self.worker.reserve(message.project_id, len(stored)) else None
+        # What is to be sent later takes no place meanwhile.
+        here = message.send_at is None and self.worker.reserve(message.project_id, len(stored))
+        worker = self.store.worker if here else None
         return Acceptance(message=message, spec=stored, labels=labels, events=events, worker=worker, key=key)
 
-    def _take_on(self, acceptance: Acceptance, standing: Standing, since: float, together: str = "") -> Accepted:
+    def _take_on(self, acceptance: Acceptance, standing: Standing, since: float, together: str) -> Accepted:
         """What was written is told, and begun if it has a place."""
         message = acceptance.message
         accepted = replace(message, id=standing.message_id, created_at=standing.created_at, deadline=standing.deadline)

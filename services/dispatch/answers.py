@@ -48,12 +48,16 @@ def accepted(message: Message, spec: message_pb2.MessageSpec, *, replayed: bool 
         created_at=timestamp(message.created_at),
         deadline=timestamp(message.deadline),
         replayed=replayed,
+        template_id=spec.template_id,
+        template_version=spec.template_version,
+        send_at=timestamp(message.send_at),
     )
 
 
 def message(overview: Overview, attempts: Sequence[Attempt]) -> message_pb2.Message:
     """A stored message with its attempts."""
     labels = message_pb2.MessageSpec.FromString(overview.labels)
+    send_at = labels.send_at if labels.HasField("send_at") else None
     return message_pb2.Message(
         id=str(overview.id),
         project_id=overview.project_id,
@@ -75,6 +79,9 @@ def message(overview: Overview, attempts: Sequence[Attempt]) -> message_pb2.Mess
         duplicates=overview.duplicates,
         generation=overview.generation,
         retrying=overview.retrying,
+        template_id=labels.template_id,
+        template_version=labels.template_version,
+        send_at=send_at,
     )
 
 
@@ -147,13 +154,39 @@ def batch(results: Sequence[Accepted | ServiceError]) -> pb.BatchCreateMessagesR
     return told
 
 
+def put_off_until(message: Message, *, replayed: bool = False) -> pb.SendMessageResponse:
+    """The answer of SendMessage for a message that is to be sent later."""
+    return pb.SendMessageResponse(
+        message=f"{_NOUN[message.channel]} scheduled",
+        message_id=str(message.id),
+        state=message_pb2.Message.STATE_QUEUED,
+        replayed=replayed,
+    )
+
+
+def retried(channel: Channel) -> pb.RetryDeliveryResponse:
+    """The documented answer to a retry."""
+    return pb.RetryDeliveryResponse(message=f"{_NOUN[channel]} added to retry queue successfully")
+
+
+def retried_each(request: pb.RetryDeliveriesRequest, refused: Mapping[str, ServiceError]) -> pb.RetryDeliveriesResponse:
+    """The answer to a retry of several, those that are `refused` among them."""
+    noun = {channel_pb2.CHANNEL_EMAIL: "Emails", channel_pb2.CHANNEL_SMS: "SMS"}.get(request.channel, "Messages")
+    told = pb.RetryDeliveriesResponse(message=f"{noun} processed for retry")
+    for each in request.delivery_log_ids:
+        error = refused.get(each)
+        told.results.add(delivery_log_id=each, success=error is None, error=error.message if error else "")
+    return told
+
+
 def bulk(
     channel: channel_pb2.Channel.ValueType, results: Sequence[pb.SendBulkMessagesResponse.Result]
 ) -> pb.SendBulkMessagesResponse:
     """The answer of SendBulkMessages with its documented sentence."""
     success = sum(result.success for result in results)
     noun = "email" if channel == channel_pb2.CHANNEL_EMAIL else "sms"
-    sentence = f"Bulk {noun} processed: {success} sent, {len(results) - success} failed"
+    did = "scheduled" if any(result.state == message_pb2.Message.STATE_QUEUED for result in results) else "sent"
+    sentence = f"Bulk {noun} processed: {success} {did}, {len(results) - success} failed"
     return pb.SendBulkMessagesResponse(message=sentence, success=success == len(results), results=results)
 
 
@@ -171,6 +204,18 @@ def bulk_result(
         delivery_log_id=str(message.id),
         error="" if success else end.detail or end.reason,
         state=end.state,
+        replayed=replayed,
+    )
+
+
+def put_off(recipient: str, message: Message, *, replayed: bool = False) -> pb.SendBulkMessagesResponse.Result:
+    """A recipient whose message is to be sent later."""
+    return pb.SendBulkMessagesResponse.Result(
+        recipient=recipient,
+        success=True,
+        message_id=str(message.id),
+        delivery_log_id=str(message.id),
+        state=message_pb2.Message.STATE_QUEUED,
         replayed=replayed,
     )
 

@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Never
 
 import asyncpg
@@ -37,6 +38,7 @@ from services.chassis.server import PortBusy, RunningServer, serve
 from services.chassis.service_token import service_token
 from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
 from services.dispatch.breaker_book import BreakerBook
+from services.dispatch.bulk import Bulk
 from services.dispatch.config_client import ChainCache
 from services.dispatch.convert import Kinds
 from services.dispatch.database_clock import DatabaseClock
@@ -171,19 +173,18 @@ async def open_dispatch(
         )
         stack.push_async_callback(tools.joint.close)
         worker.deliver_with(lambda lease: Delivery(tools, lease).run())
+        readers = build_receipt_readers(settings.egress, clock) if readers is None else readers
+        desk = ReceiptDesk(store, chains, readers, clock, hub.publish)
         largest, kinds = settings.max_message_bytes, _kinds_of(adapters)
         intake = Intake(store, worker, hub, clock, database_clock, max_message_bytes=largest, kinds=kinds)
-        readers = build_receipt_readers(settings.egress, clock) if readers is None else readers
-        suspects = Suspects(store, worker, clock, hub.publish)
-        desk = ReceiptDesk(store, chains, readers, clock, hub.publish)
-        servicer = DispatchServicer(store, intake, hub, chains, health, database_clock, receipts=desk, limits=limits)
+        bulk, house = Bulk(store, intake, hub, clock), (store, intake, hub, chains, health, database_clock)
+        servicer = DispatchServicer(*house, receipts=desk, limits=limits, bulk=bulk)
         server = await stack.enter_async_context(_serve(settings, servicer, clock, store))
+        suspects = Suspects(store, worker, clock, hub.publish)
         works = (chains.run, health.run, peers.run, worker.claim_forever, worker.renew_forever, suspects.run, desk.run)
-        for work in works:
+        pulse, sweep = partial(keep_pulse, store, server, clock, database_clock), partial(keep_sweeping, store, clock)
+        for work in (*works, pulse, sweep, partial(keep_marking, store, clock)):
             await stack.enter_async_context(background(work, stop))
-        await stack.enter_async_context(background(lambda: keep_pulse(store, server, clock, database_clock), stop))
-        await stack.enter_async_context(background(lambda: keep_sweeping(store, clock), stop))
-        await stack.enter_async_context(background(lambda: keep_marking(store, clock), stop))
         running = RunningDispatch(server, worker, hub, adapters, peers, stop=stop, grace=settings.drain_grace)
         stack.push_async_callback(running.drain)
         yield running

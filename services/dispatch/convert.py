@@ -27,6 +27,7 @@ from services.dispatch.options import check_options
 
 DEFAULT_TTL = timedelta(hours=1)
 MAX_TTL = timedelta(days=7)
+MAX_AHEAD = timedelta(days=30)
 MAX_TRIES = 10
 MAX_PREFERRED = 100
 
@@ -63,10 +64,8 @@ def message_from_spec(
     channel = CHANNELS.get(spec.channel)
     if channel is None:
         findings.add("channel", "is required: EMAIL or SMS")
-    if spec.template_id:
-        findings.add("templateId", "templates are not served by this version; give the content itself")
-    if spec.HasField("variables") and spec.variables.fields:
-        findings.add("variables", "templates are not served by this version; give the content itself")
+    if not spec.template_id and spec.HasField("variables") and spec.variables.fields:
+        findings.add("variables", "are a template's: name one in templateId")
     content = None if channel is None else _CONTENT[channel](_draft(spec), findings)
     if spec.idempotency_key and (problem := key_problem(spec.idempotency_key)):
         findings.add("idempotencyKey", problem)
@@ -74,7 +73,8 @@ def message_from_spec(
     options = settings_from_struct(spec.provider_options) if spec.HasField("provider_options") else {}
     if options and channel is not None and kinds is not None:
         check_options(options, kinds[channel], findings)
-    deadline = _deadline(spec, now, findings)
+    send_at = _send_at(spec, now, findings)
+    deadline = _deadline(spec, send_at or now, findings)
     if channel is None or content is None or findings.violations:
         return tuple(findings.violations)
     return Message(
@@ -86,6 +86,7 @@ def message_from_spec(
         options=options,
         deadline=deadline,
         created_at=now,
+        send_at=send_at,
     )
 
 
@@ -98,6 +99,7 @@ def stored_message(
     spec = message_pb2.MessageSpec.FromString(spec_bytes)
     spec.ClearField("deadline")
     spec.ClearField("ttl")
+    spec.ClearField("send_at")
     message = message_from_spec(spec, message_id=message_id, project_id=project_id, now=created_at)
     return replace(message, deadline=deadline) if isinstance(message, Message) else message
 
@@ -171,6 +173,10 @@ def labels_of(spec: message_pb2.MessageSpec, message: Message) -> message_pb2.Me
         labels.tags.extend(spec.tags)
     if spec.metadata:
         labels.metadata.update(spec.metadata)
+    if spec.template_id:
+        labels.template_id, labels.template_version = spec.template_id, spec.template_version
+    if message.send_at is not None:
+        labels.send_at.CopyFrom(spec.send_at)
     copies = message.content if isinstance(message.content, EmailContent) else None
     if copies and copies.cc:
         labels.cc.extend(address.email for address in copies.cc)
@@ -179,7 +185,22 @@ def labels_of(spec: message_pb2.MessageSpec, message: Message) -> message_pb2.Me
     return labels
 
 
+def _send_at(spec: message_pb2.MessageSpec, now: datetime, findings: Findings) -> datetime | None:
+    """The moment before which nobody is called; None for at once."""
+    if not spec.HasField("send_at"):
+        return None
+    try:
+        moment = spec.send_at.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        findings.add("sendAt", "is out of range")
+        return None
+    if moment > now + MAX_AHEAD:
+        findings.add("sendAt", f"must be at most {MAX_AHEAD.days} days ahead")
+    return moment if moment > now else None
+
+
 def _deadline(spec: message_pb2.MessageSpec, now: datetime, findings: Findings) -> datetime:
+    """No call after it; `now` is when the message may be sent first."""
     if spec.HasField("deadline") and spec.HasField("ttl"):
         findings.add("ttl", "must not be given together with deadline")
         return now
@@ -195,6 +216,8 @@ def _deadline(spec: message_pb2.MessageSpec, now: datetime, findings: Findings) 
         findings.add(path, "must be more than 0 s")
     if deadline > now + MAX_TTL:
         findings.add(path, "must be at most 7 days ahead")
+    if path == "deadline" and spec.HasField("send_at") and deadline <= spec.send_at.ToDatetime(tzinfo=UTC):
+        findings.add(path, "must be later than sendAt")
     return deadline
 
 

@@ -5,7 +5,8 @@ Result.reason.
     ├── InvalidArgument     └── MessageRejected
     ├── Unauthenticated     └── ReceiptNotProved
     ├── NotFound            ├── ProjectNotFound
-    │                       └── MessageNotFound
+    │                       ├── MessageNotFound
+    │                       └── TemplateNotFound
     ├── AlreadyExists       └── IdempotencyKeyReused
     ├── FailedPrecondition  ├── NoProvider
     │                       ├── MessageEnded
@@ -49,6 +50,15 @@ class MessageNotFound(NotFound):
 
     def __init__(self, message_id: str) -> None:
         super().__init__("Message not found.", metadata={"id": message_id})
+
+
+class TemplateNotFound(NotFound):
+    """The template does not exist for this caller, or not in that version or for that channel."""
+
+    reason = "TEMPLATE_NOT_FOUND"
+
+    def __init__(self, template_id: str) -> None:
+        super().__init__("Template not found", metadata={"id": template_id[:100]})
 
 
 class IdempotencyKeyReused(AlreadyExists):

@@ -85,14 +85,14 @@ class Intake:
             raise InvalidArgument(violations=message)
         return message
 
-    async def accept(self, message: Message, spec: message_pb2.MessageSpec, together: str = "") -> Accepted:
+    async def accept(self, message: Message, spec: message_pb2.MessageSpec) -> Accepted:
         """The message, durable: it will reach a final state whatever dies. With a key that was used before with this
         content it is the message that was made then. Raises IdempotencyKeyReused for another content;
-        ServiceUnavailable: nobody knows, so not accepted. `together` names the bulk request it is one of.
+        ServiceUnavailable: nobody knows, so not accepted.
         """
         # In a task of its own: a caller who goes away in the middle of the commit must not leave a message without
         # anybody working on it until its lease runs out.
-        return await asyncio.shield(asyncio.create_task(self._acceptor.accept(message, spec, together)))
+        return await asyncio.shield(asyncio.create_task(self._acceptor.accept(message, spec)))
 
     async def accept_batch(
         self, specs: Sequence[message_pb2.MessageSpec], principal: Principal
@@ -101,9 +101,18 @@ class Intake:
         now = self._database_clock.now()
         checked = [self._checked_item(place, spec, principal, now) for place, spec in enumerate(specs)]
         good = [(one, spec) for one, spec in zip(checked, specs, strict=True) if isinstance(one, Message)]
+        accepted = iter(await self.accept_each(good))
+        return [next(accepted) if isinstance(one, Message) else one for one in checked]
+
+    async def accept_each(
+        self, wanted: Sequence[tuple[Message, message_pb2.MessageSpec]], together: str = ""
+    ) -> list[Accepted | ServiceError]:
+        """As `accept` for each of them, all at once: the messages, or what `accept` would have raised, in order.
+        `together` names the bulk request that they are of.
+        """
         # As in `accept`: a task for all of them.
-        accepted = iter(await asyncio.shield(asyncio.create_task(self._acceptor.accept_each(good))))
-        return [_or_raise(next(accepted)) if isinstance(one, Message) else one for one in checked]
+        answers = await asyncio.shield(asyncio.create_task(self._acceptor.accept_each(wanted, together)))
+        return [_or_raise(answer) for answer in answers]
 
     def _checked_item(
         self, place: int, spec: message_pb2.MessageSpec, principal: Principal, now: datetime

@@ -85,8 +85,8 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:
-    """A message about to become durable. With `worker` it is born leased by it; without, ready to be claimed. With
-    `key` only if the key is new.
+    """A message about to become durable. With `worker` it is born leased by it; without, ready to be claimed as soon as
+    it may be sent. With `key` only if the key is new.
     """
 
     message: Message
@@ -104,9 +104,9 @@ WITH accepted AS (
                          $11::bytea[])
 ), queued AS (
     INSERT INTO dispatch.queue (id, due_at, worker, epoch, claims, project_id)
-    SELECT id, now() + CASE WHEN worker IS NULL THEN interval '0' ELSE $8 * interval '1 second' END, worker,
-           CASE WHEN worker IS NULL THEN 0 ELSE 1 END, CASE WHEN worker IS NULL THEN 0 ELSE 1 END, project_id
-    FROM unnest($1::uuid[], $7::text[], $2::text[]) AS q (id, worker, project_id)
+    SELECT id, coalesce(send_at, now() + CASE WHEN worker IS NULL THEN interval '0' ELSE $8 * interval '1 second' END),
+           worker, CASE WHEN worker IS NULL THEN 0 ELSE 1 END, CASE WHEN worker IS NULL THEN 0 ELSE 1 END, project_id
+    FROM unnest($1::uuid[], $7::text[], $2::text[], $12::timestamptz[]) AS q (id, worker, project_id, send_at)
 ), told AS (
     INSERT INTO dispatch.events (message_id, sequence, project_id, payload)
     SELECT * FROM unnest($1::uuid[], $9::bigint[], $2::text[], $10::bytea[])
@@ -219,6 +219,7 @@ async def accept(connection: Connection, batch: Sequence[Acceptance], lease_seco
         [event.sequence for event in events],
         [event.payload for event in events],
         [item.labels for item in batch],
+        [item.message.send_at for item in batch],
     )
     return at
 

@@ -83,7 +83,7 @@ class Policy:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One accepted message; it never changes. `deadline` and `created_at` are the database's time. `options` are those
-    for one kind each.
+    for one kind each. `send_at`, while it lies ahead, is when it may be sent first.
     """
 
     id: UUID
@@ -94,6 +94,7 @@ class Message:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     deadline: datetime
     created_at: datetime
+    send_at: datetime | None = None
 
     def __repr__(self) -> str:
         """Its id only: the rest is nobody's business in a log."""

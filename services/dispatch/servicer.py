@@ -12,16 +12,18 @@ from google.protobuf import empty_pb2
 from messagepipe.dispatch.v1 import dispatch_service_pb2 as pb
 from messagepipe.dispatch.v1 import dispatch_service_pb2_grpc, message_pb2
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
+from messagepipe.type.v1 import channel_pb2
 
 from services.adapters.receipts import ReceiptRequest
 from services.chassis.auth import current_principal
 from services.chassis.errors import FieldViolation, InvalidArgument, ServiceError
-from services.chassis.idempotency import REPLAYED, key_problem
+from services.chassis.idempotency import REPLAYED
 from services.chassis.pagination import parse_page
 from services.chassis.streaming import resumable
 from services.dispatch import answers
 from services.dispatch import history as tell
 from services.dispatch.acceptor import Accepted
+from services.dispatch.bulk import Bulk
 from services.dispatch.config_client import ChainCache, ConfigUnavailable
 from services.dispatch.convert import CHANNELS, state_from_code
 from services.dispatch.database_clock import DatabaseClock
@@ -30,7 +32,6 @@ from services.dispatch.explain import explain
 from services.dispatch.failover import Finish, possible_duplicate
 from services.dispatch.generation_book import Wish, retry
 from services.dispatch.health_board import HealthBoard
-from services.dispatch.idempotency import key_for_recipient
 from services.dispatch.intake import Intake, project_of
 from services.dispatch.ledger import Completion
 from services.dispatch.limit_board import LimitBoard
@@ -43,8 +44,6 @@ from services.dispatch.store import Store
 from services.dispatch.watch import EventHub, Moved, watch_message, watch_project
 
 MAX_BATCH = 1000
-# One request must not become gigabytes of copies, in memory and in the database.
-MAX_BULK_BYTES = 256 * 1024 * 1024
 _REPLAYED = ((REPLAYED, "true"),)
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -63,6 +62,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         *,
         receipts: ReceiptDesk,
         limits: LimitBoard,
+        bulk: Bulk,
     ) -> None:
         self._store = store
         self._intake = intake
@@ -72,6 +72,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         self._database_clock = database_clock
         self._receipts = receipts
         self._limits = limits
+        self._bulk = bulk
 
     async def CreateMessage(self, request: pb.CreateMessageRequest, context: Context) -> message_pb2.Message:
         """Accept durably, answer at once."""
@@ -113,6 +114,8 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:
         """Accept, wait for the end, answer it."""
         accepted = await self._accept(request, context)
+        if accepted.message.send_at is not None:
+            return answers.put_off_until(accepted.message, replayed=accepted.replayed)
         events = await self._ending(accepted.message, context)
         return answers.sent(accepted.message, events, replayed=accepted.replayed)
 
@@ -132,51 +135,9 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     ) -> pb.SendBulkMessagesResponse:
         """One content, many recipients, one message and one result each."""
         _require_message(request)
-        _require_recipients(request)
-        checked = {to: self._check_one_of_bulk(to, request.message) for to in dict.fromkeys(request.recipients)}
-        first = next((message for message, _ in checked.values() if isinstance(message, Message)), None)
-        if first is not None:
-            await self._intake.bind(request, first.project_id)
-        together = "" if first is None or len(checked) == 1 else str(first.id)
-        results = await asyncio.gather(
-            *(self._one_of_bulk(to, *each, context, together) for to, each in checked.items())
-        )
+        results = await self._bulk.send(request, current_principal(), context.time_remaining())
         await _tell_if_all_replayed(results, context)
-        by_recipient = dict(zip(checked, results, strict=True))
-        return answers.bulk(request.message.channel, [by_recipient[to] for to in request.recipients])
-
-    def _check_one_of_bulk(
-        self, recipient: str, content: message_pb2.MessageSpec
-    ) -> tuple[Message | tuple[FieldViolation, ...], message_pb2.MessageSpec]:
-        spec = message_pb2.MessageSpec()
-        spec.CopyFrom(content)
-        spec.to = recipient
-        if content.idempotency_key:
-            spec.idempotency_key = key_for_recipient(content.idempotency_key, recipient)
-        message = self._intake.check(spec, current_principal())
-        if not isinstance(message, Message):
-            _raise_unless_about("message.to", message)
-        return message, spec
-
-    async def _one_of_bulk(
-        self,
-        recipient: str,
-        message: Message | tuple[FieldViolation, ...],
-        spec: message_pb2.MessageSpec,
-        context: Context,
-        together: str,
-    ) -> pb.SendBulkMessagesResponse.Result:
-        if not isinstance(message, Message):
-            return answers.refused(recipient, message)
-        try:
-            accepted = await self._intake.accept(message, spec, together)
-        except ServiceError as error:
-            return answers.unsent(recipient, error)
-        try:
-            events = await self._ending(accepted.message, context)
-            return answers.bulk_result(recipient, accepted.message, events, replayed=accepted.replayed)
-        except ServiceError as error:
-            return answers.unsent(recipient, error, replayed=accepted.replayed)
+        return answers.bulk(request.message.channel, results)
 
     async def WatchMessage(self, request: pb.WatchMessageRequest, context: Context) -> AsyncIterator[DeliveryEvent]:
         """The history, then what happens, up to the end."""
@@ -249,13 +210,42 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
 
     async def RetryMessage(self, request: pb.RetryMessageRequest, context: Context) -> message_pb2.Message:
         """Dispatch a dead letter anew."""
-        overview = await self._find(request.id)
         wish = Wish(accept_duplicate=request.accept_duplicate, generation=request.generation)
+        await self._retry(await self._find(request.id), wish)
+        return await self.GetMessage(pb.GetMessageRequest(id=request.id), context)
+
+    async def RetryDelivery(self, request: pb.RetryDeliveryRequest, context: Context) -> pb.RetryDeliveryResponse:
+        """The same, as the documented paths have it."""
+        overview = await self._retry_logged(request.channel, request.delivery_log_id, "deliveryLogId")
+        return answers.retried(overview.channel)
+
+    async def RetryDeliveries(self, request: pb.RetryDeliveriesRequest, context: Context) -> pb.RetryDeliveriesResponse:
+        """The same for several, each by itself."""
+        if not 1 <= len(request.delivery_log_ids) <= MAX_BATCH:
+            raise InvalidArgument(violations=[FieldViolation("deliveryLogIds", f"must have 1 to {MAX_BATCH} ids")])
+        refused: dict[str, ServiceError] = {}
+        for each in dict.fromkeys(request.delivery_log_ids):
+            try:
+                await self._retry_logged(request.channel, each, "deliveryLogIds")
+            except ServiceError as error:
+                refused[each] = error
+        return answers.retried_each(request, refused)
+
+    async def _retry_logged(self, channel: channel_pb2.Channel.ValueType, message_id: str, path: str) -> Overview:
+        """Whoever asks for it by hand has decided that a second copy is all right."""
+        if not message_id:
+            raise InvalidArgument(violations=[FieldViolation(path, "is required")])
+        overview = await self._find(message_id)
+        if channel and CHANNELS.get(channel) is not overview.channel:
+            raise MessageNotFound(str(overview.id))
+        await self._retry(overview, Wish(accept_duplicate=True))
+        return overview
+
+    async def _retry(self, overview: Overview, wish: Wish) -> None:
         async with self._store.transaction() as connection:
             retried = await retry(connection, overview.id, wish)
         if retried is not None:
             self._hub.publish(overview.id, overview.project_id, retried.step, retried.at)
-        return await self.GetMessage(pb.GetMessageRequest(id=request.id), context)
 
     async def ExplainRoute(self, request: pb.ExplainRouteRequest, context: Context) -> pb.ExplainRouteResponse:
         """Which provider would be tried, which passed by."""
@@ -303,23 +293,6 @@ def _require_known_words(request: pb.ListMessagesRequest) -> None:
         raise InvalidArgument(violations=violations)
 
 
-def _require_recipients(request: pb.SendBulkMessagesRequest) -> None:
-    count, size = len(request.recipients), request.message.ByteSize()
-    violations = []
-    if not 1 <= count <= MAX_BATCH:
-        violations.append(FieldViolation("recipients", f"must have 1 to {MAX_BATCH} entries"))
-    elif count * size > MAX_BULK_BYTES:
-        most = f"must have at most {MAX_BULK_BYTES // size} entries for a content of this size"
-        violations.append(FieldViolation("recipients", f"{most}: each gets a message of its own"))
-    key = request.message.idempotency_key
-    if key and (problem := key_problem(key)):
-        violations.append(FieldViolation("message.idempotencyKey", problem))
-    if request.message.to:
-        violations.append(FieldViolation("message.to", "must be empty: the recipients are in recipients"))
-    if violations:
-        raise InvalidArgument(violations=violations)
-
-
 async def _tell_if_all_replayed(
     results: Sequence[pb.BatchCreateMessagesResponse.Result | pb.SendBulkMessagesResponse.Result], context: Context
 ) -> None:
@@ -339,10 +312,3 @@ def _project(asked: str) -> str:
     if isinstance(project, FieldViolation):
         raise InvalidArgument(violations=[project])
     return project
-
-
-def _raise_unless_about(path: str, violations: Sequence[FieldViolation]) -> None:
-    """What is wrong with the content is wrong for every recipient: then the whole request is."""
-    common = [violation for violation in violations if violation.field != path]
-    if common:
-        raise InvalidArgument(violations=common)

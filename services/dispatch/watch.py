@@ -98,6 +98,11 @@ class EventHub:
         self._by_project: dict[str, set[Inbox]] = defaultdict(set)
         self._projects_closed = self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing happens here any more."""
+        return self._closed
+
     def close_projects(self) -> None:
         """The process stops: who watches a project is sent elsewhere."""
         self._projects_closed = True

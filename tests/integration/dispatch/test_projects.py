@@ -29,6 +29,7 @@ BY_MESSAGE_ID: dict[tuple[str, str], tuple[Callable[[str], Message], str]] = {
     ("CancelMessage", "id"): (lambda it: pb.CancelMessageRequest(id=it), "MESSAGE_NOT_FOUND"),
     ("RetryMessage", "id"): (lambda it: pb.RetryMessageRequest(id=it), "MESSAGE_NOT_FOUND"),
     ("GetLogEntry", "id"): (lambda it: log_service_pb2.GetLogEntryRequest(id=it), "MESSAGE_NOT_FOUND"),
+    ("RetryDelivery", "delivery_log_id"): (lambda it: pb.RetryDeliveryRequest(delivery_log_id=it), "MESSAGE_NOT_FOUND"),
 }
 
 
@@ -54,6 +55,7 @@ BY_PROJECT_ID: dict[tuple[str, str], Callable[[str], Message]] = {
 # Named elsewhere, and why.
 ELSEWHERE = {
     ("BatchCreateMessages", "messages.project_id"): "answers item by item, see the test below",
+    ("RetryDeliveries", "delivery_log_ids"): "answers item by item, see test_retry_documented.py",
     ("ListMessages", "page_token"): "refused for another filter, see the test below",
     ("WatchProject", "resume_token"): "a place in the events of the caller's own project",
     ("ReceiveReceipt", "provider_id"): "scope internal, and not served yet",

@@ -95,6 +95,8 @@ MESSAGE_JSON = {
     "duplicates": 0,
     "generation": 0,
     "retrying": False,
+    "templateId": "",
+    "templateVersion": 0,
 }
 CONTENT = {"to": "ada@example.com", "subject": "Hi", "text": "It works.", "projectId": "demo"}
 

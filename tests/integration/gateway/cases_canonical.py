@@ -245,6 +245,22 @@ _CANONICAL_DISPATCH: dict[str, Case] = {
         answer=MESSAGE,
         json=MESSAGE_JSON,
     ),
+    "POST /v1/messages:retry": Case(
+        url="/v1/messages:retry",
+        body={"channel": "SMS", "deliveryLogId": "m-1"},
+        rpc="RetryDelivery",
+        request=dispatch.RetryDeliveryRequest(channel=CHANNEL_SMS, delivery_log_id="m-1"),
+        answer=dispatch.RetryDeliveryResponse(message="SMS added to retry queue successfully"),
+        json={"message": "SMS added to retry queue successfully"},
+    ),
+    "POST /v1/messages:retryMultiple": Case(
+        url="/v1/messages:retryMultiple",
+        body={"deliveryLogIds": ["m-1"]},
+        rpc="RetryDeliveries",
+        request=dispatch.RetryDeliveriesRequest(delivery_log_ids=["m-1"]),
+        answer=dispatch.RetryDeliveriesResponse(message="Messages processed for retry"),
+        json={"message": "Messages processed for retry", "results": []},
+    ),
     "POST /v1/messages:explain": Case(
         url="/v1/messages:explain",
         body=CONTENT | {"channel": "EMAIL"},

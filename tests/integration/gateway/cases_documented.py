@@ -2,6 +2,7 @@
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.struct_pb2 import Struct, Value
 from messagepipe.config.v1 import config_service_pb2 as config
 from messagepipe.config.v1 import provider_pb2
 from messagepipe.dispatch.v1 import dispatch_service_pb2 as dispatch
@@ -153,7 +154,11 @@ def _sending(channel: "Channel.ValueType", word: str, name: str) -> dict[str, Ca
     bulk = dispatch.SendBulkMessagesResponse(
         message=f"Bulk {word} processed: 1 sent, 0 failed", success=True, results=[result]
     )
-    bulk_body = {key: value for key, value in CONTENT.items() if key != "to"} | {"recipients": ["a@example.com"]}
+    bulk_body = {key: value for key, value in CONTENT.items() if key != "to"} | {
+        "recipients": ["a@example.com"],
+        "recipientVariables": {"a@example.com": {"name": "Ada"}},
+    }
+    theirs = Struct(fields={"name": Value(string_value="Ada")})
     return {
         f"POST /{word}/send": Case(
             url=f"/{word}/send",
@@ -178,7 +183,11 @@ def _sending(channel: "Channel.ValueType", word: str, name: str) -> dict[str, Ca
             url=f"/{word}/send-bulk",
             body=bulk_body,
             rpc="SendBulkMessages",
-            request=dispatch.SendBulkMessagesRequest(message=a_spec(channel, to=""), recipients=["a@example.com"]),
+            request=dispatch.SendBulkMessagesRequest(
+                message=a_spec(channel, to=""),
+                recipients=["a@example.com"],
+                recipient_variables={"a@example.com": theirs},
+            ),
             answer=bulk,
             json={
                 "message": f"Bulk {word} processed: 1 sent, 0 failed",
@@ -200,9 +209,38 @@ def _sending(channel: "Channel.ValueType", word: str, name: str) -> dict[str, Ca
     }
 
 
+def _retrying(channel: "Channel.ValueType", word: str, noun: str, nouns: str) -> dict[str, Case]:
+    """The documented routes of retrying (rest-api §2)."""
+    result = dispatch.RetryDeliveriesResponse.Result(delivery_log_id="m-1", success=True)
+    return {
+        f"POST /{word}/retry": Case(
+            url=f"/{word}/retry",
+            body={"deliveryLogId": "m-1"},
+            rpc="RetryDelivery",
+            request=dispatch.RetryDeliveryRequest(channel=channel, delivery_log_id="m-1"),
+            answer=dispatch.RetryDeliveryResponse(message=f"{noun} added to retry queue successfully"),
+            json={"message": f"{noun} added to retry queue successfully"},
+        ),
+        f"POST /{word}/retry-multiple": Case(
+            url=f"/{word}/retry-multiple",
+            body={"deliveryLogIds": ["m-1"]},
+            rpc="RetryDeliveries",
+            request=dispatch.RetryDeliveriesRequest(channel=channel, delivery_log_ids=["m-1"]),
+            answer=dispatch.RetryDeliveriesResponse(message=f"{nouns} processed for retry", results=[result]),
+            json={
+                "message": f"{nouns} processed for retry",
+                "results": [{"deliveryLogId": "m-1", "success": True, "error": ""}],
+            },
+        ),
+    }
+
+
 DOCUMENTED: dict[str, Case] = {
     **_configuration(CHANNEL_EMAIL, "email"),
     **_configuration(CHANNEL_SMS, "sms"),
     **_sending(CHANNEL_EMAIL, "email", "Email"),
     **_sending(CHANNEL_SMS, "sms", "SMS"),
+    **_sending(CHANNEL_SMS, "message", "SMS"),
+    **_retrying(CHANNEL_EMAIL, "email", "Email", "Emails"),
+    **_retrying(CHANNEL_SMS, "sms", "SMS", "SMS"),
 }

@@ -26,6 +26,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from messagepipe.auth.v1 import scope_pb2 as messagepipe_dot_auth_dot_v1_dot_scope__pb2
@@ -36,7 +37,7 @@ from messagepipe.http.v1 import binding_pb2 as messagepipe_dot_http_dot_v1_dot_b
 from messagepipe.type.v1 import channel_pb2 as messagepipe_dot_type_dot_v1_dot_channel__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.messagepipe/dispatch/v1/dispatch_service.proto\x12\x17messagepipe.dispatch.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1fmessagepipe/auth/v1/scope.proto\x1a%messagepipe/dispatch/v1/attempt.proto\x1a,messagepipe/dispatch/v1/delivery_event.proto\x1a%messagepipe/dispatch/v1/message.proto\x1a!messagepipe/http/v1/binding.proto\x1a!messagepipe/type/v1/channel.proto\"S\n\x14\x43reateMessageRequest\x12;\n\x07message\x18\x01 \x01(\x0b\x32$.messagepipe.dispatch.v1.MessageSpecB\x04\xe2\x41\x01\x02\"Z\n\x1a\x42\x61tchCreateMessagesRequest\x12<\n\x08messages\x18\x01 \x03(\x0b\x32$.messagepipe.dispatch.v1.MessageSpecB\x04\xe2\x41\x01\x02\"\x81\x02\n\x1b\x42\x61tchCreateMessagesResponse\x12L\n\x07results\x18\x01 \x03(\x0b\x32;.messagepipe.dispatch.v1.BatchCreateMessagesResponse.Result\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x05\x12\x0f\n\x07refused\x18\x03 \x01(\x05\x1aq\n\x06Result\x12\x14\n\nmessage_id\x18\x01 \x01(\tH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x15\n\x08replayed\x18\x03 \x01(\x08H\x01\x88\x01\x01\x42\x08\n\x06resultB\x0b\n\t_replayed\"U\n\x16\x44ispatchMessageRequest\x12;\n\x07message\x18\x01 \x01(\x0b\x32$.messagepipe.dispatch.v1.MessageSpecB\x04\xe2\x41\x01\x02\"Q\n\x12SendMessageRequest\x12;\n\x07message\x18\x01 \x01(\x0b\x32$.messagepipe.dispatch.v1.MessageSpecB\x04\xe2\x41\x01\x02\"\x80\x02\n\x13SendMessageResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x35\n\x05state\x18\x03 \x01(\x0e\x32&.messagepipe.dispatch.v1.Message.State\x12\x16\n\x04kind\x18\x04 \x01(\tR\x08provider\x12\x13\n\x0bprovider_id\x18\x05 \x01(\t\x12\x1a\n\x12possible_duplicate\x18\x06 \x01(\x08\x12\x32\n\x08\x61ttempts\x18\x07 \x03(\x0b\x32 .messagepipe.dispatch.v1.Attempt\x12\x10\n\x08replayed\x18\x08 \x01(\x08\"p\n\x17SendBulkMessagesRequest\x12;\n\x07message\x18\x01 \x01(\x0b\x32$.messagepipe.dispatch.v1.MessageSpecB\x04\xe2\x41\x01\x02\x12\x18\n\nrecipients\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\"\xd3\x02\n\x18SendBulkMessagesResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x0f\n\x07success\x18\x02 \x01(\x08\x12I\n\x07results\x18\x03 \x03(\x0b\x32\x38.messagepipe.dispatch.v1.SendBulkMessagesResponse.Result\x1a\xc9\x01\n\x06Result\x12\x11\n\trecipient\x18\x01 \x01(\t\x12\x0f\n\x07success\x18\x02 \x01(\x08\x12\x12\n\nmessage_id\x18\x03 \x01(\t\x12\x16\n\x04kind\x18\x04 \x01(\tR\x08provider\x12\x17\n\x0f\x64\x65livery_log_id\x18\x05 \x01(\t\x12\r\n\x05\x65rror\x18\x06 \x01(\t\x12\x35\n\x05state\x18\x07 \x01(\x0e\x32&.messagepipe.dispatch.v1.Message.State\x12\x10\n\x08replayed\x18\x08 \x01(\x08\"M\n\x13WatchMessageRequest\x12\x18\n\nmessage_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x01\"K\n\x13WatchProjectRequest\x12\x18\n\nproject_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cresume_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"c\n\x14WatchProjectResponse\x12\x35\n\x05\x65vent\x18\x01 \x01(\x0b\x32&.messagepipe.dispatch.v1.DeliveryEvent\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"%\n\x11GetMessageRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xea\x01\n\x13ListMessagesRequest\x12\x18\n\nproject_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x33\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x1c.messagepipe.type.v1.ChannelB\x04\xe2\x41\x01\x01\x12;\n\x05state\x18\x03 \x01(\x0e\x32&.messagepipe.dispatch.v1.Message.StateB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06reason\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\"c\n\x14ListMessagesResponse\x12\x32\n\x08messages\x18\x01 \x03(\x0b\x32 .messagepipe.dispatch.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x14\x43\x61ncelMessageRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"a\n\x13RetryMessageRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1e\n\x10\x61\x63\x63\x65pt_duplicate\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x18\n\ngeneration\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\"R\n\x13\x45xplainRouteRequest\x12;\n\x07message\x18\x01 \x01(\x0b\x32$.messagepipe.dispatch.v1.MessageSpecB\x04\xe2\x41\x01\x02\"\x96\x03\n\x14\x45xplainRouteResponse\x12\x41\n\x05steps\x18\x01 \x03(\x0b\x32\x32.messagepipe.dispatch.v1.ExplainRouteResponse.Step\x12\x15\n\rchain_version\x18\x02 \x01(\x03\x12\x35\n\x05state\x18\x03 \x01(\x0e\x32&.messagepipe.dispatch.v1.Message.State\x12\x0e\n\x06reason\x18\x04 \x01(\t\x1a\xdc\x01\n\x04Step\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x16\n\x04kind\x18\x02 \x01(\tR\x08provider\x12\x15\n\rprovider_name\x18\x03 \x01(\t\x12\x10\n\x08\x65ligible\x18\x04 \x01(\x08\x12\x13\n\x0bskip_reason\x18\x05 \x01(\t\x12.\n\nskip_until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x62reaker\x18\x07 \x01(\t\x12\x18\n\x0b\x63oncurrency\x18\x08 \x01(\x05H\x00\x88\x01\x01\x42\x0e\n\x0c_concurrency\"\x87\x02\n\x15ReceiveReceiptRequest\x12\x12\n\x04kind\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0bprovider_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12(\n\x04\x62ody\x18\x03 \x01(\x0b\x32\x14.google.api.HttpBodyB\x04\xe2\x41\x01\x02\x12R\n\x07headers\x18\x04 \x03(\x0b\x32;.messagepipe.dispatch.v1.ReceiveReceiptRequest.HeadersEntryB\x04\xe2\x41\x01\x01\x12\x11\n\x03url\x18\x05 \x01(\tB\x04\xe2\x41\x01\x02\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32\xbb\x12\n\x0f\x44ispatchService\x12\x95\x01\n\rCreateMessage\x12-.messagepipe.dispatch.v1.CreateMessageRequest\x1a .messagepipe.dispatch.v1.Message\"3\xb2\xbb\x18\rmessages:send\xb8\xbb\x18\xca\x01\x82\xd3\xe4\x93\x02\x17\"\x0c/v1/messages:\x07message\x12\xb0\x01\n\x13\x42\x61tchCreateMessages\x12\x33.messagepipe.dispatch.v1.BatchCreateMessagesRequest\x1a\x34.messagepipe.dispatch.v1.BatchCreateMessagesResponse\".\xb2\xbb\x18\rmessages:send\x82\xd3\xe4\x93\x02\x17\"\x12/v1/messages:batch:\x01*\x12\xa5\x01\n\x0f\x44ispatchMessage\x12/.messagepipe.dispatch.v1.DispatchMessageRequest\x1a&.messagepipe.dispatch.v1.DeliveryEvent\"7\xb2\xbb\x18\rmessages:send\x82\xd3\xe4\x93\x02 \"\x15/v1/messages:dispatch:\x07message0\x01\x12\x9e\x02\n\x0bSendMessage\x12+.messagepipe.dispatch.v1.SendMessageRequest\x1a,.messagepipe.dispatch.v1.SendMessageResponse\"\xb3\x01\xaa\xbb\x18>\n\x04POST\x12\x0b/email/send\x1a\x07message\" \n\x0fmessage.channel\x12\rCHANNEL_EMAIL\xaa\xbb\x18:\n\x04POST\x12\t/sms/send\x1a\x07message\"\x1e\n\x0fmessage.channel\x12\x0b\x43HANNEL_SMS\xb2\xbb\x18\rmessages:send\x82\xd3\xe4\x93\x02\x1c\"\x11/v1/messages:send:\x07message\x12\xe9\x02\n\x10SendBulkMessages\x12\x30.messagepipe.dispatch.v1.SendBulkMessagesRequest\x1a\x31.messagepipe.dispatch.v1.SendBulkMessagesResponse\"\xef\x01\xaa\xbb\x18]\n\x04POST\x12\x10/email/send-bulk\x1a\x07message\" \n\x0fmessage.channel\x12\rCHANNEL_EMAIL*\x18\n\nrecipients\x12\nrecipients\xaa\xbb\x18Y\n\x04POST\x12\x0e/sms/send-bulk\x1a\x07message\"\x1e\n\x0fmessage.channel\x12\x0b\x43HANNEL_SMS*\x18\n\nrecipients\x12\nrecipients\xb2\xbb\x18\rmessages:send\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/messages:sendBulk:\x01*\x12\xa1\x01\n\x0cWatchMessage\x12,.messagepipe.dispatch.v1.WatchMessageRequest\x1a&.messagepipe.dispatch.v1.DeliveryEvent\"9\xb2\xbb\x18\rmessages:read\x82\xd3\xe4\x93\x02\"\x12 /v1/messages/{message_id}/events0\x01\x12\xa8\x01\n\x0cWatchProject\x12,.messagepipe.dispatch.v1.WatchProjectRequest\x1a-.messagepipe.dispatch.v1.WatchProjectResponse\"9\xb2\xbb\x18\rmessages:read\x82\xd3\xe4\x93\x02\"\x12 /v1/projects/{project_id}/events0\x01\x12\x86\x01\n\nGetMessage\x12*.messagepipe.dispatch.v1.GetMessageRequest\x1a .messagepipe.dispatch.v1.Message\"*\xb2\xbb\x18\rmessages:read\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/messages/{id}\x12\x92\x01\n\x0cListMessages\x12,.messagepipe.dispatch.v1.ListMessagesRequest\x1a-.messagepipe.dispatch.v1.ListMessagesResponse\"%\xb2\xbb\x18\rmessages:read\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/messages\x12\x96\x01\n\rCancelMessage\x12-.messagepipe.dispatch.v1.CancelMessageRequest\x1a .messagepipe.dispatch.v1.Message\"4\xb2\xbb\x18\rmessages:send\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/messages/{id}:cancel:\x01*\x12\x93\x01\n\x0cRetryMessage\x12,.messagepipe.dispatch.v1.RetryMessageRequest\x1a .messagepipe.dispatch.v1.Message\"3\xb2\xbb\x18\rmessages:send\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/messages/{id}:retry:\x01*\x12\xa3\x01\n\x0c\x45xplainRoute\x12,.messagepipe.dispatch.v1.ExplainRouteRequest\x1a-.messagepipe.dispatch.v1.ExplainRouteResponse\"6\xb2\xbb\x18\rmessages:read\x82\xd3\xe4\x93\x02\x1f\"\x14/v1/messages:explain:\x07message\x12\x66\n\x0eReceiveReceipt\x12..messagepipe.dispatch.v1.ReceiveReceiptRequest\x1a\x16.google.protobuf.Empty\"\x0c\xb2\xbb\x18\x08internalb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.messagepipe/dispatch/v1/dispatch_service.proto\x12\x17messagepipe.dispatch.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1fmessagepipe/auth/v1/scope.proto\x1a%messagepipe/dispatch/v1/attempt.proto\x1a,messagepipe/dispatch/v1/delivery_event.proto\x1a%messagepipe/dispatch/v1/message.proto\x1a!messagepipe/http/v1/binding.proto\x1a!messagepipe/type/v1/channel.proto\"S\n\x14\x43reateMessageRequest\x12;\n\x07message\x18\x01 \x01(\x0b\x32$.messagepipe.dispatch.v1.MessageSpecB\x04\xe2\x41\x01\x02\"Z\n\x1a\x42\x61tchCreateMessagesRequest\x12<\n\x08messages\x18\x01 \x03(\x0b\x32$.messagepipe.dispatch.v1.MessageSpecB\x04\xe2\x41\x01\x02\"\x81\x02\n\x1b\x42\x61tchCreateMessagesResponse\x12L\n\x07results\x18\x01 \x03(\x0b\x32;.messagepipe.dispatch.v1.BatchCreateMessagesResponse.Result\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x05\x12\x0f\n\x07refused\x18\x03 \x01(\x05\x1aq\n\x06Result\x12\x14\n\nmessage_id\x18\x01 \x01(\tH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x15\n\x08replayed\x18\x03 \x01(\x08H\x01\x88\x01\x01\x42\x08\n\x06resultB\x0b\n\t_replayed\"U\n\x16\x44ispatchMessageRequest\x12;\n\x07message\x18\x01 \x01(\x0b\x32$.messagepipe.dispatch.v1.MessageSpecB\x04\xe2\x41\x01\x02\"Q\n\x12SendMessageRequest\x12;\n\x07message\x18\x01 \x01(\x0b\x32$.messagepipe.dispatch.v1.MessageSpecB\x04\xe2\x41\x01\x02\"\x80\x02\n\x13SendMessageResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x35\n\x05state\x18\x03 \x01(\x0e\x32&.messagepipe.dispatch.v1.Message.State\x12\x16\n\x04kind\x18\x04 \x01(\tR\x08provider\x12\x13\n\x0bprovider_id\x18\x05 \x01(\t\x12\x1a\n\x12possible_duplicate\x18\x06 \x01(\x08\x12\x32\n\x08\x61ttempts\x18\x07 \x03(\x0b\x32 .messagepipe.dispatch.v1.Attempt\x12\x10\n\x08replayed\x18\x08 \x01(\x08\"\xb1\x02\n\x17SendBulkMessagesRequest\x12;\n\x07message\x18\x01 \x01(\x0b\x32$.messagepipe.dispatch.v1.MessageSpecB\x04\xe2\x41\x01\x02\x12\x18\n\nrecipients\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12k\n\x13recipient_variables\x18\x03 \x03(\x0b\x32H.messagepipe.dispatch.v1.SendBulkMessagesRequest.RecipientVariablesEntryB\x04\xe2\x41\x01\x01\x1aR\n\x17RecipientVariablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\"\xd3\x02\n\x18SendBulkMessagesResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x0f\n\x07success\x18\x02 \x01(\x08\x12I\n\x07results\x18\x03 \x03(\x0b\x32\x38.messagepipe.dispatch.v1.SendBulkMessagesResponse.Result\x1a\xc9\x01\n\x06Result\x12\x11\n\trecipient\x18\x01 \x01(\t\x12\x0f\n\x07success\x18\x02 \x01(\x08\x12\x12\n\nmessage_id\x18\x03 \x01(\t\x12\x16\n\x04kind\x18\x04 \x01(\tR\x08provider\x12\x17\n\x0f\x64\x65livery_log_id\x18\x05 \x01(\t\x12\r\n\x05\x65rror\x18\x06 \x01(\t\x12\x35\n\x05state\x18\x07 \x01(\x0e\x32&.messagepipe.dispatch.v1.Message.State\x12\x10\n\x08replayed\x18\x08 \x01(\x08\"M\n\x13WatchMessageRequest\x12\x18\n\nmessage_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x01\"K\n\x13WatchProjectRequest\x12\x18\n\nproject_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cresume_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"c\n\x14WatchProjectResponse\x12\x35\n\x05\x65vent\x18\x01 \x01(\x0b\x32&.messagepipe.dispatch.v1.DeliveryEvent\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"%\n\x11GetMessageRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xea\x01\n\x13ListMessagesRequest\x12\x18\n\nproject_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x33\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x1c.messagepipe.type.v1.ChannelB\x04\xe2\x41\x01\x01\x12;\n\x05state\x18\x03 \x01(\x0e\x32&.messagepipe.dispatch.v1.Message.StateB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06reason\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\"c\n\x14ListMessagesResponse\x12\x32\n\x08messages\x18\x01 \x03(\x0b\x32 .messagepipe.dispatch.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x14\x43\x61ncelMessageRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"a\n\x13RetryMessageRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1e\n\x10\x61\x63\x63\x65pt_duplicate\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x18\n\ngeneration\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\"j\n\x14RetryDeliveryRequest\x12\x33\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x1c.messagepipe.type.v1.ChannelB\x04\xe2\x41\x01\x01\x12\x1d\n\x0f\x64\x65livery_log_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"(\n\x15RetryDeliveryResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\"m\n\x16RetryDeliveriesRequest\x12\x33\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x1c.messagepipe.type.v1.ChannelB\x04\xe2\x41\x01\x01\x12\x1e\n\x10\x64\x65livery_log_ids\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\"\xb7\x01\n\x17RetryDeliveriesResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\x12H\n\x07results\x18\x02 \x03(\x0b\x32\x37.messagepipe.dispatch.v1.RetryDeliveriesResponse.Result\x1a\x41\n\x06Result\x12\x17\n\x0f\x64\x65livery_log_id\x18\x01 \x01(\t\x12\x0f\n\x07success\x18\x02 \x01(\x08\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"R\n\x13\x45xplainRouteRequest\x12;\n\x07message\x18\x01 \x01(\x0b\x32$.messagepipe.dispatch.v1.MessageSpecB\x04\xe2\x41\x01\x02\"\x96\x03\n\x14\x45xplainRouteResponse\x12\x41\n\x05steps\x18\x01 \x03(\x0b\x32\x32.messagepipe.dispatch.v1.ExplainRouteResponse.Step\x12\x15\n\rchain_version\x18\x02 \x01(\x03\x12\x35\n\x05state\x18\x03 \x01(\x0e\x32&.messagepipe.dispatch.v1.Message.State\x12\x0e\n\x06reason\x18\x04 \x01(\t\x1a\xdc\x01\n\x04Step\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x16\n\x04kind\x18\x02 \x01(\tR\x08provider\x12\x15\n\rprovider_name\x18\x03 \x01(\t\x12\x10\n\x08\x65ligible\x18\x04 \x01(\x08\x12\x13\n\x0bskip_reason\x18\x05 \x01(\t\x12.\n\nskip_until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x62reaker\x18\x07 \x01(\t\x12\x18\n\x0b\x63oncurrency\x18\x08 \x01(\x05H\x00\x88\x01\x01\x42\x0e\n\x0c_concurrency\"\x87\x02\n\x15ReceiveReceiptRequest\x12\x12\n\x04kind\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0bprovider_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12(\n\x04\x62ody\x18\x03 \x01(\x0b\x32\x14.google.api.HttpBodyB\x04\xe2\x41\x01\x02\x12R\n\x07headers\x18\x04 \x03(\x0b\x32;.messagepipe.dispatch.v1.ReceiveReceiptRequest.HeadersEntryB\x04\xe2\x41\x01\x01\x12\x11\n\x03url\x18\x05 \x01(\tB\x04\xe2\x41\x01\x02\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32\x92\x19\n\x0f\x44ispatchService\x12\x95\x01\n\rCreateMessage\x12-.messagepipe.dispatch.v1.CreateMessageRequest\x1a .messagepipe.dispatch.v1.Message\"3\xb2\xbb\x18\rmessages:send\xb8\xbb\x18\xca\x01\x82\xd3\xe4\x93\x02\x17\"\x0c/v1/messages:\x07message\x12\xb0\x01\n\x13\x42\x61tchCreateMessages\x12\x33.messagepipe.dispatch.v1.BatchCreateMessagesRequest\x1a\x34.messagepipe.dispatch.v1.BatchCreateMessagesResponse\".\xb2\xbb\x18\rmessages:send\x82\xd3\xe4\x93\x02\x17\"\x12/v1/messages:batch:\x01*\x12\xa5\x01\n\x0f\x44ispatchMessage\x12/.messagepipe.dispatch.v1.DispatchMessageRequest\x1a&.messagepipe.dispatch.v1.DeliveryEvent\"7\xb2\xbb\x18\rmessages:send\x82\xd3\xe4\x93\x02 \"\x15/v1/messages:dispatch:\x07message0\x01\x12\xe0\x02\n\x0bSendMessage\x12+.messagepipe.dispatch.v1.SendMessageRequest\x1a,.messagepipe.dispatch.v1.SendMessageResponse\"\xf5\x01\xaa\xbb\x18>\n\x04POST\x12\x0b/email/send\x1a\x07message\" \n\x0fmessage.channel\x12\rCHANNEL_EMAIL\xaa\xbb\x18:\n\x04POST\x12\t/sms/send\x1a\x07message\"\x1e\n\x0fmessage.channel\x12\x0b\x43HANNEL_SMS\xaa\xbb\x18>\n\x04POST\x12\r/message/send\x1a\x07message\"\x1e\n\x0fmessage.channel\x12\x0b\x43HANNEL_SMS\xb2\xbb\x18\rmessages:send\x82\xd3\xe4\x93\x02\x1c\"\x11/v1/messages:send:\x07message\x12\xce\x04\n\x10SendBulkMessages\x12\x30.messagepipe.dispatch.v1.SendBulkMessagesRequest\x1a\x31.messagepipe.dispatch.v1.SendBulkMessagesResponse\"\xd4\x03\xaa\xbb\x18\x88\x01\n\x04POST\x12\x10/email/send-bulk\x1a\x07message\" \n\x0fmessage.channel\x12\rCHANNEL_EMAIL*\x18\n\nrecipients\x12\nrecipients*)\n\x12recipientVariables\x12\x13recipient_variables\xaa\xbb\x18\x84\x01\n\x04POST\x12\x0e/sms/send-bulk\x1a\x07message\"\x1e\n\x0fmessage.channel\x12\x0b\x43HANNEL_SMS*\x18\n\nrecipients\x12\nrecipients*)\n\x12recipientVariables\x12\x13recipient_variables\xaa\xbb\x18\x88\x01\n\x04POST\x12\x12/message/send-bulk\x1a\x07message\"\x1e\n\x0fmessage.channel\x12\x0b\x43HANNEL_SMS*\x18\n\nrecipients\x12\nrecipients*)\n\x12recipientVariables\x12\x13recipient_variables\xb2\xbb\x18\rmessages:send\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/messages:sendBulk:\x01*\x12\xa1\x01\n\x0cWatchMessage\x12,.messagepipe.dispatch.v1.WatchMessageRequest\x1a&.messagepipe.dispatch.v1.DeliveryEvent\"9\xb2\xbb\x18\rmessages:read\x82\xd3\xe4\x93\x02\"\x12 /v1/messages/{message_id}/events0\x01\x12\xa8\x01\n\x0cWatchProject\x12,.messagepipe.dispatch.v1.WatchProjectRequest\x1a-.messagepipe.dispatch.v1.WatchProjectResponse\"9\xb2\xbb\x18\rmessages:read\x82\xd3\xe4\x93\x02\"\x12 /v1/projects/{project_id}/events0\x01\x12\x86\x01\n\nGetMessage\x12*.messagepipe.dispatch.v1.GetMessageRequest\x1a .messagepipe.dispatch.v1.Message\"*\xb2\xbb\x18\rmessages:read\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/messages/{id}\x12\x92\x01\n\x0cListMessages\x12,.messagepipe.dispatch.v1.ListMessagesRequest\x1a-.messagepipe.dispatch.v1.ListMessagesResponse\"%\xb2\xbb\x18\rmessages:read\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/messages\x12\x96\x01\n\rCancelMessage\x12-.messagepipe.dispatch.v1.CancelMessageRequest\x1a .messagepipe.dispatch.v1.Message\"4\xb2\xbb\x18\rmessages:send\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/messages/{id}:cancel:\x01*\x12\x93\x01\n\x0cRetryMessage\x12,.messagepipe.dispatch.v1.RetryMessageRequest\x1a .messagepipe.dispatch.v1.Message\"3\xb2\xbb\x18\rmessages:send\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/messages/{id}:retry:\x01*\x12\x85\x02\n\rRetryDelivery\x12-.messagepipe.dispatch.v1.RetryDeliveryRequest\x1a..messagepipe.dispatch.v1.RetryDeliveryResponse\"\x94\x01\xaa\xbb\x18\x31\n\x04POST\x12\x0c/email/retry\x1a\x01*\"\x18\n\x07\x63hannel\x12\rCHANNEL_EMAIL\xaa\xbb\x18-\n\x04POST\x12\n/sms/retry\x1a\x01*\"\x16\n\x07\x63hannel\x12\x0b\x43HANNEL_SMS\xb2\xbb\x18\rmessages:send\x82\xd3\xe4\x93\x02\x17\"\x12/v1/messages:retry:\x01*\x12\xa5\x02\n\x0fRetryDeliveries\x12/.messagepipe.dispatch.v1.RetryDeliveriesRequest\x1a\x30.messagepipe.dispatch.v1.RetryDeliveriesResponse\"\xae\x01\xaa\xbb\x18:\n\x04POST\x12\x15/email/retry-multiple\x1a\x01*\"\x18\n\x07\x63hannel\x12\rCHANNEL_EMAIL\xaa\xbb\x18\x36\n\x04POST\x12\x13/sms/retry-multiple\x1a\x01*\"\x16\n\x07\x63hannel\x12\x0b\x43HANNEL_SMS\xb2\xbb\x18\rmessages:send\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/messages:retryMultiple:\x01*\x12\xa3\x01\n\x0c\x45xplainRoute\x12,.messagepipe.dispatch.v1.ExplainRouteRequest\x1a-.messagepipe.dispatch.v1.ExplainRouteResponse\"6\xb2\xbb\x18\rmessages:read\x82\xd3\xe4\x93\x02\x1f\"\x14/v1/messages:explain:\x07message\x12\x66\n\x0eReceiveReceipt\x12..messagepipe.dispatch.v1.ReceiveReceiptRequest\x1a\x16.google.protobuf.Empty\"\x0c\xb2\xbb\x18\x08internalb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,10 +52,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DISPATCHMESSAGEREQUEST'].fields_by_name['message']._serialized_options = b'\342A\001\002'
   _globals['_SENDMESSAGEREQUEST'].fields_by_name['message']._loaded_options = None
   _globals['_SENDMESSAGEREQUEST'].fields_by_name['message']._serialized_options = b'\342A\001\002'
+  _globals['_SENDBULKMESSAGESREQUEST_RECIPIENTVARIABLESENTRY']._loaded_options = None
+  _globals['_SENDBULKMESSAGESREQUEST_RECIPIENTVARIABLESENTRY']._serialized_options = b'8\001'
   _globals['_SENDBULKMESSAGESREQUEST'].fields_by_name['message']._loaded_options = None
   _globals['_SENDBULKMESSAGESREQUEST'].fields_by_name['message']._serialized_options = b'\342A\001\002'
   _globals['_SENDBULKMESSAGESREQUEST'].fields_by_name['recipients']._loaded_options = None
   _globals['_SENDBULKMESSAGESREQUEST'].fields_by_name['recipients']._serialized_options = b'\342A\001\002'
+  _globals['_SENDBULKMESSAGESREQUEST'].fields_by_name['recipient_variables']._loaded_options = None
+  _globals['_SENDBULKMESSAGESREQUEST'].fields_by_name['recipient_variables']._serialized_options = b'\342A\001\001'
   _globals['_WATCHMESSAGEREQUEST'].fields_by_name['message_id']._loaded_options = None
   _globals['_WATCHMESSAGEREQUEST'].fields_by_name['message_id']._serialized_options = b'\342A\001\002'
   _globals['_WATCHMESSAGEREQUEST'].fields_by_name['after_sequence']._loaded_options = None
@@ -85,6 +90,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETRYMESSAGEREQUEST'].fields_by_name['accept_duplicate']._serialized_options = b'\342A\001\001'
   _globals['_RETRYMESSAGEREQUEST'].fields_by_name['generation']._loaded_options = None
   _globals['_RETRYMESSAGEREQUEST'].fields_by_name['generation']._serialized_options = b'\342A\001\001'
+  _globals['_RETRYDELIVERYREQUEST'].fields_by_name['channel']._loaded_options = None
+  _globals['_RETRYDELIVERYREQUEST'].fields_by_name['channel']._serialized_options = b'\342A\001\001'
+  _globals['_RETRYDELIVERYREQUEST'].fields_by_name['delivery_log_id']._loaded_options = None
+  _globals['_RETRYDELIVERYREQUEST'].fields_by_name['delivery_log_id']._serialized_options = b'\342A\001\002'
+  _globals['_RETRYDELIVERIESREQUEST'].fields_by_name['channel']._loaded_options = None
+  _globals['_RETRYDELIVERIESREQUEST'].fields_by_name['channel']._serialized_options = b'\342A\001\001'
+  _globals['_RETRYDELIVERIESREQUEST'].fields_by_name['delivery_log_ids']._loaded_options = None
+  _globals['_RETRYDELIVERIESREQUEST'].fields_by_name['delivery_log_ids']._serialized_options = b'\342A\001\002'
   _globals['_EXPLAINROUTEREQUEST'].fields_by_name['message']._loaded_options = None
   _globals['_EXPLAINROUTEREQUEST'].fields_by_name['message']._serialized_options = b'\342A\001\002'
   _globals['_RECEIVERECEIPTREQUEST_HEADERSENTRY']._loaded_options = None
@@ -106,9 +119,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DISPATCHSERVICE'].methods_by_name['DispatchMessage']._loaded_options = None
   _globals['_DISPATCHSERVICE'].methods_by_name['DispatchMessage']._serialized_options = b'\262\273\030\rmessages:send\202\323\344\223\002 \"\025/v1/messages:dispatch:\007message'
   _globals['_DISPATCHSERVICE'].methods_by_name['SendMessage']._loaded_options = None
-  _globals['_DISPATCHSERVICE'].methods_by_name['SendMessage']._serialized_options = b'\252\273\030>\n\004POST\022\013/email/send\032\007message\" \n\017message.channel\022\rCHANNEL_EMAIL\252\273\030:\n\004POST\022\t/sms/send\032\007message\"\036\n\017message.channel\022\013CHANNEL_SMS\262\273\030\rmessages:send\202\323\344\223\002\034\"\021/v1/messages:send:\007message'
+  _globals['_DISPATCHSERVICE'].methods_by_name['SendMessage']._serialized_options = b'\252\273\030>\n\004POST\022\013/email/send\032\007message\" \n\017message.channel\022\rCHANNEL_EMAIL\252\273\030:\n\004POST\022\t/sms/send\032\007message\"\036\n\017message.channel\022\013CHANNEL_SMS\252\273\030>\n\004POST\022\r/message/send\032\007message\"\036\n\017message.channel\022\013CHANNEL_SMS\262\273\030\rmessages:send\202\323\344\223\002\034\"\021/v1/messages:send:\007message'
   _globals['_DISPATCHSERVICE'].methods_by_name['SendBulkMessages']._loaded_options = None
-  _globals['_DISPATCHSERVICE'].methods_by_name['SendBulkMessages']._serialized_options = b'\252\273\030]\n\004POST\022\020/email/send-bulk\032\007message\" \n\017message.channel\022\rCHANNEL_EMAIL*\030\n\nrecipients\022\nrecipients\252\273\030Y\n\004POST\022\016/sms/send-bulk\032\007message\"\036\n\017message.channel\022\013CHANNEL_SMS*\030\n\nrecipients\022\nrecipients\262\273\030\rmessages:send\202\323\344\223\002\032\"\025/v1/messages:sendBulk:\001*'
+  _globals['_DISPATCHSERVICE'].methods_by_name['SendBulkMessages']._serialized_options = b'\252\273\030\210\001\n\004POST\022\020/email/send-bulk\032\007message\" \n\017message.channel\022\rCHANNEL_EMAIL*\030\n\nrecipients\022\nrecipients*)\n\022recipientVariables\022\023recipient_variables\252\273\030\204\001\n\004POST\022\016/sms/send-bulk\032\007message\"\036\n\017message.channel\022\013CHANNEL_SMS*\030\n\nrecipients\022\nrecipients*)\n\022recipientVariables\022\023recipient_variables\252\273\030\210\001\n\004POST\022\022/message/send-bulk\032\007message\"\036\n\017message.channel\022\013CHANNEL_SMS*\030\n\nrecipients\022\nrecipients*)\n\022recipientVariables\022\023recipient_variables\262\273\030\rmessages:send\202\323\344\223\002\032\"\025/v1/messages:sendBulk:\001*'
   _globals['_DISPATCHSERVICE'].methods_by_name['WatchMessage']._loaded_options = None
   _globals['_DISPATCHSERVICE'].methods_by_name['WatchMessage']._serialized_options = b'\262\273\030\rmessages:read\202\323\344\223\002\"\022 /v1/messages/{message_id}/events'
   _globals['_DISPATCHSERVICE'].methods_by_name['WatchProject']._loaded_options = None
@@ -121,56 +134,72 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DISPATCHSERVICE'].methods_by_name['CancelMessage']._serialized_options = b'\262\273\030\rmessages:send\202\323\344\223\002\035\"\030/v1/messages/{id}:cancel:\001*'
   _globals['_DISPATCHSERVICE'].methods_by_name['RetryMessage']._loaded_options = None
   _globals['_DISPATCHSERVICE'].methods_by_name['RetryMessage']._serialized_options = b'\262\273\030\rmessages:send\202\323\344\223\002\034\"\027/v1/messages/{id}:retry:\001*'
+  _globals['_DISPATCHSERVICE'].methods_by_name['RetryDelivery']._loaded_options = None
+  _globals['_DISPATCHSERVICE'].methods_by_name['RetryDelivery']._serialized_options = b'\252\273\0301\n\004POST\022\014/email/retry\032\001*\"\030\n\007channel\022\rCHANNEL_EMAIL\252\273\030-\n\004POST\022\n/sms/retry\032\001*\"\026\n\007channel\022\013CHANNEL_SMS\262\273\030\rmessages:send\202\323\344\223\002\027\"\022/v1/messages:retry:\001*'
+  _globals['_DISPATCHSERVICE'].methods_by_name['RetryDeliveries']._loaded_options = None
+  _globals['_DISPATCHSERVICE'].methods_by_name['RetryDeliveries']._serialized_options = b'\252\273\030:\n\004POST\022\025/email/retry-multiple\032\001*\"\030\n\007channel\022\rCHANNEL_EMAIL\252\273\0306\n\004POST\022\023/sms/retry-multiple\032\001*\"\026\n\007channel\022\013CHANNEL_SMS\262\273\030\rmessages:send\202\323\344\223\002\037\"\032/v1/messages:retryMultiple:\001*'
   _globals['_DISPATCHSERVICE'].methods_by_name['ExplainRoute']._loaded_options = None
   _globals['_DISPATCHSERVICE'].methods_by_name['ExplainRoute']._serialized_options = b'\262\273\030\rmessages:read\202\323\344\223\002\037\"\024/v1/messages:explain:\007message'
   _globals['_DISPATCHSERVICE'].methods_by_name['ReceiveReceipt']._loaded_options = None
   _globals['_DISPATCHSERVICE'].methods_by_name['ReceiveReceipt']._serialized_options = b'\262\273\030\010internal'
-  _globals['_CREATEMESSAGEREQUEST']._serialized_start=479
-  _globals['_CREATEMESSAGEREQUEST']._serialized_end=562
-  _globals['_BATCHCREATEMESSAGESREQUEST']._serialized_start=564
-  _globals['_BATCHCREATEMESSAGESREQUEST']._serialized_end=654
-  _globals['_BATCHCREATEMESSAGESRESPONSE']._serialized_start=657
-  _globals['_BATCHCREATEMESSAGESRESPONSE']._serialized_end=914
-  _globals['_BATCHCREATEMESSAGESRESPONSE_RESULT']._serialized_start=801
-  _globals['_BATCHCREATEMESSAGESRESPONSE_RESULT']._serialized_end=914
-  _globals['_DISPATCHMESSAGEREQUEST']._serialized_start=916
-  _globals['_DISPATCHMESSAGEREQUEST']._serialized_end=1001
-  _globals['_SENDMESSAGEREQUEST']._serialized_start=1003
-  _globals['_SENDMESSAGEREQUEST']._serialized_end=1084
-  _globals['_SENDMESSAGERESPONSE']._serialized_start=1087
-  _globals['_SENDMESSAGERESPONSE']._serialized_end=1343
-  _globals['_SENDBULKMESSAGESREQUEST']._serialized_start=1345
-  _globals['_SENDBULKMESSAGESREQUEST']._serialized_end=1457
-  _globals['_SENDBULKMESSAGESRESPONSE']._serialized_start=1460
-  _globals['_SENDBULKMESSAGESRESPONSE']._serialized_end=1799
-  _globals['_SENDBULKMESSAGESRESPONSE_RESULT']._serialized_start=1598
-  _globals['_SENDBULKMESSAGESRESPONSE_RESULT']._serialized_end=1799
-  _globals['_WATCHMESSAGEREQUEST']._serialized_start=1801
-  _globals['_WATCHMESSAGEREQUEST']._serialized_end=1878
-  _globals['_WATCHPROJECTREQUEST']._serialized_start=1880
-  _globals['_WATCHPROJECTREQUEST']._serialized_end=1955
-  _globals['_WATCHPROJECTRESPONSE']._serialized_start=1957
-  _globals['_WATCHPROJECTRESPONSE']._serialized_end=2056
-  _globals['_GETMESSAGEREQUEST']._serialized_start=2058
-  _globals['_GETMESSAGEREQUEST']._serialized_end=2095
-  _globals['_LISTMESSAGESREQUEST']._serialized_start=2098
-  _globals['_LISTMESSAGESREQUEST']._serialized_end=2332
-  _globals['_LISTMESSAGESRESPONSE']._serialized_start=2334
-  _globals['_LISTMESSAGESRESPONSE']._serialized_end=2433
-  _globals['_CANCELMESSAGEREQUEST']._serialized_start=2435
-  _globals['_CANCELMESSAGEREQUEST']._serialized_end=2475
-  _globals['_RETRYMESSAGEREQUEST']._serialized_start=2477
-  _globals['_RETRYMESSAGEREQUEST']._serialized_end=2574
-  _globals['_EXPLAINROUTEREQUEST']._serialized_start=2576
-  _globals['_EXPLAINROUTEREQUEST']._serialized_end=2658
-  _globals['_EXPLAINROUTERESPONSE']._serialized_start=2661
-  _globals['_EXPLAINROUTERESPONSE']._serialized_end=3067
-  _globals['_EXPLAINROUTERESPONSE_STEP']._serialized_start=2847
-  _globals['_EXPLAINROUTERESPONSE_STEP']._serialized_end=3067
-  _globals['_RECEIVERECEIPTREQUEST']._serialized_start=3070
-  _globals['_RECEIVERECEIPTREQUEST']._serialized_end=3333
-  _globals['_RECEIVERECEIPTREQUEST_HEADERSENTRY']._serialized_start=3287
-  _globals['_RECEIVERECEIPTREQUEST_HEADERSENTRY']._serialized_end=3333
-  _globals['_DISPATCHSERVICE']._serialized_start=3336
-  _globals['_DISPATCHSERVICE']._serialized_end=5699
+  _globals['_CREATEMESSAGEREQUEST']._serialized_start=509
+  _globals['_CREATEMESSAGEREQUEST']._serialized_end=592
+  _globals['_BATCHCREATEMESSAGESREQUEST']._serialized_start=594
+  _globals['_BATCHCREATEMESSAGESREQUEST']._serialized_end=684
+  _globals['_BATCHCREATEMESSAGESRESPONSE']._serialized_start=687
+  _globals['_BATCHCREATEMESSAGESRESPONSE']._serialized_end=944
+  _globals['_BATCHCREATEMESSAGESRESPONSE_RESULT']._serialized_start=831
+  _globals['_BATCHCREATEMESSAGESRESPONSE_RESULT']._serialized_end=944
+  _globals['_DISPATCHMESSAGEREQUEST']._serialized_start=946
+  _globals['_DISPATCHMESSAGEREQUEST']._serialized_end=1031
+  _globals['_SENDMESSAGEREQUEST']._serialized_start=1033
+  _globals['_SENDMESSAGEREQUEST']._serialized_end=1114
+  _globals['_SENDMESSAGERESPONSE']._serialized_start=1117
+  _globals['_SENDMESSAGERESPONSE']._serialized_end=1373
+  _globals['_SENDBULKMESSAGESREQUEST']._serialized_start=1376
+  _globals['_SENDBULKMESSAGESREQUEST']._serialized_end=1681
+  _globals['_SENDBULKMESSAGESREQUEST_RECIPIENTVARIABLESENTRY']._serialized_start=1599
+  _globals['_SENDBULKMESSAGESREQUEST_RECIPIENTVARIABLESENTRY']._serialized_end=1681
+  _globals['_SENDBULKMESSAGESRESPONSE']._serialized_start=1684
+  _globals['_SENDBULKMESSAGESRESPONSE']._serialized_end=2023
+  _globals['_SENDBULKMESSAGESRESPONSE_RESULT']._serialized_start=1822
+  _globals['_SENDBULKMESSAGESRESPONSE_RESULT']._serialized_end=2023
+  _globals['_WATCHMESSAGEREQUEST']._serialized_start=2025
+  _globals['_WATCHMESSAGEREQUEST']._serialized_end=2102
+  _globals['_WATCHPROJECTREQUEST']._serialized_start=2104
+  _globals['_WATCHPROJECTREQUEST']._serialized_end=2179
+  _globals['_WATCHPROJECTRESPONSE']._serialized_start=2181
+  _globals['_WATCHPROJECTRESPONSE']._serialized_end=2280
+  _globals['_GETMESSAGEREQUEST']._serialized_start=2282
+  _globals['_GETMESSAGEREQUEST']._serialized_end=2319
+  _globals['_LISTMESSAGESREQUEST']._serialized_start=2322
+  _globals['_LISTMESSAGESREQUEST']._serialized_end=2556
+  _globals['_LISTMESSAGESRESPONSE']._serialized_start=2558
+  _globals['_LISTMESSAGESRESPONSE']._serialized_end=2657
+  _globals['_CANCELMESSAGEREQUEST']._serialized_start=2659
+  _globals['_CANCELMESSAGEREQUEST']._serialized_end=2699
+  _globals['_RETRYMESSAGEREQUEST']._serialized_start=2701
+  _globals['_RETRYMESSAGEREQUEST']._serialized_end=2798
+  _globals['_RETRYDELIVERYREQUEST']._serialized_start=2800
+  _globals['_RETRYDELIVERYREQUEST']._serialized_end=2906
+  _globals['_RETRYDELIVERYRESPONSE']._serialized_start=2908
+  _globals['_RETRYDELIVERYRESPONSE']._serialized_end=2948
+  _globals['_RETRYDELIVERIESREQUEST']._serialized_start=2950
+  _globals['_RETRYDELIVERIESREQUEST']._serialized_end=3059
+  _globals['_RETRYDELIVERIESRESPONSE']._serialized_start=3062
+  _globals['_RETRYDELIVERIESRESPONSE']._serialized_end=3245
+  _globals['_RETRYDELIVERIESRESPONSE_RESULT']._serialized_start=3180
+  _globals['_RETRYDELIVERIESRESPONSE_RESULT']._serialized_end=3245
+  _globals['_EXPLAINROUTEREQUEST']._serialized_start=3247
+  _globals['_EXPLAINROUTEREQUEST']._serialized_end=3329
+  _globals['_EXPLAINROUTERESPONSE']._serialized_start=3332
+  _globals['_EXPLAINROUTERESPONSE']._serialized_end=3738
+  _globals['_EXPLAINROUTERESPONSE_STEP']._serialized_start=3518
+  _globals['_EXPLAINROUTERESPONSE_STEP']._serialized_end=3738
+  _globals['_RECEIVERECEIPTREQUEST']._serialized_start=3741
+  _globals['_RECEIVERECEIPTREQUEST']._serialized_end=4004
+  _globals['_RECEIVERECEIPTREQUEST_HEADERSENTRY']._serialized_start=3958
+  _globals['_RECEIVERECEIPTREQUEST_HEADERSENTRY']._serialized_end=4004
+  _globals['_DISPATCHSERVICE']._serialized_start=4007
+  _globals['_DISPATCHSERVICE']._serialized_end=7225
 # @@protoc_insertion_point(module_scope)

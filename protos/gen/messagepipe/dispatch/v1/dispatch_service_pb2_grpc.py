@@ -99,6 +99,16 @@ class DispatchServiceStub:
                 request_serializer=messagepipe_dot_dispatch_dot_v1_dot_dispatch__service__pb2.RetryMessageRequest.SerializeToString,
                 response_deserializer=messagepipe_dot_dispatch_dot_v1_dot_message__pb2.Message.FromString,
                 _registered_method=True)
+        self.RetryDelivery = channel.unary_unary(
+                '/messagepipe.dispatch.v1.DispatchService/RetryDelivery',
+                request_serializer=messagepipe_dot_dispatch_dot_v1_dot_dispatch__service__pb2.RetryDeliveryRequest.SerializeToString,
+                response_deserializer=messagepipe_dot_dispatch_dot_v1_dot_dispatch__service__pb2.RetryDeliveryResponse.FromString,
+                _registered_method=True)
+        self.RetryDeliveries = channel.unary_unary(
+                '/messagepipe.dispatch.v1.DispatchService/RetryDeliveries',
+                request_serializer=messagepipe_dot_dispatch_dot_v1_dot_dispatch__service__pb2.RetryDeliveriesRequest.SerializeToString,
+                response_deserializer=messagepipe_dot_dispatch_dot_v1_dot_dispatch__service__pb2.RetryDeliveriesResponse.FromString,
+                _registered_method=True)
         self.ExplainRoute = channel.unary_unary(
                 '/messagepipe.dispatch.v1.DispatchService/ExplainRoute',
                 request_serializer=messagepipe_dot_dispatch_dot_v1_dot_dispatch__service__pb2.ExplainRouteRequest.SerializeToString,
@@ -161,8 +171,9 @@ class DispatchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SendBulkMessages(self, request, context):
-        """Accepts one content for up to 1,000 recipients, one message each, waits for the end of every dispatch and answers
-        them item by item, bad recipients included. Errors: those of the content as a whole; ALREADY_EXISTS
+        """Accepts one content, or one template with variables of each recipient's own, for up to 10,000 recipients, one message
+        each, waits for the end of every dispatch and answers them item by item, bad recipients included. What is still being
+        sent when the caller's time is over says so, with its message's id; what `sendAt` puts off is answered at once. Errors: those of the content as a whole; ALREADY_EXISTS
         (IDEMPOTENCY_KEY_REUSED). An idempotency key stands for the whole request, recipients included: the same request again
         sends nothing twice, and goes on where a first one broke off.
         """
@@ -217,6 +228,22 @@ class DispatchServiceServicer:
         in its state, `retrying`, until it ends again. One that is being retried already is answered as it is. Errors: NOT_FOUND
         (MESSAGE_NOT_FOUND); FAILED_PRECONDITION (WRONG_STATE) in any other state; FAILED_PRECONDITION (DUPLICATE_POSSIBLE) for
         an UNKNOWN message without `accept_duplicate`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryDelivery(self, request, context):
+        """RetryMessage as the documented REST API has it: puts a FAILED or UNKNOWN message back into the queue. Whoever asks for
+        an UNKNOWN one to be sent anew has decided that it may arrive twice. One that is being retried already is answered as
+        if it were new. Errors: NOT_FOUND (MESSAGE_NOT_FOUND), also for one of another channel; FAILED_PRECONDITION (WRONG_STATE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryDeliveries(self, request, context):
+        """RetryDelivery for several messages, each by itself: one that is refused keeps no other from being retried.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -296,6 +323,16 @@ def add_DispatchServiceServicer_to_server(servicer, server):
                     servicer.RetryMessage,
                     request_deserializer=messagepipe_dot_dispatch_dot_v1_dot_dispatch__service__pb2.RetryMessageRequest.FromString,
                     response_serializer=messagepipe_dot_dispatch_dot_v1_dot_message__pb2.Message.SerializeToString,
+            ),
+            'RetryDelivery': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryDelivery,
+                    request_deserializer=messagepipe_dot_dispatch_dot_v1_dot_dispatch__service__pb2.RetryDeliveryRequest.FromString,
+                    response_serializer=messagepipe_dot_dispatch_dot_v1_dot_dispatch__service__pb2.RetryDeliveryResponse.SerializeToString,
+            ),
+            'RetryDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryDeliveries,
+                    request_deserializer=messagepipe_dot_dispatch_dot_v1_dot_dispatch__service__pb2.RetryDeliveriesRequest.FromString,
+                    response_serializer=messagepipe_dot_dispatch_dot_v1_dot_dispatch__service__pb2.RetryDeliveriesResponse.SerializeToString,
             ),
             'ExplainRoute': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainRoute,
@@ -612,6 +649,60 @@ class DispatchService:
             '/messagepipe.dispatch.v1.DispatchService/RetryMessage',
             messagepipe_dot_dispatch_dot_v1_dot_dispatch__service__pb2.RetryMessageRequest.SerializeToString,
             messagepipe_dot_dispatch_dot_v1_dot_message__pb2.Message.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryDelivery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/messagepipe.dispatch.v1.DispatchService/RetryDelivery',
+            messagepipe_dot_dispatch_dot_v1_dot_dispatch__service__pb2.RetryDeliveryRequest.SerializeToString,
+            messagepipe_dot_dispatch_dot_v1_dot_dispatch__service__pb2.RetryDeliveryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/messagepipe.dispatch.v1.DispatchService/RetryDeliveries',
+            messagepipe_dot_dispatch_dot_v1_dot_dispatch__service__pb2.RetryDeliveriesRequest.SerializeToString,
+            messagepipe_dot_dispatch_dot_v1_dot_dispatch__service__pb2.RetryDeliveriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

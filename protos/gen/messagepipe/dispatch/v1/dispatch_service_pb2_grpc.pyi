@@ -67,8 +67,9 @@ class DispatchServiceStub:
     (IDEMPOTENCY_KEY_REUSED).
     """
     SendBulkMessages: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.SendBulkMessagesRequest, _dispatch_service_pb2.SendBulkMessagesResponse]
-    """Accepts one content for up to 1,000 recipients, one message each, waits for the end of every dispatch and answers
-    them item by item, bad recipients included. Errors: those of the content as a whole; ALREADY_EXISTS
+    """Accepts one content, or one template with variables of each recipient's own, for up to 10,000 recipients, one message
+    each, waits for the end of every dispatch and answers them item by item, bad recipients included. What is still being
+    sent when the caller's time is over says so, with its message's id; what `sendAt` puts off is answered at once. Errors: those of the content as a whole; ALREADY_EXISTS
     (IDEMPOTENCY_KEY_REUSED). An idempotency key stands for the whole request, recipients included: the same request again
     sends nothing twice, and goes on where a first one broke off.
     """
@@ -98,6 +99,13 @@ class DispatchServiceStub:
     (MESSAGE_NOT_FOUND); FAILED_PRECONDITION (WRONG_STATE) in any other state; FAILED_PRECONDITION (DUPLICATE_POSSIBLE) for
     an UNKNOWN message without `accept_duplicate`.
     """
+    RetryDelivery: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.RetryDeliveryRequest, _dispatch_service_pb2.RetryDeliveryResponse]
+    """RetryMessage as the documented REST API has it: puts a FAILED or UNKNOWN message back into the queue. Whoever asks for
+    an UNKNOWN one to be sent anew has decided that it may arrive twice. One that is being retried already is answered as
+    if it were new. Errors: NOT_FOUND (MESSAGE_NOT_FOUND), also for one of another channel; FAILED_PRECONDITION (WRONG_STATE).
+    """
+    RetryDeliveries: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.RetryDeliveriesRequest, _dispatch_service_pb2.RetryDeliveriesResponse]
+    """RetryDelivery for several messages, each by itself: one that is refused keeps no other from being retried."""
     ExplainRoute: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.ExplainRouteRequest, _dispatch_service_pb2.ExplainRouteResponse]
     """Says which provider a message would be sent through now, which would be skipped and why. Sends and stores nothing."""
     ReceiveReceipt: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.ReceiveReceiptRequest, _empty_pb2.Empty]
@@ -143,8 +151,9 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
     (IDEMPOTENCY_KEY_REUSED).
     """
     SendBulkMessages: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.SendBulkMessagesRequest, _dispatch_service_pb2.SendBulkMessagesResponse]  # type: ignore[assignment]
-    """Accepts one content for up to 1,000 recipients, one message each, waits for the end of every dispatch and answers
-    them item by item, bad recipients included. Errors: those of the content as a whole; ALREADY_EXISTS
+    """Accepts one content, or one template with variables of each recipient's own, for up to 10,000 recipients, one message
+    each, waits for the end of every dispatch and answers them item by item, bad recipients included. What is still being
+    sent when the caller's time is over says so, with its message's id; what `sendAt` puts off is answered at once. Errors: those of the content as a whole; ALREADY_EXISTS
     (IDEMPOTENCY_KEY_REUSED). An idempotency key stands for the whole request, recipients included: the same request again
     sends nothing twice, and goes on where a first one broke off.
     """
@@ -174,6 +183,13 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
     (MESSAGE_NOT_FOUND); FAILED_PRECONDITION (WRONG_STATE) in any other state; FAILED_PRECONDITION (DUPLICATE_POSSIBLE) for
     an UNKNOWN message without `accept_duplicate`.
     """
+    RetryDelivery: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.RetryDeliveryRequest, _dispatch_service_pb2.RetryDeliveryResponse]  # type: ignore[assignment]
+    """RetryMessage as the documented REST API has it: puts a FAILED or UNKNOWN message back into the queue. Whoever asks for
+    an UNKNOWN one to be sent anew has decided that it may arrive twice. One that is being retried already is answered as
+    if it were new. Errors: NOT_FOUND (MESSAGE_NOT_FOUND), also for one of another channel; FAILED_PRECONDITION (WRONG_STATE).
+    """
+    RetryDeliveries: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.RetryDeliveriesRequest, _dispatch_service_pb2.RetryDeliveriesResponse]  # type: ignore[assignment]
+    """RetryDelivery for several messages, each by itself: one that is refused keeps no other from being retried."""
     ExplainRoute: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.ExplainRouteRequest, _dispatch_service_pb2.ExplainRouteResponse]  # type: ignore[assignment]
     """Says which provider a message would be sent through now, which would be skipped and why. Sends and stores nothing."""
     ReceiveReceipt: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.ReceiveReceiptRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -246,8 +262,9 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dispatch_service_pb2.SendBulkMessagesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dispatch_service_pb2.SendBulkMessagesResponse, _abc.Awaitable[_dispatch_service_pb2.SendBulkMessagesResponse]]:
-        """Accepts one content for up to 1,000 recipients, one message each, waits for the end of every dispatch and answers
-        them item by item, bad recipients included. Errors: those of the content as a whole; ALREADY_EXISTS
+        """Accepts one content, or one template with variables of each recipient's own, for up to 10,000 recipients, one message
+        each, waits for the end of every dispatch and answers them item by item, bad recipients included. What is still being
+        sent when the caller's time is over says so, with its message's id; what `sendAt` puts off is answered at once. Errors: those of the content as a whole; ALREADY_EXISTS
         (IDEMPOTENCY_KEY_REUSED). An idempotency key stands for the whole request, recipients included: the same request again
         sends nothing twice, and goes on where a first one broke off.
         """
@@ -313,6 +330,25 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
         (MESSAGE_NOT_FOUND); FAILED_PRECONDITION (WRONG_STATE) in any other state; FAILED_PRECONDITION (DUPLICATE_POSSIBLE) for
         an UNKNOWN message without `accept_duplicate`.
         """
+
+    @_abc_1.abstractmethod
+    def RetryDelivery(
+        self,
+        request: _dispatch_service_pb2.RetryDeliveryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dispatch_service_pb2.RetryDeliveryResponse, _abc.Awaitable[_dispatch_service_pb2.RetryDeliveryResponse]]:
+        """RetryMessage as the documented REST API has it: puts a FAILED or UNKNOWN message back into the queue. Whoever asks for
+        an UNKNOWN one to be sent anew has decided that it may arrive twice. One that is being retried already is answered as
+        if it were new. Errors: NOT_FOUND (MESSAGE_NOT_FOUND), also for one of another channel; FAILED_PRECONDITION (WRONG_STATE).
+        """
+
+    @_abc_1.abstractmethod
+    def RetryDeliveries(
+        self,
+        request: _dispatch_service_pb2.RetryDeliveriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dispatch_service_pb2.RetryDeliveriesResponse, _abc.Awaitable[_dispatch_service_pb2.RetryDeliveriesResponse]]:
+        """RetryDelivery for several messages, each by itself: one that is refused keeps no other from being retried."""
 
     @_abc_1.abstractmethod
     def ExplainRoute(

@@ -108,6 +108,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     FAILED_PRECONDITION.
     `{"reason": "DUPLICATE_POSSIBLE", "domain": "messagepipe", "metadata": {"id": "…"}}`
     """
+    ERROR_REASON_TEMPLATE_NOT_FOUND: _ErrorReason.ValueType  # 21
+    """The template does not exist for this caller, or not in that version or for that channel. NOT_FOUND.
+    `{"reason": "TEMPLATE_NOT_FOUND", "domain": "messagepipe", "metadata": {"id": "…"}}`
+    """
     ERROR_REASON_STREAM_STALLED: _ErrorReason.ValueType  # 30
     """A stream's reader took nothing for a minute; the metadata say from where to take it up again. ABORTED.
     `{"reason": "STREAM_STALLED", "domain": "messagepipe", "metadata": {"afterSequence": "7"}}`
@@ -208,6 +212,10 @@ ERROR_REASON_DUPLICATE_POSSIBLE: ErrorReason.ValueType  # 20
 """RetryMessage only: the message is UNKNOWN, so a provider may have taken it, and `accept_duplicate` is not set.
 FAILED_PRECONDITION.
 `{"reason": "DUPLICATE_POSSIBLE", "domain": "messagepipe", "metadata": {"id": "…"}}`
+"""
+ERROR_REASON_TEMPLATE_NOT_FOUND: ErrorReason.ValueType  # 21
+"""The template does not exist for this caller, or not in that version or for that channel. NOT_FOUND.
+`{"reason": "TEMPLATE_NOT_FOUND", "domain": "messagepipe", "metadata": {"id": "…"}}`
 """
 ERROR_REASON_STREAM_STALLED: ErrorReason.ValueType  # 30
 """A stream's reader took nothing for a minute; the metadata say from where to take it up again. ABORTED.

@@ -127,18 +127,25 @@ class MessageSpec(_message.Message):
     PROVIDER_OPTIONS_FIELD_NUMBER: _builtins.int
     VALIDITY_PERIOD_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    SEND_AT_FIELD_NUMBER: _builtins.int
+    STRICT_VARIABLES_FIELD_NUMBER: _builtins.int
+    TEMPLATE_VERSION_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """The project it is sent for. Required with a token that allows several projects; otherwise the token's own."""
     channel: _channel_pb2.Channel.ValueType
-    """The channel. On `/v1/messages` required; the documented routes set it."""
+    """The channel. On `/v1/messages` required; the documented routes set it, `/message/…` to SMS."""
     to: _builtins.str
     """The recipient: one mailbox, or one E.164 number such as `+14155550100`."""
     subject: _builtins.str
-    """EMAIL only: at most 998 characters. Required for EMAIL."""
+    """EMAIL only: at most 998 characters. Required for EMAIL unless a template has one; with a template it replaces the
+    template's, and may use its syntax.
+    """
     text: _builtins.str
-    """The plain text. Required for SMS, at most 1,600 characters there; EMAIL needs `text`, `html` or both."""
+    """The plain text. Required for SMS, at most 1,600 characters there; EMAIL needs `text`, `html` or both. Not together
+    with a template.
+    """
     html: _builtins.str
-    """EMAIL only: the HTML body."""
+    """EMAIL only: the HTML body. Not together with a template."""
     sender: _builtins.str
     """The sender: a mailbox for EMAIL, a number or sender name for SMS. Default: the project's sender. JSON name: `from`."""
     reply_to: _builtins.str
@@ -156,7 +163,10 @@ class MessageSpec(_message.Message):
     unknown_policy: Global___UnknownPolicy.ValueType
     """What happens after an attempt whose outcome is unknown. Default: AT_LEAST_ONCE."""
     template_id: _builtins.str
-    """A template instead of content. Not served yet: a message that names one is refused."""
+    """A template of the project instead of content: an email template for EMAIL, an SMS or message template for SMS. It is
+    rendered when the message is accepted; what becomes of the template afterwards changes nothing. Errors: NOT_FOUND
+    (TEMPLATE_NOT_FOUND), INVALID_ARGUMENT when it can not be rendered with these variables.
+    """
     failover_on_receipt: _builtins.bool
     """True: a receipt that says "not delivered", and not through the recipient's fault, makes the dispatch go on with the
     providers that were not tried, until the deadline. False: the message is UNDELIVERED.
@@ -168,6 +178,12 @@ class MessageSpec(_message.Message):
     (IDEMPOTENCY_KEY_REUSED), HTTP 422. So after UNAVAILABLE, or no answer at all, a call that has a key can be made again
     as it was. Over HTTP the header `Idempotency-Key` sets it. Default: every call is a message of its own.
     """
+    strict_variables: _builtins.bool
+    """True: a variable that the template names and `variables` has not refuses the message, with all that are missing.
+    False: such a variable is empty.
+    """
+    template_version: _builtins.int
+    """The version of the template. 0 means the newest; the message keeps the one it was made with."""
     @_builtins.property
     def cc(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """EMAIL only: further visible recipients of the same mail, at most 50."""
@@ -211,7 +227,7 @@ class MessageSpec(_message.Message):
 
     @_builtins.property
     def variables(self) -> _struct_pb2.Struct:
-        """The values of a template's variables. Not served yet: refused unless empty."""
+        """The values of the template's variables. Without a template: refused unless empty."""
 
     @_builtins.property
     def receipt_timeout(self) -> _duration_pb2.Duration:
@@ -232,6 +248,12 @@ class MessageSpec(_message.Message):
         """SMS only: how long the provider may try to reach the phone once it took the text, in whole seconds, 1 s to 7 days;
         never longer than the deadline. A kind that can not be told is unfit. Default: until the deadline, where the kind
         can be told.
+        """
+
+    @_builtins.property
+    def send_at(self) -> _timestamp_pb2.Timestamp:
+        """No attempt before this moment, at most 30 days ahead; until then the message is QUEUED and may be cancelled. `ttl`
+        counts from it, and a deadline must be later. A moment that is past means at once. Default: at once.
         """
 
     def __init__(
@@ -265,10 +287,13 @@ class MessageSpec(_message.Message):
         provider_options: _struct_pb2.Struct | None = ...,
         validity_period: _duration_pb2.Duration | None = ...,
         idempotency_key: _builtins.str = ...,
+        send_at: _timestamp_pb2.Timestamp | None = ...,
+        strict_variables: _builtins.bool = ...,
+        template_version: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "provider_options", b"provider_options", "receipt_timeout", b"receipt_timeout", "ttl", b"ttl", "validity_period", b"validity_period", "variables", b"variables"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "provider_options", b"provider_options", "receipt_timeout", b"receipt_timeout", "send_at", b"send_at", "ttl", b"ttl", "validity_period", b"validity_period", "variables", b"variables"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "bcc", b"bcc", "cc", b"cc", "channel", b"channel", "deadline", b"deadline", "failover_on_receipt", b"failover_on_receipt", "headers", b"headers", "html", b"html", "idempotency_key", b"idempotency_key", "max_rounds", b"max_rounds", "max_tries", b"max_tries", "metadata", b"metadata", "preferred_provider", b"preferred_provider", "preferred_provider_strict", b"preferred_provider_strict", "project_id", b"project_id", "provider_options", b"provider_options", "receipt_timeout", b"receipt_timeout", "reply_to", b"reply_to", "sender", b"sender", "subject", b"subject", "tags", b"tags", "template_id", b"template_id", "text", b"text", "to", b"to", "ttl", b"ttl", "unknown_policy", b"unknown_policy", "validity_period", b"validity_period", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "bcc", b"bcc", "cc", b"cc", "channel", b"channel", "deadline", b"deadline", "failover_on_receipt", b"failover_on_receipt", "headers", b"headers", "html", b"html", "idempotency_key", b"idempotency_key", "max_rounds", b"max_rounds", "max_tries", b"max_tries", "metadata", b"metadata", "preferred_provider", b"preferred_provider", "preferred_provider_strict", b"preferred_provider_strict", "project_id", b"project_id", "provider_options", b"provider_options", "receipt_timeout", b"receipt_timeout", "reply_to", b"reply_to", "send_at", b"send_at", "sender", b"sender", "strict_variables", b"strict_variables", "subject", b"subject", "tags", b"tags", "template_id", b"template_id", "template_version", b"template_version", "text", b"text", "to", b"to", "ttl", b"ttl", "unknown_policy", b"unknown_policy", "validity_period", b"validity_period", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -406,6 +431,9 @@ class Message(_message.Message):
     REPLAYED_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     RETRYING_FIELD_NUMBER: _builtins.int
+    TEMPLATE_ID_FIELD_NUMBER: _builtins.int
+    TEMPLATE_VERSION_FIELD_NUMBER: _builtins.int
+    SEND_AT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """A UUIDv7 in lower-case text. Its last ten bits are the shard."""
     project_id: _builtins.str
@@ -438,6 +466,10 @@ class Message(_message.Message):
     """Which time it is dispatched: 1, and 1 more with each RetryMessage."""
     retrying: _builtins.bool
     """True from RetryMessage until it has ended again; meanwhile `state` is how it ended before."""
+    template_id: _builtins.str
+    """The template it was made with; empty without one."""
+    template_version: _builtins.int
+    """The version of that template; 0 without one."""
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[_attempt_pb2.Attempt]:
         """Every attempt, in order."""
@@ -466,6 +498,10 @@ class Message(_message.Message):
     def next_attempt_in(self) -> _duration_pb2.Duration:
         """How long until its next attempt, when it waits for one."""
 
+    @_builtins.property
+    def send_at(self) -> _timestamp_pb2.Timestamp:
+        """No attempt was to be made before this moment; unset when it was to be sent at once."""
+
     def __init__(
         self,
         *,
@@ -490,10 +526,13 @@ class Message(_message.Message):
         replayed: _builtins.bool | None = ...,
         generation: _builtins.int = ...,
         retrying: _builtins.bool = ...,
+        template_id: _builtins.str = ...,
+        template_version: _builtins.int = ...,
+        send_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_replayed", b"_replayed", "completed_at", b"completed_at", "created_at", b"created_at", "deadline", b"deadline", "next_attempt_in", b"next_attempt_in", "replayed", b"replayed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_replayed", b"_replayed", "completed_at", b"completed_at", "created_at", b"created_at", "deadline", b"deadline", "next_attempt_in", b"next_attempt_in", "replayed", b"replayed", "send_at", b"send_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replayed", b"_replayed", "attempts", b"attempts", "chain_version", b"chain_version", "channel", b"channel", "completed_at", b"completed_at", "created_at", b"created_at", "deadline", b"deadline", "duplicates", b"duplicates", "generation", b"generation", "id", b"id", "kind", b"kind", "metadata", b"metadata", "next_attempt_in", b"next_attempt_in", "possible_duplicate", b"possible_duplicate", "project_id", b"project_id", "provider_id", b"provider_id", "reason", b"reason", "recipient", b"recipient", "replayed", b"replayed", "retrying", b"retrying", "state", b"state", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replayed", b"_replayed", "attempts", b"attempts", "chain_version", b"chain_version", "channel", b"channel", "completed_at", b"completed_at", "created_at", b"created_at", "deadline", b"deadline", "duplicates", b"duplicates", "generation", b"generation", "id", b"id", "kind", b"kind", "metadata", b"metadata", "next_attempt_in", b"next_attempt_in", "possible_duplicate", b"possible_duplicate", "project_id", b"project_id", "provider_id", b"provider_id", "reason", b"reason", "recipient", b"recipient", "replayed", b"replayed", "retrying", b"retrying", "send_at", b"send_at", "state", b"state", "tags", b"tags", "template_id", b"template_id", "template_version", b"template_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__replayed: _TypeAlias = _typing.Literal["replayed"]  # noqa: Y015
     _WhichOneofArgType__replayed: _TypeAlias = _typing.Literal["_replayed", b"_replayed"]  # noqa: Y015

@@ -1,0 +1,172 @@
+"""One request for many recipients: each gets a message and an answer of its own (R12). Not how a message is accepted or
+sent.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
+from uuid import UUID
+
+from messagepipe.dispatch.v1 import dispatch_service_pb2 as pb
+from messagepipe.dispatch.v1 import message_pb2
+from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
+
+from services.chassis.auth import Principal
+from services.chassis.clock import Clock
+from services.chassis.errors import FieldViolation, InvalidArgument, ServiceError
+from services.chassis.idempotency import key_problem
+from services.dispatch import answers
+from services.dispatch.acceptor import Accepted
+from services.dispatch.ending_book import endings
+from services.dispatch.errors import StillSending
+from services.dispatch.idempotency import key_for_recipient
+from services.dispatch.intake import Intake
+from services.dispatch.message import Message
+from services.dispatch.store import Store
+from services.dispatch.watch import EventHub
+
+MAX_RECIPIENTS = 10_000
+# One request must not become gigabytes of copies, in memory and in the database.
+MAX_BULK_BYTES = 256 * 1024 * 1024
+# Checked and accepted at a time: nobody else's call waits for more than these.
+CHUNK = 100
+# Asked about at a time whether they have ended, and how often: the longer it takes already, the less often.
+ASKED = 1000
+SHORTEST_PAUSE, LONGEST_PAUSE, LONGER = 0.02, 0.5, 1.5
+
+Result = pb.SendBulkMessagesResponse.Result
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What is known by recipient: what became of it, or the message that is on its way."""
+
+    results: dict[str, Result] = field(default_factory=dict)
+    under_way: dict[UUID, tuple[str, Accepted]] = field(default_factory=dict)
+    together: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """Sends to many, and answers for each of them."""
+
+    store: Store
+    intake: Intake
+    hub: EventHub
+    clock: Clock
+
+    async def send(
+        self, request: pb.SendBulkMessagesRequest, principal: Principal, seconds: float | None
+    ) -> list[Result]:
+        """What became of each recipient's message within so many seconds, in the order of the request. Raises
+        InvalidArgument for what is wrong with all of them, before anything is accepted; IdempotencyKeyReused.
+        """
+        check_recipients(request)
+        until = None if seconds is None else self.clock.boottime() + max(seconds - answers.MARGIN, 0.0)
+        progress = _Progress()
+        for recipients in _chunks(dict.fromkeys(request.recipients), CHUNK):
+            await self._accept(request, recipients, principal, progress)
+            await asyncio.sleep(0)  # whoever else waits for the event loop, leases to be renewed among them
+        async for ended in self._endings(progress.under_way, until):
+            for message_id, events in ended.items():
+                recipient, accepted = progress.under_way.pop(message_id)
+                progress.results[recipient] = answers.bulk_result(
+                    recipient, accepted.message, events, replayed=accepted.replayed
+                )
+        for recipient, accepted in progress.under_way.values():
+            still = StillSending(accepted.message.id)
+            progress.results[recipient] = answers.unsent(recipient, still, replayed=accepted.replayed)
+        return [progress.results[recipient] for recipient in request.recipients]
+
+    async def _accept(
+        self,
+        request: pb.SendBulkMessagesRequest,
+        recipients: Sequence[str],
+        principal: Principal,
+        progress: _Progress,
+    ) -> None:
+        good: list[tuple[Message, message_pb2.MessageSpec]] = []
+        to: list[str] = []
+        for recipient in recipients:
+            spec = _spec_for(recipient, request.message)
+            message = self.intake.check(spec, principal)
+            if isinstance(message, Message):
+                good.append((message, spec))
+                to.append(recipient)
+            else:
+                _raise_unless_about("message.to", message)
+                progress.results[recipient] = answers.refused(recipient, message)
+        if not good:
+            return
+        if not progress.together:
+            await self.intake.bind(request, good[0][0].project_id)
+            progress.together = str(good[0][0].id)
+        together = progress.together if len(request.recipients) > 1 else ""
+        for recipient, answer in zip(to, await self.intake.accept_each(good, together), strict=True):
+            if isinstance(answer, ServiceError):
+                progress.results[recipient] = answers.unsent(recipient, answer)
+            elif answer.message.send_at is not None:
+                progress.results[recipient] = answers.put_off(recipient, answer.message, replayed=answer.replayed)
+            else:
+                progress.under_way[answer.message.id] = (recipient, answer)
+
+    async def _endings(
+        self, under_way: Mapping[UUID, object], until: float | None
+    ) -> AsyncIterator[Mapping[UUID, Sequence[DeliveryEvent]]]:
+        """How dispatches ended, as they end; up to `until`, or to the end of this process's work."""
+        pause = SHORTEST_PAUSE
+        while under_way:
+            closed = self.hub.closed
+            for asked in _chunks(list(under_way), ASKED):
+                async with self.store.connection() as connection:
+                    ended = await endings(connection, asked)
+                yield ended
+            left = pause if until is None else until - self.clock.boottime()
+            if closed or left <= 0:
+                return
+            if under_way:
+                await self.clock.sleep(min(pause, left))
+                pause = min(pause * LONGER, LONGEST_PAUSE)
+
+
+def check_recipients(request: pb.SendBulkMessagesRequest) -> None:
+    """Raises InvalidArgument with all that is wrong with the request apart from its content."""
+    count, size = len(request.recipients), request.message.ByteSize()
+    violations = []
+    if not 1 <= count <= MAX_RECIPIENTS:
+        violations.append(FieldViolation("recipients", f"must have 1 to {MAX_RECIPIENTS:,} entries"))
+    elif count * size > MAX_BULK_BYTES:
+        most = f"must have at most {MAX_BULK_BYTES // size} entries for a content of this size"
+        violations.append(FieldViolation("recipients", f"{most}: each gets a message of its own"))
+    key = request.message.idempotency_key
+    if key and (problem := key_problem(key)):
+        violations.append(FieldViolation("message.idempotencyKey", problem))
+    if request.message.to:
+        violations.append(FieldViolation("message.to", "must be empty: the recipients are in recipients"))
+    if violations:
+        raise InvalidArgument(violations=violations)
+
+
+def _spec_for(recipient: str, content: message_pb2.MessageSpec) -> message_pb2.MessageSpec:
+    spec = message_pb2.MessageSpec()
+    spec.CopyFrom(content)
+    spec.to = recipient
+    if content.idempotency_key:
+        spec.idempotency_key = key_for_recipient(content.idempotency_key, recipient)
+    return spec
+
+
+def _raise_unless_about(path: str, violations: Sequence[FieldViolation]) -> None:
+    """What is wrong with the content is wrong for every recipient: then the whole request is."""
+    common = [violation for violation in violations if violation.field != path]
+    if common:
+        raise InvalidArgument(violations=common)
+
+
+def _chunks(items: Sequence[T] | Mapping[T, object], size: int) -> Iterator[list[T]]:
+    left = iter(items)
+    while chunk := list(islice(left, size)):
+        yield chunk
