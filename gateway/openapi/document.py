@@ -43,12 +43,14 @@ _FAILURES: Mapping[str, str] = {
     "401": "There is no valid token.",
     "403": "The token lacks the scope of the route.",
     "404": "There is no such thing in any project of the token.",
+    "409": "It is there already, or somebody else changed it meanwhile; nothing was done.",
     "413": "The body is over the limit of the route.",
     "415": "The body is not application/json.",
     "422": "The idempotency key was used for another content (`IDEMPOTENCY_KEY_REUSED`); nothing was done.",
     "429": "More work waits than the service takes on; `Retry-After` says when to come back.",
     "500": "Our fault, or every provider failed (`ALL_PROVIDERS_FAILED`).",
     "503": "A service can not be reached right now; `Retry-After` says when to come back.",
+    "504": "The time is over (`Request-Timeout`): what was accepted goes on, and `details.metadata.messageId` names it.",
 }
 _BODY_ONLY = frozenset({"413", "415"})
 
@@ -183,9 +185,8 @@ def _parameter(where: str, name: str, field: FieldDescriptor, schemas: Schemas, 
 def _headers(route: Route) -> list[Schema]:
     found = [("Request-Timeout", {"type": "number", "maximum": 300}, "Seconds after which to give up waiting.")]
     if route.rpc.name == "SendMessage":
-        found.append(
-            ("Prefer", {"type": "string", "enum": ["respond-async"]}, "Do not wait for the outcome: 202 at once.")
-        )
+        told = "`respond-async`: do not wait for the outcome, 202 at once. Other preferences change nothing (RFC 7240)."
+        found.append(("Prefer", {"type": "string", "examples": ["respond-async"]}, told))
     if takes_key(route):
         told = "The request's name of your own: the same again is the same answer, with `Idempotency-Replayed: true`."
         found.append((HEADER, {"type": "string", "minLength": 1, "maxLength": 255}, told))
@@ -272,7 +273,9 @@ def _failures(codec: Transcoder) -> dict[str, Any]:
     return {
         status: {"$ref": f"#/components/responses/{status}"}
         for status in _FAILURES
-        if (codec.takes_body or status not in _BODY_ONLY) and (status != "422" or takes_key(codec.route))
+        if (codec.takes_body or status not in _BODY_ONLY)
+        and (codec.route.method != "GET" or status != "409")
+        and (status != "422" or takes_key(codec.route))
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 CONFIG = "messagepipe.config.v1.ConfigService"
 DISPATCH = "messagepipe.dispatch.v1.DispatchService"
 LOG = "messagepipe.dispatch.v1.LogService"
+SUPPRESSION = "messagepipe.dispatch.v1.SuppressionService"
 
 # Harmless twice, whoever asks.
 READS = {
@@ -32,6 +33,7 @@ READS = {
         "ReceiveReceipt",
     ),
     LOG: ("ListLogEntries", "GetLogEntry"),
+    SUPPRESSION: ("ListSuppressions", "CreateSuppression"),
 }
 # Harmless twice when the request carries an idempotency key, and only then.
 KEYED = {
@@ -51,6 +53,7 @@ KEYED = {
         "SendBulkMessages",
     ),
     LOG: (),
+    SUPPRESSION: (),
 }
 RETRY_POLICY = {
     "maxAttempts": 5,

@@ -118,8 +118,9 @@ def failure(message: Message, end: DeliveryEvent.Completed, attempts: Sequence[a
     """Why a message was not sent, as an error."""
     if end.reason in _NOT_TRIED:
         return NoProvider(message.id, end.detail)
-    if end.reason == EndReason.REJECTED:
-        return MessageRejected(message.id, attempts[-1].reason if attempts else "", end.detail)
+    if end.reason in (EndReason.REJECTED, EndReason.RECIPIENT_SUPPRESSED):
+        own = end.reason if end.reason == EndReason.RECIPIENT_SUPPRESSED else ""
+        return MessageRejected(message.id, own or (attempts[-1].reason if attempts else ""), end.detail)
     if end.state == message_pb2.Message.STATE_FAILED and end.reason != EndReason.QUARANTINED:
         return AllProvidersFailed(message.id, len(attempts), _errors_in_order(attempts))
     return MessageEnded(message.id, message_pb2.Message.State.Name(end.state).removeprefix("STATE_"))

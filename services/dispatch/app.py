@@ -19,6 +19,7 @@ import asyncpg
 import grpc
 from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import add_DispatchServiceServicer_to_server
 from messagepipe.dispatch.v1.log_service_pb2_grpc import add_LogServiceServicer_to_server
+from messagepipe.dispatch.v1.suppression_service_pb2_grpc import add_SuppressionServiceServicer_to_server
 
 from services.adapters.base import Adapter, Channel
 from services.adapters.receipts import ReceiptReader
@@ -56,6 +57,7 @@ from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
 from services.dispatch.servicer import DispatchServicer
 from services.dispatch.settings import MEBIBYTE, DispatchSettings
 from services.dispatch.store import Store
+from services.dispatch.suppression_servicer import SuppressionServicer
 from services.dispatch.suspects import Suspects
 from services.dispatch.watch import EventHub
 from services.dispatch.worker import Worker
@@ -179,7 +181,7 @@ async def open_dispatch(
         intake = Intake(store, worker, hub, clock, database_clock, max_message_bytes=largest, kinds=kinds)
         bulk, house = Bulk(store, intake, hub, clock), (store, intake, hub, chains, health, database_clock)
         servicer = DispatchServicer(*house, receipts=desk, limits=limits, bulk=bulk)
-        server = await stack.enter_async_context(_serve(settings, servicer, clock, store))
+        server = await stack.enter_async_context(_serve(settings, _registration(servicer, store), clock, store))
         suspects = Suspects(store, worker, clock, hub.publish)
         works = (chains.run, health.run, peers.run, worker.claim_forever, worker.renew_forever, suspects.run, desk.run)
         pulse, sweep = partial(keep_pulse, store, server, clock, database_clock), partial(keep_sweeping, store, clock)
@@ -306,19 +308,23 @@ async def _open_limits(
     await limits.close()
 
 
+def _registration(messages: DispatchServicer, store: Store) -> Callable[[grpc.aio.Server], None]:
+    def register(server: grpc.aio.Server) -> None:
+        add_DispatchServiceServicer_to_server(messages, server)
+        add_LogServiceServicer_to_server(LogServicer(store), server)
+        add_SuppressionServiceServicer_to_server(SuppressionServicer(store), server)
+
+    return register
+
+
 @asynccontextmanager
 async def _serve(
-    settings: DispatchSettings, servicer: DispatchServicer, clock: Clock, store: Store
+    settings: DispatchSettings, register: Callable[[grpc.aio.Server], None], clock: Clock, store: Store
 ) -> AsyncIterator[RunningServer]:
     admission = Admission(strained=lambda: store.longest_wait > LONGEST_POOL_WAIT)
     scopes = required_scope_from_options(*DISPATCH_SERVICES)
-
-    def add(server: grpc.aio.Server) -> None:
-        add_DispatchServiceServicer_to_server(servicer, server)
-        add_LogServiceServicer_to_server(LogServicer(store), server)
-
     async with serve(
-        add,
+        register,
         host=settings.host,
         port=settings.dispatch_port,
         names=[service.full_name for service in DISPATCH_SERVICES],

@@ -65,7 +65,8 @@ class Situation:
     """All that a decision depends on.
 
     `waited` says that the wait after the last attempt is over; `fraction` in [0, 1) is the jitter of this decision;
-    `at_limit` are providers that can not be called before so many seconds have passed (limits.py).
+    `at_limit` are providers that can not be called before so many seconds have passed (limits.py); `suppressed` says
+    who of the recipients must not be sent to, "" as far as nobody is known to be (suppression.py).
     """
 
     message: Message
@@ -75,6 +76,7 @@ class Situation:
     now: datetime
     fraction: float
     waited: bool = False
+    suppressed: str = ""
     at_limit: Mapping[str, float] = field(default_factory=dict)
     backoff: Backoff = DEFAULT_BACKOFF
 

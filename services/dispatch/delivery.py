@@ -26,6 +26,7 @@ from services.dispatch.ledger import Completion, Settled, Transition
 from services.dispatch.limits import AtLimit, Permit, passed_by
 from services.dispatch.ports import Lease, Tools
 from services.dispatch.settler import Fenced, Settler
+from services.dispatch.suppression import recipients_of, sentence, taught_by_result
 
 Sent = tuple[Result | None, float | None]
 
@@ -47,6 +48,7 @@ class Delivery:
         self._lesson: Lesson | None = None
         self._at_limit: dict[str, float] = {}
         self._skips_told: set[tuple[str, str]] = set()
+        self._suppressed = ""
         self._log = get_logger(message=str(lease.id), epoch=lease.epoch)
         self._settler = Settler(tools, lease.id, lease.epoch)
 
@@ -127,6 +129,7 @@ class Delivery:
             now=now,
             fraction=self._tools.fraction(),
             waited=self._lease.waited,
+            suppressed=self._suppressed,
             backoff=self._tools.backoff,
         )
 
@@ -160,7 +163,10 @@ class Delivery:
         history, accepted = self._lease.history, False
         self._tools.health.begins(start.provider.id)
         try:
-            attempt, result = await self._call_provider(start, chain, permit)
+            called = await self._call_provider(start, chain, permit)
+            if called is None:
+                return None, None
+            attempt, result = called
             accepted = result.outcome is Outcome.ACCEPTED
         finally:
             self._tools.health.ended(start.provider.id, accepted=accepted)
@@ -180,8 +186,10 @@ class Delivery:
             )
         return (None if attempt.latency is None else result), attempt.latency
 
-    async def _call_provider(self, start: Start, chain: Chain, permit: Permit) -> tuple[Attempt, Result]:
-        """The attempt and what came of it; the attempt waits to be settled."""
+    async def _call_provider(self, start: Start, chain: Chain, permit: Permit) -> tuple[Attempt, Result] | None:
+        """The attempt and what came of it; the attempt waits to be settled. None when there may be none: a recipient is
+        suppressed, which is known for the next decision.
+        """
         attempt = begin(start.provider, self._lease.history, round_number=start.round, epoch=self._lease.epoch)
         previous = next(reversed(self._lease.generation.of(self._lease.history)), None)
         events = [*self._finished(), *self._skipped(start.skips)]
@@ -192,7 +200,10 @@ class Delivery:
         passed_by = frozenset(skip.provider.id for skip in start.skips if skip.provider)
         engagement = engagement_of(chain, start.provider, passed_by, self._tools.health.marks())
         step = self._transition(opens=attempt, chain_version=chain.version, engagement=engagement)
-        started = await self._write(step, events)
+        started = await self._write(replace(step, recipients=recipients_of(self._lease.message)), events)
+        if started.suppressed:
+            self._suppressed = sentence(started.suppressed)
+            return None
         failpoint("attempt.recorded")
         attempt = replace(attempt, started_at=started.at)
         result, latency = await self._send(start, chain, attempt, permit)
@@ -305,6 +316,7 @@ class Delivery:
             chain_version=chain_version,
             lesson=self._lesson,
             engagement=engagement,
+            suppresses=taught_by_result(self._lease.message, self._unsettled.result) if self._unsettled else None,
         )
 
     def _finished(self) -> list[DeliveryEvent]:
@@ -328,6 +340,8 @@ class Delivery:
         settled = await self._settler.write(
             replace(transition, events=tell.numbered(self._lease.last_sequence, events))
         )
+        if settled.suppressed:
+            return settled
         self._unsettled, self._amended, self._lesson = None, (), None
         self._lease = replace(self._lease, last_sequence=self._lease.last_sequence + len(events))
         return settled

@@ -19,7 +19,7 @@ SEARCHED = 50_000
 # Of an id's time and its message's: the first is the dispatcher's clock, the second the database's at the commit.
 CLOCKS_DIFFER = timedelta(minutes=1)
 # Why a message ended FAILED without that any provider could have helped: the documented `rejected`.
-REJECTED = (EndReason.REJECTED, "RECIPIENT_SUPPRESSED")
+REJECTED = (EndReason.REJECTED, EndReason.RECIPIENT_SUPPRESSED)
 LOWEST, HIGHEST = UUID(int=0), UUID(int=(1 << 128) - 1)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 

@@ -6,6 +6,7 @@ Result.reason.
     ├── Unauthenticated     └── ReceiptNotProved
     ├── NotFound            ├── ProjectNotFound
     │                       ├── MessageNotFound
+    │                       ├── SuppressionNotFound
     │                       └── TemplateNotFound
     ├── AlreadyExists       └── IdempotencyKeyReused
     ├── FailedPrecondition  ├── NoProvider
@@ -50,6 +51,15 @@ class MessageNotFound(NotFound):
 
     def __init__(self, message_id: str) -> None:
         super().__init__("Message not found.", metadata={"id": message_id})
+
+
+class SuppressionNotFound(NotFound):
+    """The entry of the list of suppressions does not exist for this caller."""
+
+    reason = "SUPPRESSION_NOT_FOUND"
+
+    def __init__(self, entry_id: str) -> None:
+        super().__init__("Suppression not found.", metadata={"id": entry_id})
 
 
 class TemplateNotFound(NotFound):

@@ -40,6 +40,10 @@ def _next(situation: Situation) -> Decision:
     ended = _ended_by_last_attempt(situation) or _ended_by_deadline(situation)
     if ended:
         return ended
+    if situation.suppressed:
+        doubtful = any(attempt.outcome is Outcome.UNKNOWN for attempt in situation.history)
+        ended = _unknown(situation, EndReason.RECIPIENT_SUPPRESSED, ()) if doubtful else None
+        return ended or Finish(state=State.FAILED, reason=EndReason.RECIPIENT_SUPPRESSED, detail=situation.suppressed)
     order, skips = order_for(situation)
     refused = _refused_before_any_call(situation, order, skips)
     if refused:

@@ -7,19 +7,21 @@ commit, and a reader sees either all of a step or none of it.
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
 import asyncpg
 
+from services.adapters.base import Channel
 from services.chassis.failpoints import failpoint
 from services.dispatch.attempt import Attempt
 from services.dispatch.breaker import Breaker, Engagement, Lesson
 from services.dispatch.convert import CHANNEL_CODES, OUTCOME_CODES, state_to_proto
 from services.dispatch.idempotency import Key
 from services.dispatch.message import Message, State
+from services.dispatch.suppression import Suppression
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
@@ -49,7 +51,8 @@ class Transition:
     beside `completes` keeps the message in the queue, to be looked at again when no receipt has come by then.
     `waits_for` beside `due_in` is the provider at whose limit it waits. `amends` are attempts that were closed as lost
     and of which more is known by now; `lesson` and `engagement` what it means for the health of providers
-    (breaker_book.py).
+    (breaker_book.py). `recipients` goes with `opens`: all of them, as the list of suppressions has them; if one stands
+    there, nothing of the step is written. `suppresses` puts somebody on that list.
     """
 
     message_id: UUID
@@ -65,6 +68,8 @@ class Transition:
     events: tuple[Event, ...] = ()
     lesson: Lesson | None = None
     engagement: Engagement | None = None
+    recipients: tuple[tuple[Channel, str], ...] = ()
+    suppresses: Suppression | None = None
 
     @property
     def fails_over(self) -> bool:
@@ -75,12 +80,14 @@ class Transition:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
     """What became of a transition: whether the epoch was still held, and when it was written, by the database's
-    clock; and how the breakers stand that it taught something.
+    clock; and how the breakers stand that it taught something. `suppressed` are the recipients, each with the reason,
+    because of whom its attempt may not begin: then it is not held, and nothing was written.
     """
 
     held: bool
     at: datetime
     breakers: tuple[Breaker, ...] = ()
+    suppressed: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +127,17 @@ SELECT now()
 # FOR UPDATE in id order: two batches that share rows then wait for each other instead of deadlocking. The lease must be
 # alive only where an attempt is opened: a result that is known is kept as long as nobody else has taken the message
 # over. Who had to wait for a row sees it as it is by then, in every part (manual, 13.2.1).
+# Whom the project does not send to is looked up here and nowhere else: by the statement that begins an attempt, so that
+# whatever was on the list before is seen, however long the message waited, and it costs no round trip (ADR 0027).
 # All parts see the tables as they were before, but a unique index is looked into as it is: an attempt has to be closed
 # before the next one is opened (attempts_one_open), so `opened` asks `closed` first.
 _SETTLE = """
-WITH held AS MATERIALIZED (
+WITH barred AS MATERIALIZED (
+    SELECT r.step, s.recipient, s.reason
+    FROM unnest($32::bigint[], $33::text[], $34::smallint[], $35::text[]) AS r (step, project_id, channel, recipient)
+    JOIN dispatch.suppressions s
+      ON s.project_id = r.project_id AND s.channel = r.channel AND s.recipient = r.recipient
+), held AS MATERIALIZED (
     SELECT t.*
     FROM unnest($1::uuid[], $2::int[], $3::text[], $4::float8[], $5::text[], $6::bool[], $7::bool[],
                 $8::int[], $9::smallint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::float8[],
@@ -136,7 +150,7 @@ WITH held AS MATERIALIZED (
                state, end_reason, end_provider, end_kind, possible_duplicate, sequence, event,
                events, step)
     JOIN dispatch.queue q ON q.id = t.id AND q.epoch = t.epoch
-    WHERE t.opens IS NULL OR q.due_at > clock_timestamp()
+    WHERE t.opens IS NULL OR (q.due_at > clock_timestamp() AND t.step <> ALL (ARRAY(SELECT step FROM barred)))
     ORDER BY q.id FOR UPDATE OF q
 ), closed AS (
     UPDATE dispatch.attempts a
@@ -175,7 +189,15 @@ WITH held AS MATERIALIZED (
     FROM held CROSS JOIN LATERAL generate_series(0, held.events - 1) AS place
     ON CONFLICT (message_id, sequence) DO NOTHING
 )
-SELECT now() AS at, ARRAY(SELECT step FROM held) AS held
+SELECT now() AS at, ARRAY(SELECT step FROM held) AS held,
+       ARRAY(SELECT ARRAY[step::text, recipient, reason] FROM barred) AS barred
+"""
+# What attempts taught about recipients. In one order, always: two batches would deadlock otherwise.
+_SUPPRESS = """
+INSERT INTO dispatch.suppressions (project_id, channel, recipient, reason, message_id)
+SELECT * FROM unnest($1::text[], $2::smallint[], $3::text[], $4::text[], $5::uuid[]) AS t (a, b, c, d, e)
+ORDER BY 1, 2, 3, 5
+ON CONFLICT (project_id, channel, recipient) DO NOTHING
 """
 # Lost attempts of which more is known by now.
 _AMEND = """
@@ -226,15 +248,19 @@ async def accept(connection: Connection, batch: Sequence[Acceptance], lease_seco
 
 async def apply(connection: Connection, batch: Sequence[Transition], lease_seconds: float) -> list[Settled]:
     """Write every transition whose epoch is still held, in one transaction; the others change nothing and say so."""
-    rare = any(t.amends or _in_doubt(t) for t in batch)
+    rare = any(t.amends or t.suppresses or _in_doubt(t) for t in batch)
     failpoint("settle.before_commit")
     async with connection.transaction() if rare else nullcontext():
-        row = await connection.fetchrow(_SETTLE, *_steps(batch), lease_seconds, _payloads(batch))
+        row = await connection.fetchrow(_SETTLE, *_steps(batch), lease_seconds, _payloads(batch), *_recipients(batch))
         held = frozenset(row["held"])
         if rare:
             await _look_back(connection, [t for step, t in enumerate(batch, start=1) if step in held])
     failpoint("settle.committed")
-    return [Settled(held=step in held, at=row["at"]) for step in range(1, len(batch) + 1)]
+    settled = [Settled(held=step in held, at=row["at"]) for step in range(1, len(batch) + 1)]
+    for step, recipient, reason in row["barred"]:
+        one = settled[int(step) - 1]
+        settled[int(step) - 1] = replace(one, suppressed=(*one.suppressed, (recipient, reason)))
+    return settled
 
 
 async def recall(connection: Connection, ended: Sequence[UUID]) -> None:
@@ -242,8 +268,16 @@ async def recall(connection: Connection, ended: Sequence[UUID]) -> None:
     await connection.execute(_RECALL, ended)
 
 
+async def suppress(connection: Connection, learned: Sequence[Suppression]) -> None:
+    """These recipients are on their projects' lists when this commits; who stands there already stays as he is."""
+    if learned:
+        rows = [(s.project_id, CHANNEL_CODES[s.channel], s.recipient, s.reason.value, s.message_id) for s in learned]
+        await connection.execute(_SUPPRESS, *zip(*rows, strict=True))
+
+
 async def _look_back(connection: Connection, held: Sequence[Transition]) -> None:
     """What steps say, now and then, about attempts that were lost earlier."""
+    await suppress(connection, [t.suppresses for t in held if t.suppresses])
     amended = [(t.message_id, *_closing(attempt)) for t in held for attempt in t.amends]
     if amended:
         await connection.execute(_AMEND, *zip(*amended, strict=True))
@@ -258,6 +292,17 @@ def _in_doubt(t: Transition) -> bool:
 
 def _payloads(batch: Sequence[Transition]) -> list[bytes]:
     return [event.payload for t in batch for event in t.events]
+
+
+def _recipients(batch: Sequence[Transition]) -> Iterable[Sequence[Any]]:
+    """The columns of _SETTLE's recipients: those of the steps that begin an attempt."""
+    rows = [
+        (step, t.project_id, CHANNEL_CODES[channel], recipient)
+        for step, t in enumerate(batch, start=1)
+        if t.opens is not None
+        for channel, recipient in t.recipients
+    ]
+    return zip(*rows, strict=True) if rows else ((), (), (), ())
 
 
 def _steps(batch: Sequence[Transition]) -> Iterable[tuple[Any, ...]]:

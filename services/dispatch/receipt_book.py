@@ -15,13 +15,15 @@ from uuid import UUID
 import asyncpg
 from messagepipe.dispatch.v1 import message_pb2
 
+from services.adapters.base import Channel
 from services.adapters.receipts import Receipt, ReceiptStatus
 from services.chassis.failpoints import failpoint
 from services.dispatch import ledger
 from services.dispatch.attempt import Attempt
-from services.dispatch.convert import state_from_code, state_to_proto
+from services.dispatch.convert import CHANNELS, state_from_code, state_to_proto
 from services.dispatch.message import State
 from services.dispatch.records import attempt_from_row
+from services.dispatch.suppression import Suppression, normalised, taught_by_receipt
 from services.dispatch.verdict import Case, Effect, Next
 
 KEPT_HOURS = 72
@@ -36,6 +38,8 @@ class Matter:
     receipt: Receipt
     message_id: UUID
     project_id: str
+    channel: Channel
+    recipient: str
     case: Case
     last_sequence: int
     at: datetime
@@ -107,6 +111,8 @@ async def take_up(connection: ledger.Connection, receipt_id: int) -> Matter | No
         receipt=receipt,
         message_id=message_id,
         project_id=message["project_id"],
+        channel=CHANNELS[message["channel"]],
+        recipient=message["recipient"],
         case=Case(
             history=tuple(attempt_from_row(each) for each in attempts),
             number=number,
@@ -130,6 +136,7 @@ async def settle(connection: ledger.Connection, matter: Matter, effect: Effect, 
     if event is not None:
         await connection.execute(_EVENT, matter.message_id, event.sequence, matter.project_id, event.payload)
     await _write_completion(connection, matter, effect)
+    await ledger.suppress(connection, _learned(matter) if effect.tell else ())
     if effect.next is Next.WAKE:
         await connection.execute(_WAKE, matter.message_id)
         failpoint("receipt.woken")
@@ -152,6 +159,19 @@ async def _write_completion(connection: ledger.Connection, matter: Matter, effec
         owed_to.kind,
         effect.duplicates,
     )
+
+
+def _learned(matter: Matter) -> list[Suppression]:
+    """What it says about a recipient for good: once, so that a repeat undoes nothing that people decided since."""
+    everybody = frozenset(normalised(matter.channel, each) for each in (matter.recipient, *matter.case.copies))
+    learned = taught_by_receipt(
+        matter.receipt,
+        message_id=matter.message_id,
+        project_id=matter.project_id,
+        channel=matter.channel,
+        everybody=everybody,
+    )
+    return [learned] if learned else []
 
 
 def _receipt_from_row(row: asyncpg.Record) -> Receipt:
@@ -208,7 +228,7 @@ SELECT message_id, number FROM (
     SELECT message_id, number, 3 FROM dispatch.attempts WHERE message_id = $3 AND provider_id = $1
 ) AS found ORDER BY preference, message_id DESC, number DESC LIMIT 1
 """
-_MESSAGE = "SELECT project_id, recipient, labels FROM dispatch.messages WHERE id = $1 FOR NO KEY UPDATE"
+_MESSAGE = "SELECT project_id, channel, recipient, labels FROM dispatch.messages WHERE id = $1 FOR NO KEY UPDATE"
 _IN_WORK = "SELECT worker IS NOT NULL FROM dispatch.queue WHERE id = $1 FOR UPDATE"
 _LATER = """
 UPDATE dispatch.receipts SET look_at = now() + greatest((now() - received_at) / 2, interval '0.2 seconds') WHERE id = $1

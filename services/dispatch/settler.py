@@ -38,7 +38,7 @@ class Settler:
 
     async def write(self, transition: Transition) -> Settled:
         """Make a step durable and tell it; Fenced when somebody else has the message, or when a start can not be
-        recorded. What a provider answered is kept in either case.
+        recorded. What a provider answered is kept in either case. A step that is answered `suppressed` is not written.
 
         What a step taught is written with it; but the next provider does not wait for that, only the next step does.
         """
@@ -46,6 +46,8 @@ class Settler:
         if lesson is not None:
             transition = replace(transition, lesson=None)
         settled = await _outlives_cancellation(self._persist(transition))
+        if settled.suppressed:
+            return settled
         if settled.held:
             self._tell(transition, settled)
             if lesson is not None:

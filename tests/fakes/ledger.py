@@ -10,7 +10,9 @@ from services.dispatch.ledger import Settled, Transition
 
 
 class MemoryLedger:
-    """Writes while the epoch is held. `epochs` says who holds what; `expired` leases may close but not open."""
+    """Writes while the epoch is held. `epochs` says who holds what; `expired` leases may close but not open. No attempt
+    begins while somebody is `suppressed`.
+    """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -21,6 +23,7 @@ class MemoryLedger:
         self.evidence: list[Transition] = []
         self.late: dict[int, Result] = {}
         self.failures: list[Exception] = []
+        self.suppressed: tuple[tuple[str, str], ...] = ()
         self.before: Callable[[Transition], None] = lambda _: None
 
     async def apply(self, transition: Transition) -> Settled:
@@ -28,6 +31,8 @@ class MemoryLedger:
         self.before(transition)
         if self.failures:
             raise self.failures.pop(0)
+        if transition.opens is not None and self.suppressed:
+            return Settled(held=False, at=self._now(), suppressed=self.suppressed)
         held = self.epochs.get(transition.message_id, 1) == transition.epoch
         if transition.opens is not None and transition.message_id in self.expired:
             held = False

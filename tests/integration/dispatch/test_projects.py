@@ -59,6 +59,14 @@ ELSEWHERE = {
     ("ListMessages", "page_token"): "refused for another filter, see the test below",
     ("WatchProject", "resume_token"): "a place in the events of the caller's own project",
     ("ReceiveReceipt", "provider_id"): "scope internal, and not served yet",
+    ("DeleteSuppression", "id"): "test_suppression.py",
+    ("ListSuppressions", "project_id"): "test_suppression.py",
+    ("ListSuppressions", "page_token"): "test_suppression.py",
+    ("CreateSuppression", "project_id"): "test_suppression.py",
+    ("CreateSuppression", "suppression.id"): "output only",
+    ("CreateSuppression", "suppression.source_message_id"): "output only",
+    ("CreateSuppression", "suppression.project_id"): "test_suppression.py",
+    ("ImportSuppressions", "project_id"): "test_suppression.py",
 }
 NAMES_NOTHING = ("content_id", "template_id")  # inside one message; refused whatever it says, while none are served
 STRANGER = metadata("other", scopes="messages:send messages:read config:read config:write")

@@ -8,9 +8,10 @@ from tests.integration.gateway.cases import Case
 from tests.integration.gateway.cases_canonical import CANONICAL
 from tests.integration.gateway.cases_documented import DOCUMENTED
 from tests.integration.gateway.cases_log import LOG
+from tests.integration.gateway.cases_people import PEOPLE
 from tests.integration.gateway.conftest import House
 
-ROUTES: dict[str, Case] = {**DOCUMENTED, **CANONICAL, **LOG}
+ROUTES: dict[str, Case] = {**DOCUMENTED, **CANONICAL, **LOG, **PEOPLE}
 
 
 def test_every_route_of_the_contract_is_in_the_table():

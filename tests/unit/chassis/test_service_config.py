@@ -8,7 +8,7 @@ import pytest
 from messagepipe.auth.v1 import scope_pb2
 
 from services.chassis.contract import CONFIG_SERVICES, DISPATCH_SERVICES
-from services.chassis.service_config import CONFIG, DISPATCH, KEYED, READS, service_config
+from services.chassis.service_config import CONFIG, DISPATCH, KEYED, READS, SUPPRESSION, service_config
 
 FILE = Path(__file__).parents[3] / "protos" / "service_config.json"
 METHODS: dict[str, Any] = {
@@ -18,6 +18,7 @@ METHODS: dict[str, Any] = {
 NEVER = {
     CONFIG: {"TestProvider", "WatchChains"},
     DISPATCH: {"CancelMessage", "RetryMessage", "RetryDelivery", "RetryDeliveries"},
+    SUPPRESSION: {"DeleteSuppression", "ImportSuppressions"},
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import jwt
 
 from services.chassis.auth import AuthSettings
+from services.chassis.contract import DISPATCH_SERVICES
 from services.chassis.env import SecretText
 from services.chassis.service_token import TOKEN_SECONDS
 from services.dispatch.app import PULSE_SECONDS, _token_of, keep_pulse, worker_name
@@ -95,12 +96,12 @@ async def test_the_pulse_says_whether_the_database_answers() -> None:
     for _ in range(2):
         clock.advance(PULSE_SECONDS)
         await settle()
-    service = "messagepipe.dispatch.v1.DispatchService"
-    assert server.said == [("", False), (service, False)]
+    names = ["", *(service.full_name for service in DISPATCH_SERVICES)]
+    assert server.said == [(name, False) for name in names]
     store.away, store.at = False, NOON + seconds(60)
     clock.advance(PULSE_SECONDS)
     await settle()
     task.cancel()
 
-    assert server.said[2:] == [("", True), (service, True)]
+    assert server.said[len(names) :] == [(name, True) for name in names]
     assert database_clock.now() == NOON + seconds(60)

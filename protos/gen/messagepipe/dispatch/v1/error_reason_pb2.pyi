@@ -57,7 +57,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     `{"reason": "ALL_PROVIDERS_FAILED", "domain": "messagepipe", "metadata": {"messageId": "…", "attempts": "2"}}`
     """
     ERROR_REASON_MESSAGE_REJECTED: _ErrorReason.ValueType  # 9
-    """SendMessage only: a provider said that no provider would take the message. INVALID_ARGUMENT.
+    """SendMessage only: a provider said that no provider would take the message, or a recipient is suppressed
+    (`attemptReason` RECIPIENT_SUPPRESSED; nobody was asked). INVALID_ARGUMENT.
     `{"reason": "MESSAGE_REJECTED", "domain": "messagepipe", "metadata": {"messageId": "…", "attemptReason": "RECIPIENT_INVALID"}}`
     """
     ERROR_REASON_NO_PROVIDER: _ErrorReason.ValueType  # 10
@@ -112,6 +113,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The template does not exist for this caller, or not in that version or for that channel. NOT_FOUND.
     `{"reason": "TEMPLATE_NOT_FOUND", "domain": "messagepipe", "metadata": {"id": "…"}}`
     """
+    ERROR_REASON_SUPPRESSION_NOT_FOUND: _ErrorReason.ValueType  # 50
+    """The suppression does not exist for this caller. NOT_FOUND.
+    `{"reason": "SUPPRESSION_NOT_FOUND", "domain": "messagepipe", "metadata": {"id": "…"}}`
+    """
     ERROR_REASON_STREAM_STALLED: _ErrorReason.ValueType  # 30
     """A stream's reader took nothing for a minute; the metadata say from where to take it up again. ABORTED.
     `{"reason": "STREAM_STALLED", "domain": "messagepipe", "metadata": {"afterSequence": "7"}}`
@@ -162,7 +167,8 @@ ERROR_REASON_ALL_PROVIDERS_FAILED: ErrorReason.ValueType  # 8
 `{"reason": "ALL_PROVIDERS_FAILED", "domain": "messagepipe", "metadata": {"messageId": "…", "attempts": "2"}}`
 """
 ERROR_REASON_MESSAGE_REJECTED: ErrorReason.ValueType  # 9
-"""SendMessage only: a provider said that no provider would take the message. INVALID_ARGUMENT.
+"""SendMessage only: a provider said that no provider would take the message, or a recipient is suppressed
+(`attemptReason` RECIPIENT_SUPPRESSED; nobody was asked). INVALID_ARGUMENT.
 `{"reason": "MESSAGE_REJECTED", "domain": "messagepipe", "metadata": {"messageId": "…", "attemptReason": "RECIPIENT_INVALID"}}`
 """
 ERROR_REASON_NO_PROVIDER: ErrorReason.ValueType  # 10
@@ -216,6 +222,10 @@ FAILED_PRECONDITION.
 ERROR_REASON_TEMPLATE_NOT_FOUND: ErrorReason.ValueType  # 21
 """The template does not exist for this caller, or not in that version or for that channel. NOT_FOUND.
 `{"reason": "TEMPLATE_NOT_FOUND", "domain": "messagepipe", "metadata": {"id": "…"}}`
+"""
+ERROR_REASON_SUPPRESSION_NOT_FOUND: ErrorReason.ValueType  # 50
+"""The suppression does not exist for this caller. NOT_FOUND.
+`{"reason": "SUPPRESSION_NOT_FOUND", "domain": "messagepipe", "metadata": {"id": "…"}}`
 """
 ERROR_REASON_STREAM_STALLED: ErrorReason.ValueType  # 30
 """A stream's reader took nothing for a minute; the metadata say from where to take it up again. ABORTED.
