@@ -35,7 +35,7 @@ async def one_of_each(pipe: Pipe) -> dict[str, str]:
     made = {}
     made["sent"] = (await pipe.send()).message_id
     for status, told in (("delivered", "DELIVERED"), ("bounced", "BOUNCED_HARD")):
-        story = await pipe.send()
+        story = await pipe.send(to=f"{status}@example.com")  # who bounced gets nothing more
         reference = story.events[-2].attempt_finished.attempt.provider_message_id
         await pipe.receipt("A", {"status": told, "provider_message_id": reference})
         made[status] = story.message_id
