@@ -43,11 +43,15 @@ WORKERS ?= 2
 
 .PHONY: test
 test: setup ## run every test that needs no network (WORKERS=1: one after the other)
-	$(BIN)/pytest tests -m "not chaos" -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest tests -m "not chaos and not fuzz" -n $(WORKERS) --dist loadfile
 
 .PHONY: chaos
 chaos: setup ## kill, pause and starve a whole messagepipe for about an hour (CHAOS_SCALE=0.1: minutes) and count what is lost
 	$(BIN)/pytest tests/chaos -m chaos -s
+
+.PHONY: fuzz
+fuzz: setup ## ask every operation of /openapi.json many questions, whole sequences among them (some minutes)
+	$(BIN)/pytest tests/fuzz
 
 .PHONY: bench
 bench: setup ## measure everything beside the limit of this machine (25 minutes; docs/performance.md), write bench.json

@@ -9,7 +9,7 @@ from google.protobuf import empty_pb2
 
 from gateway import receipts
 from gateway.exchange import BodyBudget
-from gateway.front import Endpoint, Front, Limits, Page, Verifier, endpoint_of
+from gateway.front import AT_ONCE, Endpoint, Front, Limits, Page, Verifier, endpoint_of
 from gateway.openapi.document import openapi_document
 from gateway.pages import pages
 from gateway.receipts import ReceiptDoor
@@ -27,6 +27,8 @@ from services.chassis.log import configure, get_logger
 from services.chassis.server import PortBusy
 from services.chassis.service_token import service_token
 from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
+from services.chassis.telemetry_common import http_counter, show_admission
+from services.chassis.telemetry_server import open_metrics
 
 # How many of the largest bodies may be in memory at once before more are shed.
 LARGE_BODIES_AT_ONCE = 8
@@ -37,8 +39,8 @@ _log = get_logger()
 class RunningGateway:
     """A gateway that answers on `port`."""
 
-    def __init__(self, server: HttpServer, stopping: asyncio.Event) -> None:
-        self._server, self._stopping = server, stopping
+    def __init__(self, server: HttpServer, stopping: asyncio.Event, metrics_port: int | None = None) -> None:
+        self._server, self._stopping, self.metrics_port = server, stopping, metrics_port
         self.port = server.port
 
     async def drain(self) -> None:
@@ -65,6 +67,9 @@ async def open_gateway(
     verifier = verifier or TokenVerifier(settings.auth, clock=clock)
     stopping = asyncio.Event()
     async with AsyncExitStack() as stack:
+        metrics = await stack.enter_async_context(open_metrics(settings.metrics_host, settings.gateway_metrics_port))
+        admission = admission or Admission(AT_ONCE)
+        show_admission(metrics.meter, admission)
         config = await stack.enter_async_context(open_upstream("config", CONFIG_SERVICES, settings.config_target))
         dispatch = await stack.enter_async_context(
             open_upstream("dispatch", DISPATCH_SERVICES, settings.dispatch_target)
@@ -87,10 +92,11 @@ async def open_gateway(
             requests=BodyBudget(settings.max_in_flight_bytes),
             receipts=door,
             admission=admission,
+            ended=http_counter(metrics.meter),
         )
         host, port, grace = settings.host, settings.http_port, settings.drain_grace
         server = await stack.enter_async_context(serve_http(front, host=host, port=port, grace=grace))
-        running = RunningGateway(server, stopping)
+        running = RunningGateway(server, stopping, metrics.port)
         stack.push_async_callback(running.drain)
         yield running
 

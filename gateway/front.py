@@ -27,6 +27,7 @@ from services.chassis.admission import Limits as AdmissionLimits
 from services.chassis.clock import Clock
 from services.chassis.errors import Internal, InvalidArgument, ServiceError
 from services.chassis.log import bind_contextvars, clear_contextvars, get_logger
+from services.chassis.telemetry_common import HttpEnded, no_http
 
 JSON = {"content-type": "application/json"}
 # Of one process. Beyond it: 429 with Retry-After, before the token is looked at.
@@ -106,6 +107,7 @@ class Front:
         requests: BodyBudget,
         receipts: ReceiptDoor | None = None,
         admission: Admission | None = None,
+        ended: HttpEnded = no_http,
     ) -> None:
         served: list[tuple[str, Any, Target]] = [(e.route.method, e.route.template, e) for e in endpoints]
         self._quiet = {page.path for page in pages}
@@ -117,6 +119,7 @@ class Front:
         self._verifier, self._clock, self._stopping, self._budget = verifier, clock, stopping, budget
         # A body is in memory while it is read, the request that was made of it until it is answered.
         self._requests, self._admission = requests, admission or Admission(AT_ONCE)
+        self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, always answered unless the caller is gone; one log line."""
@@ -130,7 +133,9 @@ class Front:
         except ClientGone:
             exchange.status = errors.CLIENT_CLOSED
         finally:
-            took = round((self._clock.boottime() - began) * 1000, 2)
+            seconds = self._clock.boottime() - began
+            took = round(seconds * 1000, 2)
+            self._ended(exchange.method, exchange.route, exchange.status, seconds)
             line = _log.debug if exchange.route in self._quiet else _log.info
             line("http", method=exchange.method[:20], route=exchange.route, status=exchange.status, duration_ms=took)
 

@@ -16,10 +16,13 @@ class GatewaySettings:
 
     `public_url` is what callers know the gateway by when something stands in front of it: providers sign it.
     `internal_token` goes to DispatchService with receipts; without it one is made from the JWT secret.
+    `gateway_metrics_port` is where metrics are read, on `metrics_host`; None: nowhere.
     """
 
     host: str = "127.0.0.1"
     http_port: int = 8080
+    metrics_host: str = "127.0.0.1"
+    gateway_metrics_port: int | None = None
     config_target: str = "127.0.0.1:50051"
     dispatch_target: str = "127.0.0.1:50052"
     public_url: str = ""
@@ -42,6 +45,8 @@ class GatewaySettings:
             problems.append(f"MESSAGEPIPE_MAX_CONFIG_BYTES must be 1024 to {MAX_MESSAGE_BYTES}")
         if not 0 <= self.http_port <= 65535:
             problems.append("MESSAGEPIPE_HTTP_PORT must be 0 to 65535; 0 takes any free port")
+        if self.gateway_metrics_port is not None and not 0 <= self.gateway_metrics_port <= 65535:
+            problems.append("MESSAGEPIPE_GATEWAY_METRICS_PORT must be 0 to 65535; 0 takes any free port")
         if self.public_url and not is_base_url(self.public_url):
             problems.append("MESSAGEPIPE_PUBLIC_URL must be such as https://mail.example.com, without a query")
         if problems:

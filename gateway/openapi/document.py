@@ -50,7 +50,7 @@ _FAILURES: Mapping[str, str] = {
     "429": "More work waits than the service takes on; `Retry-After` says when to come back.",
     "500": "Our fault, or every provider failed (`ALL_PROVIDERS_FAILED`).",
     "503": "A service can not be reached right now; `Retry-After` says when to come back.",
-    "504": "The time is over (`Request-Timeout`): what was accepted goes on; `details.metadata.messageId` names it.",
+    "504": "The time is over (`Request-Timeout`); a message that was accepted goes on: `details.metadata.messageId`.",
 }
 _BODY_ONLY = frozenset({"413", "415"})
 

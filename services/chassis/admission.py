@@ -64,6 +64,11 @@ class Waits:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._since: OrderedDict[object, float] = OrderedDict()
+        self._waited: Callable[[float], None] | None = None
+
+    def measured_by(self, waited: Callable[[float], None]) -> None:
+        """Tell `waited` from now on how long each one has waited, in seconds."""
+        self._waited = waited
 
     @contextmanager
     def one(self) -> Iterator[Callable[[], None]]:
@@ -72,7 +77,9 @@ class Waits:
         self._since[token] = self._clock.boottime()
 
         def served() -> None:
-            self._since.pop(token, None)
+            since = self._since.pop(token, None)
+            if since is not None and self._waited is not None:
+                self._waited(self._clock.boottime() - since)
 
         try:
             yield served
@@ -105,6 +112,16 @@ class Admission:
     def under_way(self) -> int:
         """How many calls and streams were let in and have not ended."""
         return self._calls + self._streams
+
+    @property
+    def calls(self) -> int:
+        """How many calls with one answer are under way."""
+        return self._calls
+
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return self._streams
 
     @contextmanager
     def one(self, *, stream: bool) -> Iterator[None]:

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from services.chassis.admission import overloaded
 from services.chassis.errors import ServiceError, Unavailable
 from services.chassis.fair_line import FairLine
+from services.chassis.telemetry_common import Flushed, no_batch
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -86,8 +87,13 @@ class MicroBatcher(Generic[T, R]):
         self._runners: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._flushed: Flushed = no_batch
         # A flush serves many callers: it must not run as the one who happened to come first (principal, log ids).
         self._context = contextvars.copy_context()
+
+    def measured_by(self, flushed: Flushed) -> None:
+        """Tell `flushed` of each flush from now on."""
+        self._flushed = flushed
 
     async def submit(self, item: T) -> R:
         """The result of `item` once the flush that held it has ended.
@@ -221,6 +227,7 @@ class MicroBatcher(Generic[T, R]):
                 await self._flush_one(batch)
             finally:
                 self._in_flight.discard(began)
+                self._flushed(self._name, len(batch), began - batch[0].since, loop.time() - began)
             if not (self._closed or self._cannot_wait() or loop.time() >= self._last_began + self._pace):
                 return  # its end arms the next one
 

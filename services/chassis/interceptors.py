@@ -30,6 +30,7 @@ from services.chassis.errors import Internal, InvalidArgument, PermissionDenied,
 from services.chassis.log import bind_contextvars, get_logger
 from services.chassis.status import to_status
 from services.chassis.streaming import StreamStalled, pump
+from services.chassis.telemetry_common import RpcEnded, no_rpc
 
 RequiredScope = Callable[[str], str | None]
 Behavior = Callable[[Any, Any], Any]
@@ -55,10 +56,13 @@ _log = get_logger()
 
 
 def standard_interceptors(
-    verifier: TokenVerifier, required_scope: RequiredScope, admission: Admission | None = None
+    verifier: TokenVerifier,
+    required_scope: RequiredScope,
+    admission: Admission | None = None,
+    ended: RpcEnded = no_rpc,
 ) -> list[grpc.aio.ServerInterceptor]:
     """What every service of ours runs behind: pass it to `serve`, which has to be given the same `admission`."""
-    return [RpcInterceptor(Authenticator(verifier, required_scope), verifier.clock, admission)]
+    return [RpcInterceptor(Authenticator(verifier, required_scope), verifier.clock, admission, ended)]
 
 
 class Authenticator:
@@ -86,10 +90,17 @@ class Authenticator:
 class RpcInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every method, unary or streaming; without an authenticator nobody is asked for a token."""
 
-    def __init__(self, authenticator: Authenticator | None, clock: Clock, admission: Admission | None = None) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator | None,
+        clock: Clock,
+        admission: Admission | None = None,
+        ended: RpcEnded = no_rpc,
+    ) -> None:
         self._authenticator = authenticator
         self._clock = clock
         self._admission = admission or Admission()
+        self._ended = ended
         self._wrapped: dict[str, tuple[Handler, Handler]] = {}
 
     async def intercept_service(
@@ -118,7 +129,7 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         streams = bool(handler.response_streaming)
 
         async def around(request: Any, context: Context) -> Any:
-            call = _Call(method, context, authenticator, self._clock, self._admission, quiet=is_open)
+            call = _Call(method, context, authenticator, self._clock, self._admission, self._ended, quiet=is_open)
             read = _given(request) if handler.request_streaming else context.read
             return await call.run(behavior, read, streams=streams)
 
@@ -134,6 +145,7 @@ class _Call:
     authenticator: Authenticator | None
     clock: Clock
     admission: Admission
+    ended: RpcEnded
     quiet: bool
 
     async def run(self, behavior: Behavior, read: Read, *, streams: bool) -> Any:
@@ -169,8 +181,10 @@ class _Call:
             code = _code_set(self.context)
             return answer
         finally:
+            took = self.clock.boottime() - began
+            self.ended(self.method, code, took)
             line = _log.debug if self.quiet else _log.info
-            line("rpc", code=code, duration_ms=round((self.clock.boottime() - began) * 1000, 2))
+            line("rpc", code=code, duration_ms=round(took * 1000, 2))
 
     async def refuse(self, error: ServiceError) -> Never:
         """Ends the RPC with the error's status."""

@@ -29,6 +29,8 @@ from services.chassis.interceptors import standard_interceptors
 from services.chassis.scopes import required_scope_from_options
 from services.chassis.server import PortBusy, RunningServer, serve
 from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
+from services.chassis.telemetry_common import rpc_counter, show_admission
+from services.chassis.telemetry_server import open_metrics
 from services.config.chain import ChangeHub
 from services.config.chain_listener import ChainListener
 from services.config.errors import DatabaseUnavailable
@@ -53,7 +55,10 @@ _log = log.get_logger()
 class RunningConfig:
     """A ConfigService that answers at `address`."""
 
-    def __init__(self, server: RunningServer, hub: ChangeHub, stop: asyncio.Event, grace: float) -> None:
+    def __init__(
+        self, server: RunningServer, hub: ChangeHub, stop: asyncio.Event, grace: float, metrics_port: int | None = None
+    ) -> None:
+        self.metrics_port = metrics_port
         self.stop = stop  # set when it can not go on; whoever runs it may set it too
         self._server = server
         self._hub = hub
@@ -98,6 +103,7 @@ async def open_config(
     stop = asyncio.Event()
     await require_durability(settings.database_url, allow_unsafe=settings.allow_unsafe_durability)
     async with AsyncExitStack() as stack:
+        metrics = await stack.enter_async_context(open_metrics(settings.metrics_host, settings.config_metrics_port))
         store = Store(await stack.enter_async_context(_engine(settings)))
         await _check(store, vault)
         kinds = Kinds(installed_specs() if specs is None else specs)
@@ -105,14 +111,16 @@ async def open_config(
         keys = KeyBook(vault, settings.idempotency_hours)
         servicer = ConfigServicer(store, vault, kinds, hub, keys, tester=tester, find_kind=find_kind)
         scopes = required_scope_from_options(*CONFIG_SERVICES)
-        admission = Admission()
+        admission, ended = Admission(), rpc_counter(metrics.meter)
+        show_admission(metrics.meter, admission)
+        verifier = TokenVerifier(settings.auth, clock=clock)
         server = await stack.enter_async_context(
             serve(
                 lambda grpc_server: add_ConfigServiceServicer_to_server(servicer, grpc_server),
                 host=settings.host,
                 port=settings.config_port,
                 names=[service.full_name for service in CONFIG_SERVICES],
-                interceptors=standard_interceptors(TokenVerifier(settings.auth, clock=clock), scopes.get, admission),
+                interceptors=standard_interceptors(verifier, scopes.get, admission, ended),
                 max_receive_bytes=MAX_REQUEST_BYTES,
                 admission=admission,
             )
@@ -122,7 +130,7 @@ async def open_config(
         await stack.enter_async_context(background(lambda: keep_resealing(store, vault, clock), stop))
         await stack.enter_async_context(background(lambda: keep_sweeping(store, clock), stop))
         await stack.enter_async_context(background(lambda: keep_pulse(store, server, clock), stop))
-        running = RunningConfig(server, hub, stop, settings.drain_grace)
+        running = RunningConfig(server, hub, stop, settings.drain_grace, metrics.port)
         stack.push_async_callback(running.drain)
         yield running
 

@@ -22,7 +22,8 @@ class ConfigSettings:
     `config_port` 0 takes any free one. `egress_allow` names networks (CIDR) in which TestProvider may reach a
     provider although they are not public; `allow_host_aws_credentials` lets it use this host's own.
     `allow_unsafe_durability` serves on a database that may forget what it acknowledged. `idempotency_hours` is how long
-    a key stands for its write. In seconds: `database_wait` for the database at the start, `drain_grace` for open
+    a key stands for its write. `config_metrics_port` is where metrics are read, on `metrics_host`; None: nowhere. In
+    seconds: `database_wait` for the database at the start, `drain_grace` for open
     requests at the end.
     """
 
@@ -31,6 +32,8 @@ class ConfigSettings:
     auth: AuthSettings
     host: str = "127.0.0.1"
     config_port: int = 50051
+    metrics_host: str = "127.0.0.1"
+    config_metrics_port: int | None = None
     egress_allow: tuple[str, ...] = ()
     allow_host_aws_credentials: bool = False
     allow_unsafe_durability: bool = False
@@ -70,6 +73,8 @@ class ConfigSettings:
             yield f"MESSAGEPIPE_EGRESS_ALLOW is wrong: {error}"
         if not 0 <= self.config_port <= MAX_PORT:
             yield f"MESSAGEPIPE_CONFIG_PORT={self.config_port} is wrong: a port is 0 to {MAX_PORT}"
+        if self.config_metrics_port is not None and not 0 <= self.config_metrics_port <= MAX_PORT:
+            yield f"MESSAGEPIPE_CONFIG_METRICS_PORT={self.config_metrics_port} is wrong: a port is 0 to {MAX_PORT}"
         if not LEAST_HOURS <= self.idempotency_hours <= MOST_HOURS:
             yield f"MESSAGEPIPE_IDEMPOTENCY_HOURS must be {LEAST_HOURS} to {MOST_HOURS}"
         if self.log_level.lower() not in LEVELS:

@@ -18,6 +18,7 @@ from services.dispatch.ledger import Acceptance, Event
 from services.dispatch.message import Message
 from services.dispatch.ports import Lease
 from services.dispatch.store import Store
+from services.dispatch.telemetry import UNCOUNTED, Telemetry
 from services.dispatch.watch import EventHub
 from services.dispatch.worker import Worker
 
@@ -38,6 +39,7 @@ class Acceptor:
     worker: Worker
     hub: EventHub
     clock: Clock
+    telemetry: Telemetry = UNCOUNTED
 
     async def accept(self, message: Message, spec: message_pb2.MessageSpec) -> Accepted:
         """The message as it is durable now. Raises what Store.accept raises."""
@@ -96,6 +98,7 @@ class Acceptor:
             # Somebody works on it already, or it has ended.
             self._give_place_back(acceptance)
             return Accepted(message=accepted, replayed=True)
+        self.telemetry.accepted(message.channel)
         self.hub.tell(message.id, message.project_id, acceptance.events, standing.created_at)
         if acceptance.worker:
             lease = Lease(message=accepted, epoch=1, together=together)

@@ -7,8 +7,10 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 
 from services.chassis.admission import Waits
+from services.chassis.batcher import MicroBatcher
 from services.chassis.clock import SystemClock
 from services.chassis.database import Dsn, acquired, create_pool
+from services.chassis.telemetry_common import Flushed
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.ledger import Connection
 
@@ -67,9 +69,18 @@ async def open_pools(dsn: Dsn, connections: int, name: str) -> tuple[Pool, Pool]
 class Access:
     """Connections that say in our words when the database is away: `pool` for everybody, `batches` for the batches."""
 
+    batchers: tuple[MicroBatcher[Any, Any], ...] = ()
+    """Who writes in batches."""
+
     def __init__(self, pool: Pool, batches: Pool) -> None:
         self._pool, self._batches = pool, batches
         self._waits = Waits(SystemClock())
+
+    def measured_by(self, waited: Callable[[float], None], flushed: Flushed) -> None:
+        """Tell from now on how long each connection was waited for, and of each batch."""
+        self._waits.measured_by(waited)
+        for batcher in self.batchers:
+            batcher.measured_by(flushed)
 
     @property
     def longest_wait(self) -> float:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Never
+from typing import Any, Never
 
 import asyncpg
 import grpc
@@ -38,6 +38,9 @@ from services.chassis.scopes import required_scope_from_options
 from services.chassis.server import PortBusy, RunningServer, serve
 from services.chassis.service_token import service_token
 from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
+from services.chassis.telemetry import Meter
+from services.chassis.telemetry_common import POOL_WAIT, batch_counter, rpc_counter, show_admission
+from services.chassis.telemetry_server import open_metrics
 from services.dispatch.breaker_book import BreakerBook
 from services.dispatch.bulk import Bulk
 from services.dispatch.config_client import ChainCache
@@ -45,12 +48,13 @@ from services.dispatch.convert import Kinds
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.delivery import Delivery
 from services.dispatch.errors import DatabaseUnavailable
+from services.dispatch.gauges import QueueWatch, show_breakers, show_queue, show_work
 from services.dispatch.health_board import HealthBoard
 from services.dispatch.housekeeping import keep_marking, keep_sweeping
 from services.dispatch.intake import Intake
 from services.dispatch.limit_board import LimitBoard
 from services.dispatch.log_servicer import LogServicer
-from services.dispatch.peers import Peers, Share
+from services.dispatch.peers import Peers
 from services.dispatch.ports import Tools
 from services.dispatch.receipts import ReceiptDesk
 from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
@@ -59,6 +63,7 @@ from services.dispatch.settings import MEBIBYTE, DispatchSettings
 from services.dispatch.store import Store
 from services.dispatch.suppression_servicer import SuppressionServicer
 from services.dispatch.suspects import Suspects
+from services.dispatch.telemetry import Telemetry
 from services.dispatch.watch import EventHub
 from services.dispatch.worker import Worker
 
@@ -92,7 +97,9 @@ class RunningDispatch:
         *,
         stop: asyncio.Event,
         grace: float,
+        metrics_port: int | None = None,
     ) -> None:
+        self.metrics_port = metrics_port
         self.stop = stop  # set when it can not go on; whoever runs it may set it too
         self.adapters = adapters
         self.worker = worker
@@ -130,7 +137,7 @@ class RunningDispatch:
 
 
 @asynccontextmanager
-async def open_dispatch(
+async def open_dispatch(  # size: a line or two for each thing that is opened, in their order
     settings: DispatchSettings,
     *,
     adapters: Adapters | None = None,
@@ -148,6 +155,8 @@ async def open_dispatch(
     hub, stop = EventHub(), asyncio.Event()
     async with AsyncExitStack() as stack:
         adapters = await stack.enter_async_context(_open_adapters(settings, clock, adapters))
+        metrics = await stack.enter_async_context(open_metrics(settings.metrics_host, settings.dispatch_metrics_port))
+        telemetry = Telemetry(metrics.meter)
         store = await stack.enter_async_context(_open_store(settings))
         database_clock.learn(await store.now())
         book = BreakerBook(store.connection, store.transaction, worker=store.worker)
@@ -156,7 +165,7 @@ async def open_dispatch(
         await _first_look(health, peers)
         chains = _chains(settings, clock, adapters)
         stack.push_async_callback(chains.close)
-        worker = _worker(settings, store, clock, database_clock, share=lambda: peers.share)
+        worker = _worker(settings, store, clock, database_clock, share=lambda: peers.share, telemetry=telemetry)
         limits = await stack.enter_async_context(_open_limits(store, chains, clock, settings, stop))
         tools = Tools(
             chains=chains,
@@ -172,22 +181,28 @@ async def open_dispatch(
             limits=limits,
             public_url=settings.public_url.rstrip("/"),
             backoff=backoff or DEFAULT_BACKOFF,
+            telemetry=telemetry,
         )
         stack.push_async_callback(tools.joint.close)
         worker.deliver_with(lambda lease: Delivery(tools, lease).run())
         readers = build_receipt_readers(settings.egress, clock) if readers is None else readers
         desk = ReceiptDesk(store, chains, readers, clock, hub.publish)
         largest, kinds = settings.max_message_bytes, _kinds_of(adapters)
-        intake = Intake(store, worker, hub, clock, database_clock, max_message_bytes=largest, kinds=kinds)
+        intake = Intake(
+            store, worker, hub, clock, database_clock, max_message_bytes=largest, kinds=kinds, telemetry=telemetry
+        )
         bulk, house = Bulk(store, intake, hub, clock), (store, intake, hub, chains, health, database_clock)
-        servicer = DispatchServicer(*house, receipts=desk, limits=limits, bulk=bulk)
-        server = await stack.enter_async_context(_serve(settings, _registration(servicer, store), clock, store))
-        suspects = Suspects(store, worker, clock, hub.publish)
+        servicer = DispatchServicer(*house, receipts=desk, limits=limits, bulk=bulk, telemetry=telemetry)
+        register = _registration(servicer, store)
+        server = await stack.enter_async_context(_serve(settings, register, clock, store, metrics.meter))
+        suspects = Suspects(store, worker, clock, hub.publish, telemetry)
         works = (chains.run, health.run, peers.run, worker.claim_forever, worker.renew_forever, suspects.run, desk.run)
         pulse, sweep = partial(keep_pulse, store, server, clock, database_clock), partial(keep_sweeping, store, clock)
         for work in (*works, pulse, sweep, partial(keep_marking, store, clock)):
             await stack.enter_async_context(background(work, stop))
-        running = RunningDispatch(server, worker, hub, adapters, peers, stop=stop, grace=settings.drain_grace)
+        _show(metrics.meter, store, worker, health, clock)
+        grace, port = settings.drain_grace, metrics.port
+        running = RunningDispatch(server, worker, hub, adapters, peers, stop=stop, grace=grace, metrics_port=port)
         stack.push_async_callback(running.drain)
         yield running
 
@@ -284,10 +299,18 @@ async def _open_store(settings: DispatchSettings) -> AsyncIterator[Store]:
 
 
 def _worker(
-    settings: DispatchSettings, store: Store, clock: Clock, database_clock: DatabaseClock, *, share: Callable[[], Share]
+    settings: DispatchSettings, store: Store, clock: Clock, database_clock: DatabaseClock, **told: Any
 ) -> Worker:
     places, size = settings.max_in_flight, settings.max_in_flight_bytes
-    return Worker(store, clock, database_clock, max_in_flight=places, max_bytes=size, share=share)
+    return Worker(store, clock, database_clock, max_in_flight=places, max_bytes=size, **told)
+
+
+def _show(meter: Meter, store: Store, worker: Worker, health: HealthBoard, clock: Clock) -> None:
+    """What is read by whoever scrapes; without a meter, nothing is."""
+    store.measured_by(meter.histogram(POOL_WAIT), batch_counter(meter))
+    show_queue(meter, QueueWatch(store.connection, clock))
+    show_work(meter, lambda: worker.in_flight, lambda: store.settling)
+    show_breakers(meter, health.known)
 
 
 async def _first_look(health: HealthBoard, peers: Peers) -> None:
@@ -319,16 +342,22 @@ def _registration(messages: DispatchServicer, store: Store) -> Callable[[grpc.ai
 
 @asynccontextmanager
 async def _serve(
-    settings: DispatchSettings, register: Callable[[grpc.aio.Server], None], clock: Clock, store: Store
+    settings: DispatchSettings,
+    register: Callable[[grpc.aio.Server], None],
+    clock: Clock,
+    store: Store,
+    meter: Meter,
 ) -> AsyncIterator[RunningServer]:
     admission = Admission(strained=lambda: store.longest_wait > LONGEST_POOL_WAIT)
+    show_admission(meter, admission)
+    verifier, ended = TokenVerifier(settings.auth, clock=clock), rpc_counter(meter)
     scopes = required_scope_from_options(*DISPATCH_SERVICES)
     async with serve(
         register,
         host=settings.host,
         port=settings.dispatch_port,
         names=[service.full_name for service in DISPATCH_SERVICES],
-        interceptors=standard_interceptors(TokenVerifier(settings.auth, clock=clock), scopes.get, admission),
+        interceptors=standard_interceptors(verifier, scopes.get, admission, ended),
         max_receive_bytes=settings.max_message_bytes + ENVELOPE_BYTES,
         admission=admission,
     ) as server:

@@ -69,6 +69,7 @@ class Delivery:
                         await self._at_the_gate(decision, chain)
         except Fenced:
             self._log.warning("lease_lost")
+            self._tools.telemetry.lost()
             self._tools.give_up(self._lease.id, self._lease.epoch)
             return None
 
@@ -195,6 +196,7 @@ class Delivery:
         events = [*self._finished(), *self._skipped(start.skips)]
         if previous is not None and previous.provider_id != attempt.provider_id:
             events.append(tell.failover(previous, attempt))
+            self._tools.telemetry.failed_over(self._lease.message.channel, previous.kind, previous.outcome)
         events.append(tell.attempt_started(attempt))
         failpoint("attempt.before_record")
         passed_by = frozenset(skip.provider.id for skip in start.skips if skip.provider)
@@ -209,6 +211,7 @@ class Delivery:
         result, latency = await self._send(start, chain, attempt, permit)
         self._unsettled = attempt.finished(result, latency=latency)
         self._lease = replace(self._lease, history=(*self._lease.history, self._unsettled), waited=False)
+        self._tools.telemetry.attempted(attempt.kind, self._lease.message.channel, result.outcome, latency)
         self._log.info(
             "attempt_finished", attempt=attempt.number, kind=attempt.kind, outcome=result.outcome, reason=result.reason
         )
@@ -278,8 +281,11 @@ class Delivery:
         )
         events = [*self._finished(), *self._skipped(finish.skips), *self._end(finish, completion)]
         failpoint("finish.before_record")
-        await self._write(self._transition(completes=completion, due_in=finish.listen), events)
+        settled = await self._write(self._transition(completes=completion, due_in=finish.listen), events)
         failpoint("finish.recorded")
+        if self._lease.ended is None or self._lease.generation.retrying:
+            first = self._lease.ended is None
+            self._tools.telemetry.ended(self._lease.message, finish.state, settled.at if first else None)
         self._log.info("dispatch_completed", state=finish.state, reason=finish.reason, attempts=len(attempts))
 
     def _end(self, finish: Finish, completion: Completion) -> list[DeliveryEvent]:

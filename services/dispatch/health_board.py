@@ -4,7 +4,7 @@ health.py and breaker.py.
 On the happy path it only counts in memory: a healthy provider has no breaker here, and nothing is written about it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -63,6 +63,11 @@ class HealthBoard:
         self._asking: set[str] = set()
         self._accepted: dict[str, dict[int, int]] = {}
         self._log = get_logger()
+
+    def known(self) -> Iterator[Breaker]:
+        """Every breaker that this process knows of, in no order."""
+        for scopes in self._breakers.values():
+            yield from scopes.values()
 
     def marks(self) -> Marks:
         """Why providers are passed by, by provider id."""

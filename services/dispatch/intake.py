@@ -20,6 +20,7 @@ from services.dispatch.errors import ProjectNotFound
 from services.dispatch.idempotency import key_of_bulk
 from services.dispatch.message import Message, new_message_id
 from services.dispatch.store import Store
+from services.dispatch.telemetry import UNCOUNTED, Telemetry
 from services.dispatch.watch import EventHub
 from services.dispatch.worker import Worker
 
@@ -38,9 +39,10 @@ class Intake:
         max_message_bytes: int,
         kinds: Kinds,
         new_id: Callable[[], UUID] | None = None,
+        telemetry: Telemetry = UNCOUNTED,
     ) -> None:
         self._store = store
-        self._acceptor = Acceptor(store=store, worker=worker, hub=hub, clock=clock)
+        self._acceptor = Acceptor(store=store, worker=worker, hub=hub, clock=clock, telemetry=telemetry)
         self._database_clock = database_clock
         self._max_message_bytes = max_message_bytes
         self._kinds = kinds

@@ -21,6 +21,7 @@ from services.dispatch.ledger import Completion, Settled, Transition
 from services.dispatch.limits import Limits, Unlimited
 from services.dispatch.message import Message
 from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
+from services.dispatch.telemetry import UNCOUNTED, Telemetry
 
 
 class Chains(Protocol):
@@ -110,6 +111,7 @@ class Tools:
     joint: JointCalls = field(default_factory=JointCalls)
     public_url: str = ""
     backoff: Backoff = DEFAULT_BACKOFF
+    telemetry: Telemetry = UNCOUNTED
 
     def receipts_url(self, kind: str, provider_id: str) -> str:
         """Where a provider's receipts are taken; "" when the service was not told how it is known outside."""

@@ -41,6 +41,7 @@ from services.dispatch.receipts import ReceiptDesk
 from services.dispatch.records import Overview
 from services.dispatch.resume import position_from_token, token_from_position
 from services.dispatch.store import Store
+from services.dispatch.telemetry import UNCOUNTED, Telemetry
 from services.dispatch.watch import EventHub, Moved, watch_message, watch_project
 
 MAX_BATCH = 1000
@@ -63,6 +64,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         receipts: ReceiptDesk,
         limits: LimitBoard,
         bulk: Bulk,
+        telemetry: Telemetry = UNCOUNTED,
     ) -> None:
         self._store = store
         self._intake = intake
@@ -73,6 +75,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         self._receipts = receipts
         self._limits = limits
         self._bulk = bulk
+        self._telemetry = telemetry
 
     async def CreateMessage(self, request: pb.CreateMessageRequest, context: Context) -> message_pb2.Message:
         """Accept durably, answer at once."""
@@ -205,6 +208,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
                 else "An attempt is in flight; try again when it has ended."
             )
             raise WrongState(overview.id, now.state, why)
+        self._telemetry.canceled(overview.channel)
         self._hub.hint(overview.project_id)
         return await self.GetMessage(pb.GetMessageRequest(id=request.id), context)
 

@@ -26,13 +26,16 @@ class DispatchSettings:
     `allow_host_aws_credentials` lets providers use this host's own. `allow_unsafe_durability` serves on a database that
     may forget what it acknowledged. `public_url` is how the gateway is known outside: where providers that ask send
     their receipts. `idempotency_hours` is how long a key stands for its message. `internal_token` goes to
-    ConfigService; without it one is made from the JWT secret.
+    ConfigService; without it one is made from the JWT secret. `dispatch_metrics_port` is where metrics are read, on
+    `metrics_host`; None: nowhere, 0: any free port.
     """
 
     database_url: SecretText
     auth: AuthSettings
     host: str = "127.0.0.1"
     dispatch_port: int = 50052
+    metrics_host: str = "127.0.0.1"
+    dispatch_metrics_port: int | None = None
     config_target: str = "127.0.0.1:50051"
     internal_token: SecretText | None = None
     egress_allow: tuple[str, ...] = ()
@@ -74,6 +77,8 @@ class DispatchSettings:
     def _out_of_bounds(self) -> Iterator[str]:
         if not 0 <= self.dispatch_port <= 65535:
             yield "MESSAGEPIPE_DISPATCH_PORT must be 0 to 65535; 0 takes any free one"
+        if self.dispatch_metrics_port is not None and not 0 <= self.dispatch_metrics_port <= 65535:
+            yield "MESSAGEPIPE_DISPATCH_METRICS_PORT must be 0 to 65535; 0 takes any free one"
         if not MEBIBYTE <= self.max_message_bytes <= LARGEST_MESSAGE:
             yield f"MESSAGEPIPE_MAX_MESSAGE_BYTES must be {MEBIBYTE} to {LARGEST_MESSAGE}"
         if not 1 <= self.max_in_flight <= 100_000:

@@ -81,6 +81,7 @@ class Store(Access):
         self._lessons: MicroBatcher[Transition, tuple[Breaker, ...] | Exception] = MicroBatcher(
             self._teach_each, name="teach", max_rows=BATCH, max_delay=0.0, lane=_project
         )
+        self.batchers = (self._acceptances, self._keyed, self._transitions, self._lessons)
 
     @classmethod
     async def open(
@@ -110,10 +111,8 @@ class Store(Access):
 
     async def close(self) -> None:
         """Write what waits, then let go of every connection."""
-        await self._acceptances.close()
-        await self._keyed.close()
-        await self._transitions.close()
-        await self._lessons.close()
+        for batcher in self.batchers:
+            await batcher.close()
         await self._batches.close()
         await self._pool.close()
 

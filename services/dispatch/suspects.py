@@ -15,8 +15,10 @@ from services.dispatch import quarantine_book as book
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.failover import Finish, possible_duplicate
 from services.dispatch.ledger import Completion, Settled, Transition, apply
+from services.dispatch.message import EndReason
 from services.dispatch.quarantine import end_of_quarantined
 from services.dispatch.store import Store
+from services.dispatch.telemetry import UNCOUNTED, Telemetry
 from services.dispatch.worker import Worker
 
 PAUSE = 1.0
@@ -30,11 +32,13 @@ Publish = Callable[[UUID, str, Transition, datetime], None]
 class Suspects:
     """Looks after messages with strikes, for as long as the process lives."""
 
-    def __init__(self, store: Store, worker: Worker, clock: Clock, publish: Publish) -> None:
+    def __init__(
+        self, store: Store, worker: Worker, clock: Clock, publish: Publish, telemetry: Telemetry = UNCOUNTED
+    ) -> None:
         self._store = store
         self._worker = worker
         self._clock = clock
-        self._publish = publish
+        self._publish, self._telemetry = publish, telemetry
         self._log = get_logger()
 
     async def run(self) -> Never:
@@ -72,6 +76,7 @@ class Suspects:
         return True
 
     def _tell(self, struck: book.Struck, step: Transition, settled: Settled) -> None:
+        self._telemetry.taken_out(EndReason.QUARANTINED)
         self._log.error("quarantined", message=str(struck.id), attempts=len(struck.history))
         self._publish(struck.id, struck.project_id, step, settled.at)
 

@@ -28,6 +28,7 @@ from services.dispatch.ports import Lease
 from services.dispatch.records import Claim
 from services.dispatch.room import Room
 from services.dispatch.store import Store
+from services.dispatch.telemetry import UNCOUNTED, Telemetry
 
 # Few at a time: they are written together, and a message of another project waits for as many as are (ADR 0019).
 CLAIM_BATCH = 50
@@ -63,12 +64,13 @@ class Worker:
         max_bytes: int,
         share: Callable[[], Share] = Share,
         jitter: Callable[[], float] = random.random,
+        telemetry: Telemetry = UNCOUNTED,
     ) -> None:
         self._store = store
         self._clock = clock
         self._database_clock = database_clock
         self._room = Room(max_in_flight, max_bytes)
-        self._share, self._jitter = share, jitter
+        self._share, self._jitter, self._telemetry = share, jitter, telemetry
         # By epoch too: after a pause longer than a lease this process may hold a message anew while what it began
         # under the old epoch still runs.
         self._held: dict[tuple[UUID, int], _Held] = {}
@@ -206,6 +208,8 @@ class Worker:
 
     async def take_up(self, claim: Claim, since: float) -> "asyncio.Task[None] | None":
         """Work on a claimed message, whose place is taken; None when there is nothing to work on."""
+        if claim.claims > 1:  # whoever had it before brought no result
+            self._telemetry.rescued()
         try:
             message = stored_message(
                 claim.spec,
@@ -254,6 +258,7 @@ class Worker:
             events=tell.numbered(claim.last_sequence, events),
         )
         await self._store.apply(transition)
+        self._telemetry.taken_out(EndReason.REJECTED)
 
     async def renew_forever(self) -> None:
         """Extend every lease in work, in one statement, three times per lease; sooner again when it failed."""
