@@ -32,7 +32,7 @@ READS = {
         "ExplainRoute",
         "ReceiveReceipt",
     ),
-    LOG: ("ListLogEntries", "GetLogEntry"),
+    LOG: ("ListLogEntries", "GetLogEntry", "GetAnalytics"),
     SUPPRESSION: ("ListSuppressions", "CreateSuppression"),
 }
 # Harmless twice when the request carries an idempotency key, and only then.

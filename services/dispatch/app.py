@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Never
 
@@ -50,7 +51,7 @@ from services.dispatch.delivery import Delivery
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.gauges import QueueWatch, show_breakers, show_queue, show_work
 from services.dispatch.health_board import HealthBoard
-from services.dispatch.housekeeping import keep_marking, keep_sweeping
+from services.dispatch.housekeeping import keep_counting, keep_marking, keep_parting, keep_sweeping
 from services.dispatch.intake import Intake
 from services.dispatch.limit_board import LimitBoard
 from services.dispatch.log_servicer import LogServicer
@@ -193,12 +194,14 @@ async def open_dispatch(  # size: a line or two for each thing that is opened, i
         )
         bulk, house = Bulk(store, intake, hub, clock), (store, intake, hub, chains, health, database_clock)
         servicer = DispatchServicer(*house, receipts=desk, limits=limits, bulk=bulk, telemetry=telemetry)
-        register = _registration(servicer, store)
+        register = _registration(servicer, store, database_clock.now)
         server = await stack.enter_async_context(_serve(settings, register, clock, store, metrics.meter))
         suspects = Suspects(store, worker, clock, hub.publish, telemetry)
         works = (chains.run, health.run, peers.run, worker.claim_forever, worker.renew_forever, suspects.run, desk.run)
         pulse, sweep = partial(keep_pulse, store, server, clock, database_clock), partial(keep_sweeping, store, clock)
-        for work in (*works, pulse, sweep, partial(keep_marking, store, clock)):
+        keep = partial(keep_parting, store, clock, timedelta(days=settings.retention_days))
+        mark, count = partial(keep_marking, store, clock), partial(keep_counting, store, clock)
+        for work in (*works, pulse, sweep, keep, mark, count):
             await stack.enter_async_context(background(work, stop))
         _show(metrics.meter, store, worker, health, clock)
         grace, port = settings.drain_grace, metrics.port
@@ -331,10 +334,12 @@ async def _open_limits(
     await limits.close()
 
 
-def _registration(messages: DispatchServicer, store: Store) -> Callable[[grpc.aio.Server], None]:
+def _registration(
+    messages: DispatchServicer, store: Store, now: Callable[[], datetime]
+) -> Callable[[grpc.aio.Server], None]:
     def register(server: grpc.aio.Server) -> None:
         add_DispatchServiceServicer_to_server(messages, server)
-        add_LogServiceServicer_to_server(LogServicer(store), server)
+        add_LogServiceServicer_to_server(LogServicer(store, now), server)
         add_SuppressionServiceServicer_to_server(SuppressionServicer(store), server)
 
     return register

@@ -137,3 +137,8 @@ def first_id_at(moment: datetime) -> UUID:
     """The lowest id that a message of this moment can have; moments before 1970 count as 1970."""
     milliseconds = max((moment - _EPOCH) // timedelta(milliseconds=1), 0)
     return UUID(int=min(milliseconds, (1 << 48) - 1) << 80)
+
+
+def moment_of(message_id: UUID) -> datetime:
+    """The moment that an id carries, to the millisecond."""
+    return _EPOCH + timedelta(milliseconds=message_id.int >> 80)

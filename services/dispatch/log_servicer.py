@@ -2,52 +2,41 @@
 
 # ruff: noqa: N802 - the contract names the methods
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 from messagepipe.dispatch.v1 import log_service_pb2 as pb
 from messagepipe.dispatch.v1 import log_service_pb2_grpc, message_pb2
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 
-from services.adapters.base import Channel
-from services.chassis.auth import Principal, current_principal
-from services.chassis.errors import FieldViolation, InvalidArgument
+from services.chassis.auth import current_principal
+from services.dispatch import analytics, log_book, rollup_book
 from services.dispatch import history as tell
-from services.dispatch import log_book
 from services.dispatch.convert import CHANNELS, attempt_to_proto, timestamp
 from services.dispatch.delivery_log import (
-    DEFAULT_LIMIT,
-    MOST_LIMIT,
-    MOST_PAGE,
-    Filter,
     Found,
     Page,
-    Status,
     place_of,
     status_of,
 )
 from services.dispatch.errors import MessageNotFound
-from services.dispatch.intake import project_of
+from services.dispatch.log_requests import LATER_TYPES, TYPES, asked
 from services.dispatch.store import Store
 
-TYPES = {Channel.EMAIL: "email", Channel.SMS: "sms"}
-# Documented words for channels that no message has yet.
-LATER_TYPES = ("app", "push")
 # Of the events of one message, read at once.
 EVENTS_AT_ONCE = 500
-MOST_TEXT = 320
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class LogServicer(log_service_pb2_grpc.LogServiceServicer):
     """The delivery log, of the caller's projects and no other."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
         self._store = store
+        self._now = now  # the database's clock
 
     async def ListLogEntries(self, request: pb.ListLogEntriesRequest, context: Context) -> pb.ListLogEntriesResponse:
         """One page of a project's messages."""
@@ -76,6 +65,23 @@ class LogServicer(log_service_pb2_grpc.LogServiceServicer):
             events=await self._events(message_id),
         )
 
+    async def GetAnalytics(self, request: pb.GetAnalyticsRequest, context: Context) -> pb.Analytics:
+        """The sums of a project over some time."""
+        wanted = analytics.wanted(request, current_principal(), self._now())
+        if wanted.nothing:
+            return analytics.answer(wanted, (), None)
+        async with self._store.connection() as connection:
+            rows = await rollup_book.read(
+                connection,
+                wanted.project_id,
+                wanted.interval,
+                (wanted.since, wanted.until),
+                channel=wanted.channel,
+                provider=wanted.provider,
+            )
+            counted_at = await rollup_book.counted_to(connection, wanted.project_id)
+        return analytics.answer(wanted, rows, counted_at)
+
     async def _events(self, message_id: UUID) -> list[DeliveryEvent]:
         told: list[DeliveryEvent] = []
         while True:
@@ -84,58 +90,6 @@ class LogServicer(log_service_pb2_grpc.LogServiceServicer):
             told.extend(map(tell.shown, events))
             if len(events) < EVENTS_AT_ONCE:
                 return told
-
-
-def asked(request: pb.ListLogEntriesRequest, caller: Principal) -> tuple[Filter, Page]:
-    """What a request asks for; InvalidArgument with everything that is wrong, ProjectNotFound for somebody else's."""
-    project = project_of(request.project_id, caller, "projectId")
-    violations = [project] if isinstance(project, FieldViolation) else []
-    channels = {word: channel for channel, word in TYPES.items()}
-    if request.message_type and request.message_type not in (*channels, *LATER_TYPES):
-        violations.append(FieldViolation("messageType", f"must be one of {', '.join((*channels, *LATER_TYPES))}"))
-    if request.status and request.status not in list(Status):
-        violations.append(FieldViolation("status", f"must be one of {', '.join(Status)}"))
-    page = _page(request, violations)
-    for path, said in (("provider", request.provider), ("recipient", request.recipient)):
-        if len(said) > MOST_TEXT or not said.isprintable():
-            violations.append(FieldViolation(path, f"must be at most {MOST_TEXT} printable characters"))
-    after = _moment(request, "created_after", "createdAfter", violations)
-    before = _moment(request, "created_before", "createdBefore", violations)
-    if violations or isinstance(project, FieldViolation):
-        raise InvalidArgument(violations=violations)
-    wanted = Filter(
-        project_id=project,
-        channel=channels.get(request.message_type),
-        status=Status(request.status) if request.status else None,
-        provider=request.provider,
-        recipient=request.recipient,
-        after=after,
-        before=before,
-    )
-    return wanted, page
-
-
-def _page(request: pb.ListLogEntriesRequest, violations: list[FieldViolation]) -> Page:
-    number = request.page if request.HasField("page") else 1
-    limit = request.limit if request.HasField("limit") else DEFAULT_LIMIT
-    if not 1 <= number <= MOST_PAGE:
-        violations.append(FieldViolation("page", f"must be 1 to {MOST_PAGE}"))
-    if not 1 <= limit <= MOST_LIMIT:
-        violations.append(FieldViolation("limit", f"must be 1 to {MOST_LIMIT}"))
-    return Page(number=number, limit=limit)
-
-
-def _moment(
-    request: pb.ListLogEntriesRequest, name: str, path: str, violations: list[FieldViolation]
-) -> datetime | None:
-    if not request.HasField(name):  # type: ignore[arg-type]  # the stubs know each name apart
-        return None
-    value: Timestamp = getattr(request, name)
-    try:
-        return value.ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        violations.append(FieldViolation(path, "is out of range"))
-        return None
 
 
 def answer(page: Page, found: Found, rows: Any) -> pb.ListLogEntriesResponse:

@@ -51,6 +51,7 @@ BY_PROJECT_ID: dict[tuple[str, str], Callable[[str], Message]] = {
     ("WatchProject", "project_id"): lambda it: pb.WatchProjectRequest(project_id=it),
     ("ListMessages", "project_id"): lambda it: pb.ListMessagesRequest(project_id=it),
     ("ListLogEntries", "project_id"): lambda it: log_service_pb2.ListLogEntriesRequest(project_id=it),
+    ("GetAnalytics", "project_id"): lambda it: log_service_pb2.GetAnalyticsRequest(project_id=it),
 }
 # Named elsewhere, and why.
 ELSEWHERE = {

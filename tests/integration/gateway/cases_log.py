@@ -27,6 +27,39 @@ ENTRY_JSON = {
     "projectId": "demo",
     "createdAt": TIME_JSON,
 }
+COUNTS = log.AnalyticsCounts(
+    sent=3, rescued=1, attempts=4, latency=log.AnalyticsCounts.Latency(p50=80.5, p95=120, p99=200)
+)
+COUNTS_JSON = {
+    "sent": 3,
+    "delivered": 0,
+    "failed": 0,
+    "bounced": 0,
+    "failedOver": 0,
+    "rescued": 1,
+    "attempts": 4,
+    "latency": {"p50": 80.5, "p95": 120.0, "p99": 200.0},
+}
+ANALYTICS = log.Analytics(
+    project_id="demo",
+    interval="day",
+    since=TIME,
+    until=TIME,
+    counted_at=TIME,
+    data=[log.AnalyticsRow(start=TIME, message_type="sms", counts=COUNTS)],
+    total=COUNTS,
+)
+ANALYTICS_JSON = {
+    "projectId": "demo",
+    "interval": "day",
+    "since": TIME_JSON,
+    "until": TIME_JSON,
+    "countedAt": TIME_JSON,
+    "data": [
+        {"start": TIME_JSON, "messageType": "sms", "provider": None, "providerId": None, "counts": COUNTS_JSON},
+    ],
+    "total": COUNTS_JSON,
+}
 META = log.LogPage(total=100, page=1, limit=50, total_pages=2, has_next_page=True)
 META_JSON = {"total": 100, "page": 1, "limit": 50, "totalPages": 2, "hasNextPage": True, "hasPreviousPage": False}
 
@@ -60,6 +93,15 @@ def _routes(prefix: str) -> dict[str, Case]:
             request=log.GetLogEntryRequest(id="m-1"),
             answer=log.LogEntryDetails(**ENTRY, events=[EVENT]),
             json=ENTRY_JSON | {"reason": "", "attempts": [], "events": [EVENT_JSON]},
+        ),
+        f"GET {prefix}/analytics": Case(
+            url=f"{prefix}/analytics?projectId=demo&messageType=sms&provider=sns&interval=day&since={TIME_JSON}&until={TIME_JSON}",
+            rpc="GetAnalytics",
+            request=log.GetAnalyticsRequest(
+                project_id="demo", message_type="sms", provider="sns", interval="day", since=TIME, until=TIME
+            ),
+            answer=ANALYTICS,
+            json=ANALYTICS_JSON,
         ),
     }
 

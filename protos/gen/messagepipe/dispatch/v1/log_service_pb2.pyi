@@ -337,3 +337,238 @@ class LogEntryDetails(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__template_id) -> _WhichOneofReturnType__template_id | None: ...
 
 Global___LogEntryDetails: _TypeAlias = LogEntryDetails  # noqa: Y015
+
+@_typing.final
+class GetAnalyticsRequest(_message.Message):
+    """Request of GetAnalytics."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    MESSAGE_TYPE_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    """The project. Default: the token's only project."""
+    message_type: _builtins.str
+    """Only this channel: `email`, `sms`; `app` and `push` are known words without messages. Default: all."""
+    provider: _builtins.str
+    """Only this provider: its id or its kind. Default: all."""
+    interval: _builtins.str
+    """How long a time is summed up together: `hour` or `day`. Default: `hour`."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """From when on; the hour or day that it lies in counts whole. Default: 24 hours, or 30 days, before `until`. At most 31
+        days before it by the hour, 400 by the day.
+        """
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Up to when; an hour or day that begins before it counts whole. Default: now."""
+
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+        message_type: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        interval: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval", "message_type", b"message_type", "project_id", b"project_id", "provider", b"provider", "since", b"since", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAnalyticsRequest: _TypeAlias = GetAnalyticsRequest  # noqa: Y015
+
+@_typing.final
+class Analytics(_message.Message):
+    """Analytics are the sums of a project over some time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    COUNTED_AT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    """The project."""
+    interval: _builtins.str
+    """`hour` or `day`."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """The start of the first hour or day."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """What was asked for."""
+
+    @_builtins.property
+    def counted_at(self) -> _timestamp_pb2.Timestamp:
+        """When events were counted last; unset when none were yet."""
+
+    @_builtins.property
+    def data(self) -> _containers.RepeatedCompositeFieldContainer[Global___AnalyticsRow]:
+        """One per hour or day, channel and provider that anything happened in, oldest first."""
+
+    @_builtins.property
+    def total(self) -> Global___AnalyticsCounts:
+        """All of `data` together."""
+
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+        interval: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        counted_at: _timestamp_pb2.Timestamp | None = ...,
+        data: _abc.Iterable[Global___AnalyticsRow] | None = ...,
+        total: Global___AnalyticsCounts | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counted_at", b"counted_at", "since", b"since", "total", b"total", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted_at", b"counted_at", "data", b"data", "interval", b"interval", "project_id", b"project_id", "since", b"since", "total", b"total", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Analytics: _TypeAlias = Analytics  # noqa: Y015
+
+@_typing.final
+class AnalyticsRow(_message.Message):
+    """AnalyticsRow is one provider's part in one hour or day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    MESSAGE_TYPE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    message_type: _builtins.str
+    """`email` or `sms`."""
+    kind: _builtins.str
+    """The provider's kind. JSON name: `provider`; null for messages that ended without a provider."""
+    provider_id: _builtins.str
+    """The provider's id; null for messages that ended without a provider."""
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp:
+        """The start of the hour or day."""
+
+    @_builtins.property
+    def counts(self) -> Global___AnalyticsCounts:
+        """How many."""
+
+    def __init__(
+        self,
+        *,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        message_type: _builtins.str = ...,
+        kind: _builtins.str | None = ...,
+        provider_id: _builtins.str | None = ...,
+        counts: Global___AnalyticsCounts | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_kind", b"_kind", "_provider_id", b"_provider_id", "counts", b"counts", "kind", b"kind", "provider_id", b"provider_id", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_kind", b"_kind", "_provider_id", b"_provider_id", "counts", b"counts", "kind", b"kind", "message_type", b"message_type", "provider_id", b"provider_id", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__kind: _TypeAlias = _typing.Literal["kind"]  # noqa: Y015
+    _WhichOneofArgType__kind: _TypeAlias = _typing.Literal["_kind", b"_kind"]  # noqa: Y015
+    _WhichOneofReturnType__provider_id: _TypeAlias = _typing.Literal["provider_id"]  # noqa: Y015
+    _WhichOneofArgType__provider_id: _TypeAlias = _typing.Literal["_provider_id", b"_provider_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kind) -> _WhichOneofReturnType__kind | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__provider_id) -> _WhichOneofReturnType__provider_id | None: ...
+
+Global___AnalyticsRow: _TypeAlias = AnalyticsRow  # noqa: Y015
+
+@_typing.final
+class AnalyticsCounts(_message.Message):
+    """AnalyticsCounts are how many of what, in the hour or day in which it happened."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Latency(_message.Message):
+        """Latency is a distribution in milliseconds, from buckets of which each is a quarter wider than the one before."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        P50_FIELD_NUMBER: _builtins.int
+        P95_FIELD_NUMBER: _builtins.int
+        P99_FIELD_NUMBER: _builtins.int
+        p50: _builtins.float
+        """Half of the attempts took no longer."""
+        p95: _builtins.float
+        """95 of 100 took no longer."""
+        p99: _builtins.float
+        """99 of 100 took no longer."""
+        def __init__(
+            self,
+            *,
+            p50: _builtins.float = ...,
+            p95: _builtins.float = ...,
+            p99: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["p50", b"p50", "p95", b"p95", "p99", b"p99"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SENT_FIELD_NUMBER: _builtins.int
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    BOUNCED_FIELD_NUMBER: _builtins.int
+    FAILED_OVER_FIELD_NUMBER: _builtins.int
+    RESCUED_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    LATENCY_FIELD_NUMBER: _builtins.int
+    sent: _builtins.int
+    """Dispatches that ended because this provider took the message."""
+    delivered: _builtins.int
+    """Receipts that said `delivered`."""
+    failed: _builtins.int
+    """Dispatches that ended because nobody took the message, or its time was over."""
+    bounced: _builtins.int
+    """Receipts that said that the recipient can not be reached."""
+    failed_over: _builtins.int
+    """Times that a dispatch left this provider for another."""
+    rescued: _builtins.int
+    """Of `sent`, those that another provider was asked for first."""
+    attempts: _builtins.int
+    """How many attempts have a latency."""
+    @_builtins.property
+    def latency(self) -> Global___AnalyticsCounts.Latency:
+        """How long attempts took; unset without any."""
+
+    def __init__(
+        self,
+        *,
+        sent: _builtins.int = ...,
+        delivered: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        bounced: _builtins.int = ...,
+        failed_over: _builtins.int = ...,
+        rescued: _builtins.int = ...,
+        attempts: _builtins.int = ...,
+        latency: Global___AnalyticsCounts.Latency | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_latency", b"_latency", "latency", b"latency"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_latency", b"_latency", "attempts", b"attempts", "bounced", b"bounced", "delivered", b"delivered", "failed", b"failed", "failed_over", b"failed_over", "latency", b"latency", "rescued", b"rescued", "sent", b"sent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__latency: _TypeAlias = _typing.Literal["latency"]  # noqa: Y015
+    _WhichOneofArgType__latency: _TypeAlias = _typing.Literal["_latency", b"_latency"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__latency) -> _WhichOneofReturnType__latency | None: ...
+
+Global___AnalyticsCounts: _TypeAlias = AnalyticsCounts  # noqa: Y015

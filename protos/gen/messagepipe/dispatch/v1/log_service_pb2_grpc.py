@@ -46,6 +46,11 @@ class LogServiceStub:
                 request_serializer=messagepipe_dot_dispatch_dot_v1_dot_log__service__pb2.GetLogEntryRequest.SerializeToString,
                 response_deserializer=messagepipe_dot_dispatch_dot_v1_dot_log__service__pb2.LogEntryDetails.FromString,
                 _registered_method=True)
+        self.GetAnalytics = channel.unary_unary(
+                '/messagepipe.dispatch.v1.LogService/GetAnalytics',
+                request_serializer=messagepipe_dot_dispatch_dot_v1_dot_log__service__pb2.GetAnalyticsRequest.SerializeToString,
+                response_deserializer=messagepipe_dot_dispatch_dot_v1_dot_log__service__pb2.Analytics.FromString,
+                _registered_method=True)
 
 
 class LogServiceServicer:
@@ -68,6 +73,14 @@ class LogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetAnalytics(self, request, context):
+        """Sums what happened in a project by provider and channel, hour by hour or day by day (UTC). Read from roll-ups that
+        follow the events by some seconds. Errors: INVALID_ARGUMENT with every field that is wrong.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LogServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -80,6 +93,11 @@ def add_LogServiceServicer_to_server(servicer, server):
                     servicer.GetLogEntry,
                     request_deserializer=messagepipe_dot_dispatch_dot_v1_dot_log__service__pb2.GetLogEntryRequest.FromString,
                     response_serializer=messagepipe_dot_dispatch_dot_v1_dot_log__service__pb2.LogEntryDetails.SerializeToString,
+            ),
+            'GetAnalytics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAnalytics,
+                    request_deserializer=messagepipe_dot_dispatch_dot_v1_dot_log__service__pb2.GetAnalyticsRequest.FromString,
+                    response_serializer=messagepipe_dot_dispatch_dot_v1_dot_log__service__pb2.Analytics.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -138,6 +156,33 @@ class LogService:
             '/messagepipe.dispatch.v1.LogService/GetLogEntry',
             messagepipe_dot_dispatch_dot_v1_dot_log__service__pb2.GetLogEntryRequest.SerializeToString,
             messagepipe_dot_dispatch_dot_v1_dot_log__service__pb2.LogEntryDetails.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAnalytics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/messagepipe.dispatch.v1.LogService/GetAnalytics',
+            messagepipe_dot_dispatch_dot_v1_dot_log__service__pb2.GetAnalyticsRequest.SerializeToString,
+            messagepipe_dot_dispatch_dot_v1_dot_log__service__pb2.Analytics.FromString,
             options,
             channel_credentials,
             insecure,

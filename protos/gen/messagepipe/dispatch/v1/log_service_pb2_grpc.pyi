@@ -41,6 +41,10 @@ class LogServiceStub:
     """
     GetLogEntry: _grpc.UnaryUnaryMultiCallable[_log_service_pb2.GetLogEntryRequest, _log_service_pb2.LogEntryDetails]
     """Answers one message with every attempt and every event. Errors: NOT_FOUND (MESSAGE_NOT_FOUND)."""
+    GetAnalytics: _grpc.UnaryUnaryMultiCallable[_log_service_pb2.GetAnalyticsRequest, _log_service_pb2.Analytics]
+    """Sums what happened in a project by provider and channel, hour by hour or day by day (UTC). Read from roll-ups that
+    follow the events by some seconds. Errors: INVALID_ARGUMENT with every field that is wrong.
+    """
 
 @_typing.type_check_only
 class LogServiceAsyncStub(LogServiceStub):
@@ -55,6 +59,10 @@ class LogServiceAsyncStub(LogServiceStub):
     """
     GetLogEntry: _aio.UnaryUnaryMultiCallable[_log_service_pb2.GetLogEntryRequest, _log_service_pb2.LogEntryDetails]  # type: ignore[assignment]
     """Answers one message with every attempt and every event. Errors: NOT_FOUND (MESSAGE_NOT_FOUND)."""
+    GetAnalytics: _aio.UnaryUnaryMultiCallable[_log_service_pb2.GetAnalyticsRequest, _log_service_pb2.Analytics]  # type: ignore[assignment]
+    """Sums what happened in a project by provider and channel, hour by hour or day by day (UTC). Read from roll-ups that
+    follow the events by some seconds. Errors: INVALID_ARGUMENT with every field that is wrong.
+    """
 
 class LogServiceServicer(metaclass=_abc_1.ABCMeta):
     """LogService shows what became of messages: the delivery log, read from the messages themselves. A message is in it from
@@ -78,5 +86,15 @@ class LogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_log_service_pb2.LogEntryDetails, _abc.Awaitable[_log_service_pb2.LogEntryDetails]]:
         """Answers one message with every attempt and every event. Errors: NOT_FOUND (MESSAGE_NOT_FOUND)."""
+
+    @_abc_1.abstractmethod
+    def GetAnalytics(
+        self,
+        request: _log_service_pb2.GetAnalyticsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_log_service_pb2.Analytics, _abc.Awaitable[_log_service_pb2.Analytics]]:
+        """Sums what happened in a project by provider and channel, hour by hour or day by day (UTC). Read from roll-ups that
+        follow the events by some seconds. Errors: INVALID_ARGUMENT with every field that is wrong.
+        """
 
 def add_LogServiceServicer_to_server(servicer: LogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
