@@ -27,7 +27,7 @@ SHOWN = (
 ).split()
 HOT_TABLES = (
     "messages, queue, attempts, completions, events, evidence, provider_health, provider_limits, provider_slots, "
-    "idempotency_keys, receipts"
+    "idempotency_keys, receipts, log_marks, log_heads, rollups, rollup_cursors"
 )
 # Ids as the service makes them: UUIDv7, the shard (here at random) in the last ten bits.
 _COPY = """

@@ -6,6 +6,7 @@ from typing import cast
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
+from messagepipe.http.v1 import binding_pb2
 
 
 def message_of(field: FieldDescriptor) -> Descriptor:
@@ -30,3 +31,8 @@ def type_of(message: Message) -> Descriptor:
 def is_map(field: FieldDescriptor) -> bool:
     """Whether the field is a map."""
     return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
+def is_nullable(field: FieldDescriptor) -> bool:
+    """Whether answers say null where the field is not set, instead of leaving it out."""
+    return bool(field.GetOptions().Extensions[binding_pb2.null_when_unset])

@@ -2,8 +2,8 @@
 
 What is printed: every plain scalar, enum, list and map, also with its default (`"enabled": false`, `[]`, `""`), so that
 clients find the same members in every answer. What is left out when it is not set: messages, members of a oneof, and
-fields that the proto marks `optional`. 64-bit integers are strings, as ProtoJSON has it, because JavaScript would round
-them.
+fields that the proto marks `optional`, unless it marks them `null_when_unset` too. 64-bit integers are strings, as
+ProtoJSON has it, because JavaScript would round them.
 """
 
 import base64
@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from gateway.codec import well_known
 from gateway.codec.scalars import bare_words
-from gateway.descriptors import enum_of, is_map, message_of
+from gateway.descriptors import enum_of, is_map, is_nullable, message_of
 
 Write = Callable[[Any], Any]
 
@@ -37,16 +37,18 @@ class MessageWriter:
 
     def __init__(self, descriptor: Descriptor, special: Mapping[str, Write]) -> None:
         self._fields = [
-            (field.json_name, field.name, field.has_presence, field_writer(field, special))
+            (field.json_name, field.name, field.has_presence, is_nullable(field), field_writer(field, special))
             for field in descriptor.fields
         ]
 
     def write(self, message: Message) -> dict[str, Any]:
         """The message as a JSON object, members in the order of the proto."""
         written: dict[str, Any] = {}
-        for json_name, name, has_presence, write in self._fields:
+        for json_name, name, has_presence, nullable, write in self._fields:
             if not has_presence or message.HasField(name):
                 written[json_name] = write(getattr(message, name))
+            elif nullable:
+                written[json_name] = None
         return written
 
 

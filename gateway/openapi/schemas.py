@@ -12,7 +12,7 @@ from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from gateway.codec.scalars import bare_words
-from gateway.descriptors import is_map, message_of
+from gateway.descriptors import is_map, is_nullable, message_of
 from gateway.transcode import behaviors
 
 Schema = dict[str, Any]
@@ -105,6 +105,8 @@ class Schemas:
             schema = {"type": "array", "items": self._single(field)}
         else:
             schema = self._single(field)
+        if is_nullable(field):
+            schema = {"anyOf": [schema, {"type": "null"}]}
         if field_behavior_pb2.OUTPUT_ONLY in behaviors(field):
             schema["readOnly"] = True
         return {**schema, **_described(field.full_name)}
@@ -143,7 +145,7 @@ def _is_required(message: Descriptor, field: FieldDescriptor) -> bool:
     # A type with behaviours is sent by callers; any other one only comes in answers, where plain fields always stand.
     if any(behaviors(each) for each in message.fields):
         return field_behavior_pb2.REQUIRED in behaviors(field)
-    return not field.has_presence
+    return not field.has_presence or is_nullable(field)
 
 
 def _scalar(kind: int) -> Schema:

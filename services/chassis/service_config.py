@@ -12,6 +12,7 @@ CONFIG = "messagepipe.config.v1.ConfigService"
 TEMPLATES = "messagepipe.config.v1.TemplateService"
 PROJECTS = "messagepipe.config.v1.ProjectService"
 DISPATCH = "messagepipe.dispatch.v1.DispatchService"
+LOG = "messagepipe.dispatch.v1.LogService"
 SUPPRESSION = "messagepipe.dispatch.v1.SuppressionService"
 VAULT = "messagepipe.config.v1.VaultService"
 WEBHOOK = "messagepipe.dispatch.v1.WebhookService"
@@ -44,6 +45,7 @@ READS = {
         "ExplainRoute",
         "ReceiveReceipt",
     ),
+    LOG: ("ListLogEntries", "GetLogEntry", "GetAnalytics"),
     SUPPRESSION: ("ListSuppressions", "CreateSuppression"),
     VAULT: ("SealSecret", "OpenSecret"),
     WEBHOOK: ("GetWebhook", "ListWebhooks", "UpdateWebhook"),
@@ -71,6 +73,7 @@ KEYED = {
         "SendMessage",
         "SendBulkMessages",
     ),
+    LOG: (),
     SUPPRESSION: (),
     VAULT: (),
     WEBHOOK: (),

@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import Any, Never
 
@@ -44,7 +45,7 @@ from services.dispatch.doors import open_server, registration, token_of
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.gauges import QueueWatch, show_breakers, show_queue, show_work
 from services.dispatch.health_board import HealthBoard
-from services.dispatch.housekeeping import keep_sweeping
+from services.dispatch.housekeeping import keep_counting, keep_marking, keep_parting, keep_sweeping
 from services.dispatch.intake import Intake
 from services.dispatch.limit_board import LimitBoard
 from services.dispatch.peers import Peers
@@ -197,12 +198,17 @@ async def open_dispatch(  # size: a line or two for each thing that is opened, i
                 stop=stop,
             )
         )
-        register, more = registration(servicer, webhooks, store), dict[str, Any](tracing=tracing, stop=stop)
+        register, more = (
+            registration(servicer, webhooks, store, database_clock.now),
+            dict[str, Any](tracing=tracing, stop=stop),
+        )
         server = await stack.enter_async_context(open_server(settings, register, clock, store, metrics.meter, **more))
         suspects = Suspects(store, worker, clock, hub.publish, telemetry)
         works = (chains.run, health.run, peers.run, worker.claim_forever, worker.renew_forever, suspects.run, desk.run)
         pulse, sweep = partial(keep_pulse, store, server, clock, database_clock), partial(keep_sweeping, store, clock)
-        for work in (*works, pulse, sweep):
+        keep = partial(keep_parting, store, clock, timedelta(days=settings.retention_days))
+        mark, count = partial(keep_marking, store, clock), partial(keep_counting, store, clock)
+        for work in (*works, pulse, sweep, keep, mark, count):
             await stack.enter_async_context(background(work, stop))
         _show(metrics.meter, store, worker, health, clock)
         grace, port = settings.drain_grace, metrics.port

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import grpc
 from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import add_DispatchServiceServicer_to_server
+from messagepipe.dispatch.v1.log_service_pb2_grpc import add_LogServiceServicer_to_server
 from messagepipe.dispatch.v1.suppression_service_pb2_grpc import add_SuppressionServiceServicer_to_server
 from messagepipe.dispatch.v1.webhook_service_pb2_grpc import add_WebhookServiceServicer_to_server
 
@@ -25,6 +27,7 @@ from services.chassis.telemetry import Meter
 from services.chassis.telemetry_common import rpc_counter, show_admission
 from services.chassis.tracing import Tracing
 from services.dispatch.api_key_watch import ApiKeyWatch
+from services.dispatch.log_servicer import LogServicer
 from services.dispatch.servicer import DispatchServicer
 from services.dispatch.settings import MEBIBYTE, DispatchSettings
 from services.dispatch.store import Store
@@ -46,12 +49,13 @@ def token_of(settings: DispatchSettings, clock: Clock) -> Callable[[], str]:
 
 
 def registration(
-    messages: DispatchServicer, webhooks: WebhookServicer, store: Store
+    messages: DispatchServicer, webhooks: WebhookServicer, store: Store, now: Callable[[], datetime]
 ) -> Callable[[grpc.aio.Server], None]:
     """Puts every service of this process on a server."""
 
     def register(server: grpc.aio.Server) -> None:
         add_DispatchServiceServicer_to_server(messages, server)
+        add_LogServiceServicer_to_server(LogServicer(store, now), server)
         add_SuppressionServiceServicer_to_server(SuppressionServicer(store), server)
         add_WebhookServiceServicer_to_server(webhooks, server)
 

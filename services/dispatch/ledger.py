@@ -174,8 +174,10 @@ WITH barred AS MATERIALIZED (
         waits_for = CASE WHEN held.due_in IS NULL THEN q.waits_for ELSE held.waits_for END
     FROM held WHERE q.id = held.id AND (held.due_in IS NOT NULL OR held.opens IS NOT NULL)
 ), completed AS (
-    INSERT INTO dispatch.completions (message_id, state, reason, provider_id, kind, possible_duplicate, epoch)
-    SELECT id, state, end_reason, end_provider, end_kind, possible_duplicate, epoch FROM held WHERE state IS NOT NULL
+    INSERT INTO dispatch.completions (message_id, state, reason, provider_id, kind, possible_duplicate, epoch,
+                                      project_id)
+    SELECT id, state, end_reason, end_provider, end_kind, possible_duplicate, epoch, project_id
+    FROM held WHERE state IS NOT NULL
     ON CONFLICT (message_id) DO UPDATE
     SET state = excluded.state, reason = excluded.reason, provider_id = excluded.provider_id, kind = excluded.kind,
         possible_duplicate = excluded.possible_duplicate, epoch = excluded.epoch, retrying = false

@@ -14,6 +14,7 @@ from services.chassis.log import LEVELS
 
 MEBIBYTE = 1024 * 1024
 LARGEST_MESSAGE = 40 * MEBIBYTE
+MOST_DAYS = 3650
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +26,9 @@ class DispatchSettings:
     `egress_allow` names networks (CIDR) that a provider may be reached in although they are not public;
     `allow_host_aws_credentials` lets providers use this host's own. `allow_unsafe_durability` serves on a database that
     may forget what it acknowledged. `public_url` is how the gateway is known outside: where providers that ask send
-    their receipts. `idempotency_hours` is how long a key stands for its message. `internal_token` goes to
-    ConfigService; without it one is made from the JWT secret. `dispatch_metrics_port` is where metrics are read, on
-    `metrics_host`; None: nowhere, 0: any free port. `otlp_endpoint` is where traces go.
+    their receipts. `idempotency_hours` is how long a key stands for its message, `retention_days` how long a message is
+    kept. `internal_token` goes to ConfigService; without it one is made from the JWT secret. `dispatch_metrics_port` is
+    where metrics are read, on `metrics_host`; None: nowhere, 0: any free port. `otlp_endpoint` is where traces go.
     """
 
     database_url: SecretText
@@ -48,6 +49,7 @@ class DispatchSettings:
     max_in_flight_bytes: int = 256 * MEBIBYTE
     lease_seconds: float = 30.0
     idempotency_hours: int = DEFAULT_HOURS
+    retention_days: int = 30
     database_connections: int = 8
     batch_pace_ms: int = 5
     database_wait: float = 30.0
@@ -68,6 +70,8 @@ class DispatchSettings:
     def _problems(self) -> Iterator[str]:
         yield from self._unreadable()
         yield from self._out_of_bounds()
+        if not self.idempotency_hours / 24 <= self.retention_days <= MOST_DAYS:
+            yield f"MESSAGEPIPE_RETENTION_DAYS must be as long as MESSAGEPIPE_IDEMPOTENCY_HOURS, at most {MOST_DAYS}"
         if self.internal_token is None and self.auth.jwt_secret is None:
             yield "MESSAGEPIPE_INTERNAL_TOKEN is required when there is no MESSAGEPIPE_JWT_SECRET to make one from"
         if self.public_url and not is_base_url(self.public_url):

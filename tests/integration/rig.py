@@ -22,6 +22,7 @@ from messagepipe.config.v1.config_service_pb2_grpc import ConfigServiceStub
 from messagepipe.dispatch.v1 import dispatch_service_pb2, message_pb2
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import DispatchServiceStub
+from messagepipe.dispatch.v1.log_service_pb2_grpc import LogServiceStub
 from messagepipe.type.v1 import channel_pb2
 
 from services.adapters.base import Channel
@@ -39,6 +40,7 @@ from tests.fakes.receipts import ScriptedReader, wire
 if TYPE_CHECKING:  # only the type stubs know the asynchronous stub classes
     from messagepipe.config.v1.config_service_pb2_grpc import ConfigServiceAsyncStub
     from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import DispatchServiceAsyncStub
+    from messagepipe.dispatch.v1.log_service_pb2_grpc import LogServiceAsyncStub
 
 SECRET = SecretText("a secret of the tests that is long enough")
 VAULT_KEYS = SecretText("k1:" + "A" * 43 + "=")
@@ -115,6 +117,7 @@ class Pipe:
 
     config: "ConfigServiceAsyncStub"
     messages: "DispatchServiceAsyncStub"
+    log: "LogServiceAsyncStub"
     adapters: Mapping[str, ScriptedAdapter]
     dispatch: RunningDispatch
     config_address: str
@@ -226,6 +229,7 @@ async def rig(
         yield Pipe(
             config=ConfigServiceStub(config_channel),
             messages=DispatchServiceStub(dispatch_channel),
+            log=LogServiceStub(dispatch_channel),
             adapters=adapters,
             dispatch=dispatch,
             config_address=config.address,

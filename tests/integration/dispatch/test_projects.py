@@ -14,7 +14,7 @@ import pytest
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from messagepipe.dispatch.v1 import dispatch_service_pb2 as pb
-from messagepipe.dispatch.v1 import message_pb2
+from messagepipe.dispatch.v1 import log_service_pb2, message_pb2
 
 from services.chassis.auth import mint
 from services.chassis.contract import DISPATCH_SERVICES
@@ -28,6 +28,7 @@ BY_MESSAGE_ID: dict[tuple[str, str], tuple[Callable[[str], Message], str]] = {
     ("GetMessage", "id"): (lambda it: pb.GetMessageRequest(id=it), "MESSAGE_NOT_FOUND"),
     ("CancelMessage", "id"): (lambda it: pb.CancelMessageRequest(id=it), "MESSAGE_NOT_FOUND"),
     ("RetryMessage", "id"): (lambda it: pb.RetryMessageRequest(id=it), "MESSAGE_NOT_FOUND"),
+    ("GetLogEntry", "id"): (lambda it: log_service_pb2.GetLogEntryRequest(id=it), "MESSAGE_NOT_FOUND"),
     ("RetryDelivery", "delivery_log_id"): (lambda it: pb.RetryDeliveryRequest(delivery_log_id=it), "MESSAGE_NOT_FOUND"),
 }
 
@@ -49,6 +50,8 @@ BY_PROJECT_ID: dict[tuple[str, str], Callable[[str], Message]] = {
     ("ExplainRoute", "message.project_id"): lambda it: pb.ExplainRouteRequest(message=_spec(it)),
     ("WatchProject", "project_id"): lambda it: pb.WatchProjectRequest(project_id=it),
     ("ListMessages", "project_id"): lambda it: pb.ListMessagesRequest(project_id=it),
+    ("ListLogEntries", "project_id"): lambda it: log_service_pb2.ListLogEntriesRequest(project_id=it),
+    ("GetAnalytics", "project_id"): lambda it: log_service_pb2.GetAnalyticsRequest(project_id=it),
 }
 # Named elsewhere, and why.
 ELSEWHERE = {
@@ -100,8 +103,9 @@ def _id_fields(message: Descriptor, prefix: str = "") -> set[str]:
 
 async def refused(pipe: Pipe, method: str, request: Message, caller: Any = STRANGER) -> ServiceError:
     """The error that a call ends with."""
+    (called,) = [getattr(stub, method) for stub in (pipe.messages, pipe.log) if hasattr(stub, method)]
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await _answered(getattr(pipe.messages, method)(request, metadata=caller, timeout=5))
+        await _answered(called(request, metadata=caller, timeout=5))
     return from_rpc_error(raised.value)
 
 

@@ -149,7 +149,12 @@ Global___Binding: _TypeAlias = Binding  # noqa: Y015
 
 BINDING_FIELD_NUMBER: _builtins.int
 SUCCESS_STATUS_FIELD_NUMBER: _builtins.int
+NULL_WHEN_UNSET_FIELD_NUMBER: _builtins.int
 binding: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _containers.RepeatedCompositeFieldContainer[Global___Binding]]
 """The documented REST routes of the method, beside its canonical `google.api.http` route."""
 success_status: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.int]
 """HTTP status of success on the canonical `google.api.http` routes of the method. Unset means 200."""
+null_when_unset: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
+"""In answers an `optional` field that is not set is written as null instead of being left out, where the documented
+JSON has it so.
+"""

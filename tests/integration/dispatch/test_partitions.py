@@ -1,0 +1,158 @@
+"""Partitions in PostgreSQL: made ahead and dropped behind by the service, never in the way of a message."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from services.dispatch import partition_book
+from services.dispatch.delivery_log import first_id_at
+from services.dispatch.errors import DatabaseUnavailable
+from services.dispatch.housekeeping import keep_partitions, mark_log
+from services.dispatch.partitions import Partition
+from services.dispatch.store import Store
+from tests.integration.rig import Pipe, rig
+
+MONTH = timedelta(days=30)
+TABLES = ("messages", "attempts", "completions", "events")
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    """A store on the test's database."""
+    opened = await Store.open(database_url, worker="w", lease_seconds=30, connections=6)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def pipe(database_url: str) -> AsyncIterator[Pipe]:
+    """A messagepipe with one provider."""
+    async with rig(database_url) as running:
+        await running.chain("A")
+        yield running
+
+
+async def spread(store: Store, table: str) -> dict[str, int]:
+    """How many rows of a table each partition has."""
+    rows = await store.fetch(f"SELECT tableoid::regclass::text AS name, count(*) AS n FROM dispatch.{table} GROUP BY 1")
+    return {row["name"].removeprefix(f"dispatch.{table}_"): row["n"] for row in rows}
+
+
+async def move(store: Store, message_id: str, moment: datetime) -> UUID:
+    """A message, sent just now, as if it had been sent at a moment; its new id."""
+    moved = UUID(int=first_id_at(moment).int | UUID(message_id).int & ((1 << 80) - 1))
+    async with store.transaction() as connection:
+        for table, key in partition_book.KEYS.items():
+            at = partition_book.WRITTEN[f"{table}_rest"]
+            statement = f"UPDATE dispatch.{table} SET {key} = $2, {at} = $3 WHERE {key} = $1"
+            await connection.execute(statement, UUID(message_id), moved, moment)
+    return moved
+
+
+async def test_messages_go_where_their_time_is(store: Store, pipe: Pipe) -> None:
+    """A month of messages lies in its partitions, whole: message, attempts, end and events of one lie together."""
+    await keep_partitions(store, MONTH)
+    names = [each.name for each in await _there(store)]
+    now = datetime.now(UTC)
+    for days in (0, 3, 8):
+        await move(store, (await pipe.send()).message_id, now + timedelta(days=days))
+
+    found = [set(await spread(store, table)) for table in TABLES]
+
+    assert found[0] == set(names[:2]) | {"rest"}
+    assert all(each == found[0] for each in found)
+
+
+async def test_what_is_past_its_retention_goes(store: Store, pipe: Pipe) -> None:
+    """A month after it was filled a partition is gone with its marks, and not a day before; what came later is there,
+    and a message is sent through the new ones.
+    """
+    old = (await pipe.send()).message_id
+    async with store.connection() as connection:
+        await connection.execute("INSERT INTO dispatch.log_marks VALUES ('shop', 0, 1000, $1)", UUID(old))
+    end = timedelta(days=2)
+
+    await keep_partitions(store, MONTH, passed=MONTH - timedelta(days=1))
+    assert (await pipe.get(old)).id == old
+    await keep_partitions(store, MONTH, passed=MONTH + end)
+
+    assert "first" not in {each.name for each in await _there(store)}
+    assert await store.fetch("SELECT FROM dispatch.log_marks") == []
+    assert [await spread(store, table) for table in TABLES] == [{}, {}, {}, {}]
+    assert (await pipe.send()).state == "SENT"
+
+
+async def test_a_partition_with_a_message_in_work_stays(store: Store, pipe: Pipe) -> None:
+    """However old: it goes when the message has ended."""
+    held = asyncio.Event()
+    pipe.script("A", held)
+    made = await pipe.create()
+
+    await keep_partitions(store, MONTH, passed=2 * MONTH)
+    assert (await pipe.get(made.id)).id == made.id
+    held.set()
+    await pipe.becomes(made.id, "SENT")
+    await keep_partitions(store, MONTH, passed=2 * MONTH)
+
+    assert await store.fetch("SELECT FROM dispatch.messages") == []
+
+
+async def test_accepting_never_waits_for_housekeeping_or_needs_it(store: Store, pipe: Pipe) -> None:
+    """Without a partition a message goes into the rest; later ones have one again, and the rest is swept in time."""
+    now = datetime.now(UTC)
+    late = await move(store, (await pipe.send()).message_id, now + timedelta(days=40))
+    assert await spread(store, "messages") == {"rest": 1}
+
+    await keep_partitions(store, MONTH, passed=timedelta(days=40, minutes=1))
+    after = await move(store, (await pipe.send()).message_id, now + timedelta(days=41))
+    names = [each.name for each in await _there(store)]
+    assert await spread(store, "messages") == {"rest": 1, names[-1]: 1}
+
+    await keep_partitions(store, MONTH, passed=timedelta(days=70, hours=1))
+    rows = await store.fetch("SELECT id FROM dispatch.messages")
+    assert [row["id"] for row in rows] == [after] != [late]
+
+
+async def test_a_lock_is_waited_for_briefly(store: Store, pipe: Pipe, database_url: str) -> None:
+    """While somebody reads, nothing is dropped, nobody else waits long, and nothing is left half done."""
+    reader = await asyncpg.connect(database_url)
+    try:
+        async with reader.transaction():
+            await reader.fetch("SELECT FROM dispatch.events")
+            with pytest.raises(DatabaseUnavailable):
+                await keep_partitions(store, MONTH, passed=2 * MONTH)
+            assert (await pipe.send()).state == "SENT"
+            assert next(each.name for each in await _there(store)) == "first"
+    finally:
+        await reader.close()
+
+
+async def test_one_dispatcher_at_a_time(store: Store) -> None:
+    """While another one is at it, nothing is changed."""
+    async with store.transaction() as connection:
+        assert await partition_book.is_ours(connection)
+        await keep_partitions(store, MONTH, passed=2 * MONTH)
+        assert [each.name for each in await partition_book.there(connection)] == ["first"]
+
+
+async def test_the_log_goes_on_over_partitions(store: Store, pipe: Pipe) -> None:
+    """Marks and lists see all partitions as one table."""
+    await keep_partitions(store, MONTH)
+    now = datetime.now(UTC)
+    moved = [await move(store, (await pipe.send()).message_id, now + timedelta(days=days)) for days in (-1, 3, 8)]
+    await mark_log(store)
+
+    listed = await store.fetch("SELECT id FROM dispatch.messages WHERE project_id = 'shop' ORDER BY id DESC LIMIT 2")
+    counted = await store.fetchval("SELECT ordinal FROM dispatch.log_heads WHERE channel = 0")
+
+    assert [row["id"] for row in listed] == moved[:0:-1]
+    assert counted == 1
+
+
+async def _there(store: Store) -> list[Partition]:
+    async with store.connection() as connection:
+        return await partition_book.there(connection)
