@@ -278,3 +278,33 @@ async def test_projects_and_keys(client: Client) -> None:
     gone = await client.ask("DELETE /projects/{project}?confirm=My%20shop", **owner)
     assert gone.status_code in (200, 204)
     await client.check("GET /projects/{project}", None, 404, {"statusCode": 404}, **owner)
+
+
+@shares_the_house
+async def test_the_delivery_log(client: Client) -> None:
+    """§3: a page of messages, filtered, with where it stands among all; one of them whole; and the sums."""
+    content = {"subject": "Hello", "text": "Hello.", "projectId": "shop", "to": "log@example.com"}
+    sent = await client.check("POST /email/send", content, 200, {"messageId": ID})
+    row = {
+        "id": sent["messageId"],
+        "messageType": "email",
+        "recipient": "log@example.com",
+        "status": "sent",
+        "provider": "sandbox",
+        "templateId": None,
+        "projectId": "shop",
+        "createdAt": TIME,
+    }
+    query = "projectId=shop&messageType=email&status=sent&page=1&limit=1"
+    meta = {"page": 1, "limit": 1, "hasPreviousPage": False}
+    found = await client.check(f"GET /delivery-log?{query}", None, 200, {"data": [row], "meta": meta})
+    assert set(found["data"][0]) == set(row)
+    assert found["meta"]["totalPages"] == found["meta"]["total"] >= 1
+    assert found["meta"]["hasNextPage"] is (found["meta"]["total"] > 1)
+    one = await client.check(f"GET /delivery-log/{sent['messageId']}", None, 200, row)
+    assert [each["provider"] for each in one["attempts"]] == ["sandbox"]
+    for wrong in ("limit=101", "page=0", "status=lost", "messageType=fax"):
+        await client.check(f"GET /delivery-log?projectId=shop&{wrong}", None, 400, {"statusCode": 400})
+    for none in ("app", "push"):
+        await client.check(f"GET /delivery-log?projectId=shop&messageType={none}", None, 200, {"data": []})
+    await client.check("GET /analytics?projectId=shop", None, 200, {})
