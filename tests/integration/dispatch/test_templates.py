@@ -33,7 +33,7 @@ async def templates(pipe: Pipe) -> AsyncIterator[Any]:
         yield TemplateServiceStub(channel)
 
 
-async def a_template(templates: Any, project: str = PROJECT, **parts: str) -> str:
+async def a_template(templates: Any, project: str = PROJECT, **parts: Any) -> str:
     """The id of a new email template."""
     asked = template_pb2.Template(name="T", type=template_pb2.Template.TYPE_EMAIL, **parts)
     request = template_service_pb2.CreateTemplateRequest(project_id=project, template=asked)
@@ -112,7 +112,10 @@ async def test_one_recipient_s_missing_value_is_theirs_alone(pipe: Pipe, templat
     own = {"a@example.com": struct(name="Ada"), "b@example.com": struct(age=7)}
     request = pb.SendBulkMessagesRequest(message=spec, recipients=list(own), recipient_variables=own)
     answer = await pipe.messages.SendBulkMessages(request, metadata=metadata())
-    assert [(each.success, each.error) for each in answer.results] == [(True, ""), (False, "is missing")]
+    assert [(each.success, each.error) for each in answer.results] == [
+        (True, ""),
+        (False, "variables.name is missing"),
+    ]
 
 
 async def test_variables_for_somebody_who_is_no_recipient(pipe: Pipe, templates: Any) -> None:
