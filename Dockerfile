@@ -5,8 +5,8 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/messagepipe
 WORKDIR /src
 # The dependencies first: they change less often than the code.
-COPY requirements.lock ./
-RUN /opt/messagepipe/bin/pip install --require-hashes -r requirements.lock
+COPY requirements-otel.lock ./
+RUN /opt/messagepipe/bin/pip install --require-hashes -r requirements-otel.lock
 COPY requirements-dev.lock pyproject.toml README.md LICENSE ./
 COPY protos/gen ./protos/gen
 COPY services ./services

@@ -112,8 +112,9 @@ matrix: setup ## fill the pages of docs/providers with what the adapters say of 
 	$(BIN)/python -m scripts.generate_matrix
 
 .PHONY: lock
-lock: setup ## write requirements.lock and requirements-dev.lock anew from pyproject.toml
+lock: setup ## write the three lock files anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock" -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock" -c requirements.lock --extra otel -o requirements-otel.lock
 	$(BIN)/uv pip compile pyproject.toml -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock" -c requirements.lock --extra dev -o requirements-dev.lock
 
 .PHONY: clean

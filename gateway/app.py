@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 from google.protobuf import empty_pb2
 
@@ -29,6 +30,7 @@ from services.chassis.service_token import service_token
 from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
 from services.chassis.telemetry_common import http_counter, show_admission
 from services.chassis.telemetry_server import open_metrics
+from services.chassis.tracing import collector_of, open_tracing
 
 # How many of the largest bodies may be in memory at once before more are shed.
 LARGE_BODIES_AT_ONCE = 8
@@ -70,6 +72,7 @@ async def open_gateway(
         metrics = await stack.enter_async_context(open_metrics(settings.metrics_host, settings.gateway_metrics_port))
         admission = admission or Admission(AT_ONCE)
         show_admission(metrics.meter, admission)
+        tracing = await stack.enter_async_context(open_tracing(settings.otlp_endpoint, "gateway"))
         config = await stack.enter_async_context(open_upstream("config", CONFIG_SERVICES, settings.config_target))
         dispatch = await stack.enter_async_context(
             open_upstream("dispatch", DISPATCH_SERVICES, settings.dispatch_target)
@@ -81,6 +84,7 @@ async def open_gateway(
             call=dispatch.unary(receipts.RPC_PATH, empty_pb2.Empty),
             token=service_token(settings.internal_token, settings.auth, clock, subject="gateway"),
             public_url=settings.public_url.rstrip("/"),
+            tracing=tracing,
         )
         front = Front(
             endpoints,
@@ -93,6 +97,7 @@ async def open_gateway(
             receipts=door,
             admission=admission,
             ended=http_counter(metrics.meter),
+            tracing=tracing,
         )
         host, port, grace = settings.host, settings.http_port, settings.drain_grace
         server = await stack.enter_async_context(serve_http(front, host=host, port=port, grace=grace))
@@ -130,19 +135,23 @@ async def main(environ: Mapping[str, str]) -> int:
     stop = asyncio.Event()
     try:
         with hard_stop() as limit:
-            async with open_gateway(settings) as running:
+            endpoint = collector_of(settings.otlp_endpoint, environ)
+            async with open_gateway(replace(settings, otlp_endpoint=endpoint)) as running:
                 _log.info("gateway_ready", host=settings.host, port=running.port)
                 await run_until_signal(stop)
                 limit.arm(settings.drain_grace + MARGIN_SECONDS)
                 _log.info("gateway_draining")
-    except PortBusy as error:
+    except (PortBusy, SettingsError) as error:
         sys.stderr.write(_lines(str(error)))
         return 1
     return 0
 
 
 def _endpoint(route: Route, upstream: Upstream, settings: GatewaySettings) -> Endpoint:
-    if route.rpc.containing_service in CONFIG_SERVICES:
+    if route.rpc.containing_service.full_name == "messagepipe.config.v1.TemplateService":
+        # A template may have 1 MiB of its own, which JSON makes longer.
+        limits = Limits(body=4 * settings.max_config_bytes, request=2 * settings.max_config_bytes)
+    elif route.rpc.containing_service in CONFIG_SERVICES:
         limits = Limits(body=settings.max_config_bytes, request=settings.max_config_bytes)
     else:
         limits = Limits(body=settings.message_body_limit, request=settings.message_request_limit)

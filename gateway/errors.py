@@ -16,7 +16,7 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # it ships no types
 from grpc_status import rpc_status
 
-from services.chassis.errors import FieldViolation, Internal, InvalidArgument, Kind, ServiceError, Unauthenticated
+from services.chassis.errors import FieldViolation, Internal, InvalidArgument, Kind, ServiceError
 from services.chassis.status import DOMAIN, GRPC_CODE, HTTP_STATUS, from_rpc_error
 
 CLIENT_CLOSED = 499
@@ -153,9 +153,9 @@ def request_too_large(limit: int) -> Refusal:
     return _refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Kind.INVALID_ARGUMENT, "BODY_TOO_LARGE", message)
 
 
-def wrong_content_type(given: str) -> Refusal:
-    """415: only application/json in UTF-8 and without a content coding is read."""
-    message = f"Send the body with Content-Type: application/json{f', not {given[:80]}' if given else ''}."
+def wrong_content_type(given: str, taken: Sequence[str] = ("application/json",)) -> Refusal:
+    """415: only the types that the route takes are read, in UTF-8 and without a content coding."""
+    message = f"Send the body with Content-Type: {' or '.join(taken)}{f', not {given[:80]}' if given else ''}."
     return _refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, Kind.INVALID_ARGUMENT, "CONTENT_TYPE_UNSUPPORTED", message)
 
 
@@ -168,13 +168,6 @@ def body_too_slow(seconds: float) -> Refusal:
 def ambiguous_length() -> InvalidArgument:
     """400: two statements about the body's length (RFC 9112 §6.3); obeying either is how requests are smuggled."""
     return InvalidArgument("Send Content-Length or Transfer-Encoding, not both.", reason="AMBIGUOUS_LENGTH")
-
-
-def api_key_only() -> Unauthenticated:
-    """401 to a caller that has only an API key, which is not served yet."""
-    return Unauthenticated(
-        "x-api-key is not accepted yet; send the header `Authorization: Bearer <token>`.", reason="TOKEN_MISSING"
-    )
 
 
 def _refusal(status: HTTPStatus, kind: Kind, reason: str, message: str) -> Refusal:
@@ -212,4 +205,4 @@ def _ours(status: status_pb2.Status) -> Problem | None:
 def _challenge(reason: str) -> str:
     # RFC 6750 §3.1: no error word when the request carried no token at all.
     realm = 'Bearer realm="messagepipe"'
-    return realm if reason == "TOKEN_MISSING" else f'{realm}, error="invalid_token"'
+    return realm if reason in ("TOKEN_MISSING", "KEY_INVALID") else f'{realm}, error="invalid_token"'

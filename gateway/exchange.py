@@ -3,7 +3,7 @@ route.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -83,6 +83,11 @@ class Exchange:
         """Whether the request announces a body that is not empty."""
         return "transfer-encoding" in self.headers or self.headers.get("content-length", "0").strip("0") != ""
 
+    @property
+    def media(self) -> str:
+        """The body's type without parameters, such as `text/html`; JSON where none is said."""
+        return self.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+
     def query(self) -> list[tuple[str, str]]:
         """The query parameters in order; InvalidArgument when they can not be read."""
         raw = self._scope["query_string"].decode("ascii", "replace")
@@ -94,13 +99,15 @@ class Exchange:
             raise InvalidArgument(f"The query has more than {MAX_QUERY_PARAMETERS} parameters.") from None
 
     @asynccontextmanager
-    async def json_body(self, limit: int, budget: BodyBudget, seconds: float = BODY_SECONDS) -> AsyncIterator[bytes]:
-        """The JSON body, b"" for none. Refused before it is read where its headers suffice, and in its middle
-        otherwise.
+    async def json_body(
+        self, limit: int, budget: BodyBudget, seconds: float = BODY_SECONDS, *, texts: Collection[str] = ()
+    ) -> AsyncIterator[bytes]:
+        """The JSON body, or one of the types in `texts`; b"" for none. Refused before it is read where its headers
+        suffice, and in its middle otherwise.
         """
         self._check_length()
         if self.has_body:
-            _check_content_type(self.headers)
+            _check_content_type(self.headers, ("application/json", *texts))
         async with self.body(limit, budget, seconds) as body:
             yield body
 
@@ -211,12 +218,12 @@ def _origin_form(target: str) -> str:
     return target if target.startswith("/") else urlsplit(target).path
 
 
-def _check_content_type(headers: Headers) -> None:
+def _check_content_type(headers: Headers, taken: Sequence[str]) -> None:
     given = headers.get("content-type", "")
     kind, _, rest = given.lower().partition(";")
     charset = rest.strip().removeprefix("charset=").strip('"')
-    if kind.strip() != "application/json" or charset not in ("", "utf-8"):
-        raise errors.wrong_content_type(given)
+    if kind.strip() not in taken or charset not in ("", "utf-8"):
+        raise errors.wrong_content_type(given, taken)
     coding = headers.get("content-encoding", "identity")
     if coding.lower() != "identity":
-        raise errors.wrong_content_type(f"Content-Encoding: {coding}")
+        raise errors.wrong_content_type(f"Content-Encoding: {coding}", taken)

@@ -20,14 +20,17 @@ from gateway.http_rule import parse
 from gateway.receipts import PATH, TEMPLATE, ReceiptDoor
 from gateway.router import Router
 from gateway.routes import Route
+from gateway.tracing import request_span
 from gateway.transcode import Transcoder
 from gateway.upstream import Upstream
 from services.chassis.admission import Admission
 from services.chassis.admission import Limits as AdmissionLimits
+from services.chassis.api_keys import HEADER as API_KEY
 from services.chassis.clock import Clock
 from services.chassis.errors import Internal, InvalidArgument, ServiceError
 from services.chassis.log import bind_contextvars, clear_contextvars, get_logger
 from services.chassis.telemetry_common import HttpEnded, no_http
+from services.chassis.tracing import NO_TRACES, Tracing, client_span
 
 JSON = {"content-type": "application/json"}
 # Of one process. Beyond it: 429 with Retry-After, before the token is looked at.
@@ -108,6 +111,7 @@ class Front:
         receipts: ReceiptDoor | None = None,
         admission: Admission | None = None,
         ended: HttpEnded = no_http,
+        tracing: Tracing = NO_TRACES,
     ) -> None:
         served: list[tuple[str, Any, Target]] = [(e.route.method, e.route.template, e) for e in endpoints]
         self._quiet = {page.path for page in pages}
@@ -119,14 +123,22 @@ class Front:
         self._verifier, self._clock, self._stopping, self._budget = verifier, clock, stopping, budget
         # A body is in memory while it is read, the request that was made of it until it is answered.
         self._requests, self._admission = requests, admission or Admission(AT_ONCE)
-        self._ended = ended
+        self._ended, self._tracing = ended, tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, always answered unless the caller is gone; one log line."""
         exchange = Exchange(scope, receive, send)
+        clear_contextvars()
+        if not self._tracing.on or exchange.path in self._quiet:
+            await self._answer(exchange)
+            return
+        with request_span(self._tracing, exchange) as trace_id:
+            bind_contextvars(trace_id=trace_id)
+            await self._answer(exchange)
+
+    async def _answer(self, exchange: Exchange) -> None:
         began = self._clock.boottime()
         request_id = headers.request_id(exchange.headers)
-        clear_contextvars()
         bind_contextvars(request_id=request_id)
         try:
             await self._serve(exchange, request_id)
@@ -162,23 +174,33 @@ class Front:
             await self._refuse(exchange, _problem(error, request_id, codec), request_id)
 
     async def _call(self, exchange: Exchange, endpoint: Endpoint, variables: dict[str, str], request_id: str) -> None:
-        token = headers.bearer(exchange.headers)
-        await self._verifier.verify(token)
+        proof = await self._proof(exchange)
         seconds = headers.timeout(exchange.headers, sending.deadline(endpoint.route.rpc))
         if exchange.has_body and not endpoint.codec.takes_body:
             raise InvalidArgument("This route takes no body.", reason="BODY_NOT_EXPECTED")
-        async with exchange.json_body(endpoint.limits.body, self._budget) as body:
-            request = endpoint.codec.request(variables, exchange.query(), body)
+        codec = endpoint.codec
+        async with exchange.json_body(endpoint.limits.body, self._budget, texts=codec.texts) as body:
+            request = codec.request(variables, exchange.query(), body, exchange.media)
         endpoint.keys.put(request, exchange.headers)
         if request.ByteSize() > endpoint.limits.request:
             raise errors.request_too_large(endpoint.limits.request)
-        told = {"timeout": seconds, "metadata": headers.metadata(exchange.headers, token, request_id)}
         answer = {headers.REQUEST_ID: request_id}
-        with self._requests.held(request.ByteSize()):
+        with self._requests.held(request.ByteSize()), client_span(self._tracing, endpoint.route.rpc_path):
+            told_of = self._tracing.hand_on(headers.metadata(exchange.headers, proof, request_id))
+            told = {"timeout": seconds, "metadata": told_of}
             if endpoint.shape is not None:
                 await self._stream(exchange, endpoint, endpoint.shape, request, told, answer)
             else:
                 await self._unary(exchange, endpoint, request, told, answer)
+
+    async def _proof(self, exchange: Exchange) -> tuple[str, str]:
+        """Who asks, as the services are told: a token that was checked here, or an API key that they will check."""
+        key = headers.api_key(exchange.headers)
+        if key is not None:
+            return API_KEY, key
+        token = headers.bearer(exchange.headers)
+        await self._verifier.verify(token)
+        return headers.bearing(token)
 
     async def _unary(
         self, exchange: Exchange, endpoint: Endpoint, request: Message, told: dict[str, Any], answer: dict[str, str]

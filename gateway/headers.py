@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from starlette.datastructures import Headers
 
-from gateway.errors import api_key_only
+from services.chassis.api_keys import HEADER, has_form, key_invalid, two_proofs
 from services.chassis.errors import FieldViolation, InvalidArgument, Unauthenticated
 
 REQUEST_ID = "x-request-id"
@@ -35,13 +35,9 @@ def request_id(headers: Headers) -> str:
 
 
 def bearer(headers: Headers) -> str:
-    """The token of the one Authorization header, "" without one; Unauthenticated for another scheme, two, or only an
-    API key.
-    """
+    """The token of the one Authorization header, "" without one; Unauthenticated for another scheme, or two."""
     values = headers.getlist("authorization")
     if not values:
-        if "x-api-key" in headers:
-            raise api_key_only()
         return ""
     scheme, _, token = values[0].partition(" ")
     if len(values) > 1 or scheme.lower() != "bearer":
@@ -49,11 +45,30 @@ def bearer(headers: Headers) -> str:
     return token.strip(" ")
 
 
-def metadata(headers: Headers, token: str, request: str) -> tuple[tuple[str, str], ...]:
-    """What a service behind the gateway is told: the token, the request id and the trace (W3C Trace Context), nothing
-    else.
+def bearing(token: str) -> tuple[str, str]:
+    """A token as the services are told it."""
+    return "authorization", f"Bearer {token}"
+
+
+def api_key(headers: Headers) -> str | None:
+    """The key of the one x-api-key header, None without one; Unauthenticated for two, for what can be no key, and for a
+    token beside it. Whether the key works is for the service to know.
     """
-    told = [("authorization", f"Bearer {token}"), (REQUEST_ID, request)]
+    values = headers.getlist(HEADER)
+    if not values:
+        return None
+    if "authorization" in headers:
+        raise two_proofs()
+    if len(values) > 1 or not has_form(values[0]):
+        raise key_invalid()
+    return values[0]
+
+
+def metadata(headers: Headers, proof: tuple[str, str], request: str) -> tuple[tuple[str, str], ...]:
+    """What a service behind the gateway is told: who asks (`proof`), the request id and the trace (W3C Trace Context),
+    nothing else.
+    """
+    told = [proof, (REQUEST_ID, request)]
     trace = headers.get("traceparent", "")
     if _TRACEPARENT.fullmatch(trace):
         told.append(("traceparent", trace))

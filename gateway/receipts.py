@@ -17,6 +17,7 @@ from gateway import errors, headers
 from gateway.exchange import BodyBudget, Exchange
 from services.chassis.errors import Unavailable
 from services.chassis.log import get_logger
+from services.chassis.tracing import NO_TRACES, Tracing
 
 PATH = "/receipts/{kind}/{providerConfigId}"
 TEMPLATE = "/receipts/{kind}/{id}"
@@ -36,6 +37,7 @@ class ReceiptDoor:
     call: Callable[..., Any]
     token: Callable[[], str] | None
     public_url: str = ""
+    tracing: Tracing = NO_TRACES
 
     async def take(self, exchange: Exchange, variables: dict[str, str], request_id: str, budget: BodyBudget) -> None:
         """Returns when the receipts are durable; raises what the caller is told otherwise."""
@@ -50,7 +52,7 @@ class ReceiptDoor:
                 headers=_joined(exchange.headers),
                 url=self._url(exchange),
             )
-        told = headers.metadata(exchange.headers, self.token(), request_id)
+        told = self.tracing.hand_on(headers.metadata(exchange.headers, headers.bearing(self.token()), request_id))
         try:
             await exchange.or_gone(_ask(self.call, request, told))
         except grpc.aio.AioRpcError as error:

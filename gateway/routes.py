@@ -13,7 +13,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from messagepipe.http.v1 import binding_pb2
 
 from gateway import http_rule
-from gateway.descriptors import message_of
+from gateway.descriptors import is_map, message_of
 from gateway.http_rule import Template, TemplateError
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -28,7 +28,11 @@ class RouteError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One HTTP method and path of one RPC. Field names are the proto's; `body` is "", "*" or a field of the request."""
+    """One HTTP method and path of one RPC. Field names are the proto's; `body` is "", "*" or a field of the request.
+
+    `texts`: content type → the string field that a body of this type fills. `query_map`: the map that takes every query
+    parameter, "" for none.
+    """
 
     method: str
     template: Template
@@ -36,6 +40,8 @@ class Route:
     body: str = ""
     constants: tuple[tuple[FieldPath, str], ...] = ()
     lift: Mapping[str, FieldPath] = field(default_factory=dict)
+    texts: Mapping[str, FieldPath] = field(default_factory=dict)
+    query_map: str = ""
     response_body: str = ""
     success_status: int = 200
     canonical: bool
@@ -149,11 +155,17 @@ def _made(
         constants=tuple((tuple(key.split(".")), value) for key, value in sorted(binding.constants.items()))
         if binding
         else (),
-        lift={key: tuple(value.split(".")) for key, value in sorted(binding.lift.items())} if binding else {},
+        lift=_paths(binding.lift) if binding else {},
+        texts=_paths(binding.texts) if binding else {},
+        query_map=binding.query_map if binding else "",
         response_body=response_body,
         success_status=status,
         canonical=binding is None,
     )
+
+
+def _paths(told: Mapping[str, str]) -> dict[str, FieldPath]:
+    return {key: tuple(value.split(".")) for key, value in sorted(told.items())}
 
 
 def _misfits(route: Route) -> Iterator[str]:
@@ -173,6 +185,7 @@ def _misfits(route: Route) -> Iterator[str]:
     if route.response_body and route.response_body not in response.fields_by_name:
         yield f"{response.full_name} has no field {route.response_body!r}"
     yield from _field_misfits(route)
+    yield from _text_misfits(route)
 
 
 def _field_misfits(route: Route) -> Iterator[str]:
@@ -191,6 +204,23 @@ def _field_misfits(route: Route) -> Iterator[str]:
             yield f"the member {name!r} can not be lifted to {'.'.join(path)}"
     if len(set(filled)) != len(filled):
         yield "a field is filled twice"
+
+
+def _text_misfits(route: Route) -> Iterator[str]:
+    request = route.rpc.input_type
+    for media, path in route.texts.items():
+        text = field_at(request, path)
+        if text is None or text.type != FieldDescriptor.TYPE_STRING or text.is_repeated or path[:-1] != (route.body,):
+            yield f"a body of type {media} can not fill {'.'.join(path)}: it is no text within {route.body!r}"
+    if route.query_map and not _is_map_of_texts(request.fields_by_name.get(route.query_map)):
+        yield f"{route.query_map!r} is not a map of strings of {request.full_name}"
+
+
+def _is_map_of_texts(found: FieldDescriptor | None) -> bool:
+    if found is None or not is_map(found):
+        return False
+    entry = message_of(found).fields_by_name
+    return all(entry[name].type == FieldDescriptor.TYPE_STRING for name in ("key", "value"))
 
 
 def _clashes(routes: Iterable[Route]) -> Iterator[str]:

@@ -17,12 +17,14 @@ class GatewaySettings:
     `public_url` is what callers know the gateway by when something stands in front of it: providers sign it.
     `internal_token` goes to DispatchService with receipts; without it one is made from the JWT secret.
     `gateway_metrics_port` is where metrics are read, on `metrics_host`; None: nowhere.
+    `otlp_endpoint` is where traces go.
     """
 
     host: str = "127.0.0.1"
     http_port: int = 8080
     metrics_host: str = "127.0.0.1"
     gateway_metrics_port: int | None = None
+    otlp_endpoint: str = ""
     config_target: str = "127.0.0.1:50051"
     dispatch_target: str = "127.0.0.1:50052"
     public_url: str = ""

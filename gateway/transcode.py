@@ -15,7 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 from gateway import errors
 from gateway.codec import text
 from gateway.codec.reader import Violations, message_reader
-from gateway.codec.slots import Query, Slot, slot_at
+from gateway.codec.slots import Query, QueryMap, Slot, slot_at
 from gateway.codec.text import DuplicateNames
 from gateway.codec.well_known import dumps
 from gateway.codec.writer import Writers
@@ -41,6 +41,8 @@ class Transcoder:
             (slot_at(request, path), _constant(slot_at(request, path), word)) for path, word in route.constants
         ]
         self.query = _query_of(route)
+        self.texts = {media: slot_at(request, path) for media, path in route.texts.items()}
+        self.text_queries = {media: _text_query_of(route, slot) for media, slot in self.texts.items()}
         self._lift = {
             name: (path, message_reader(_owner_of(request, path)), path[-1]) for name, path in route.lift.items()
         }
@@ -62,13 +64,23 @@ class Transcoder:
             for field in self.route.rpc.input_type.fields
         )
 
-    def request(self, variables: Mapping[str, str], query: list[tuple[str, str]], body: bytes) -> Message:
-        """The request message; InvalidArgument with every violation of body, path and query at once."""
+    def request(
+        self, variables: Mapping[str, str], query: list[tuple[str, str]], body: bytes, media: str = "application/json"
+    ) -> Message:
+        """The request message; InvalidArgument with every violation of body, path and query at once.
+
+        `media` is the body's type: JSON, or one of `texts`.
+        """
         message, violations = self.request_class(), Violations()
-        members = self._read_body(message, body, violations)
+        told = self.text_queries.get(media, self.query)
+        members = (
+            self._read_body(message, body, violations) if told is self.query else self._read_text(message, body, media)
+        )
         for path, said in variables.items():
             self._fill_variable(message, self.variables[path], said, violations)
-        asked = self.query.fill(message, query, violations)
+        asked = told.fill(message, query, violations)
+        if told is not self.query:
+            members += [path[1] for path in sorted(asked) if path[0] == self.route.body]
         for slot, value in self.constants:
             if slot.value(message) not in (slot.field.default_value, value):
                 violations.add(self.shown(slot.name), "is always another value on this route; leave it out")
@@ -103,6 +115,20 @@ class Transcoder:
         fields = type_of(target).fields
         names = {alias: field.name for field in fields for alias in (field.name, field.json_name)}
         return [names[member] for member in value if member in names]
+
+    def _read_text(self, message: Message, body: bytes, media: str) -> list[str]:
+        """Puts the body into its field as it is, and answers that field as the only member the body had."""
+        if not body:
+            raise InvalidArgument("The body is empty.", reason="MALFORMED_TEXT")
+        try:
+            said = body.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise InvalidArgument(
+                f"The body is not UTF-8, from byte {error.start} on.", reason="MALFORMED_TEXT"
+            ) from None
+        slot = self.texts[media]
+        slot.set(message, said)
+        return [slot.path[-1]]
 
     def _lifted(self, message: Message, value: dict[str, Any], violations: Violations) -> dict[str, Any]:
         """Reads the lifted members into their own fields and answers the rest, marks included."""
@@ -142,8 +168,20 @@ def behaviors(field: FieldDescriptor) -> list[int]:
     return list(field.GetOptions().Extensions[field_behavior_pb2.field_behavior])
 
 
-def _query_of(route: Route) -> Query:
+def _text_query_of(route: Route, text: Slot) -> Query:
+    """The parameters beside a body that is a text: what a JSON body would have held, and the rest of the request."""
     request = route.rpc.input_type
+    inner = message_of(request.fields_by_name[route.body])
+    fixed = {each.path for each in route.template.variables} | {path for path, _ in route.constants} | {text.path}
+    outputs = {(route.body, field.name) for field in inner.fields if field_behavior_pb2.OUTPUT_ONLY in behaviors(field)}
+    key = rule_of(route.rpc).path
+    return Query(request, (route.body,), frozenset(fixed | outputs | ({key} if key else set())), inner=route.body)
+
+
+def _query_of(route: Route) -> Query | QueryMap:
+    request = route.rpc.input_type
+    if route.query_map:
+        return QueryMap(request.fields_by_name[route.query_map])
     filled = {each.path for each in route.template.variables} | set(route.lift.values())
     # A caller may say a constant in the query, as long as it is the same; the path's own fields have their place.
     if route.body == WHOLE:

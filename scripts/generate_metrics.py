@@ -17,7 +17,7 @@ METRICS: tuple[Metric, ...] = (*LIFE, *SHOWN, *COMMON)
 def table() -> str:
     """The table as it stands in the document."""
     rows = [
-        f"| `{metric.name}` | {metric.kind} | {' '.join(f'`{label}`' for label in metric.labels)} | {metric.help} |"
+        f"| `{metric.name}` | {metric.type} | {' '.join(f'`{label}`' for label in metric.labels)} | {metric.help} |"
         for metric in METRICS
     ]
     return "\n".join(["| metric | is a | labels | |", "| --- | --- | --- | --- |", *rows])

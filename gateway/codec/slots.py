@@ -68,11 +68,17 @@ def slot_at(request: Descriptor, path: FieldPath) -> Slot:
 
 
 class Query:
-    """The query parameters of one route: every field of the request that nothing else fills."""
+    """The query parameters of one route: every field of the request that nothing else fills.
 
-    def __init__(self, request: Descriptor, taken: FieldPath | None, filled: frozenset[FieldPath]) -> None:
-        self._request = request
+    `inner`: a field whose members are parameters by their own names too, `name` for `template.name`.
+    """
+
+    def __init__(
+        self, request: Descriptor, taken: FieldPath | None, filled: frozenset[FieldPath], inner: str = ""
+    ) -> None:
         self._slots: dict[str, Slot] = {}
+        if inner:
+            self._collect(message_of(request.fields_by_name[inner]), (inner,), (), None, filled, 1)
         self._collect(request, (), (), taken, filled, 0)
         self._names = sorted({slot.name for slot in self._slots.values()})
 
@@ -118,6 +124,23 @@ class Query:
             if inner is None or inner.full_name in _AS_TEXT:
                 read = text_reader(field) if inner is None else None
                 slot = Slot(path=at, name=".".join(called), field=field, read=read)
-                self._slots[slot.name] = self._slots[".".join(at)] = slot
+                self._slots[slot.name] = self._slots[".".join((*names, field.name))] = slot
             elif inner.full_name not in well_known.READ and not field.is_repeated and depth < _MAX_DEPTH:
                 self._collect(inner, at, called, taken, filled, depth + 1)
+
+
+class QueryMap:
+    """The query parameters of a route that takes every name: all of them are texts of one map of the request."""
+
+    def __init__(self, field: FieldDescriptor) -> None:
+        self.field = field
+        self.slots: list[Slot] = []
+
+    def fill(self, message: Message, pairs: list[tuple[str, str]], violations: Violations) -> set[FieldPath]:
+        """Reads all parameters into the map."""
+        held = getattr(message, self.field.name)
+        for name, text in pairs:
+            if name in held:
+                violations.add(name, "stands more than once")
+            held[name] = text
+        return set()

@@ -7,6 +7,7 @@ from typing import Any
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
+from gateway.codec.slots import QueryMap
 from gateway.descriptors import message_of
 from gateway.idempotency import HEADER, rule_of
 from gateway.openapi.examples import EXAMPLES
@@ -14,6 +15,8 @@ from gateway.openapi.schemas import Schema, Schemas, comments
 from gateway.receipts import PATH as RECEIPTS_PATH
 from gateway.routes import WHOLE, Route, field_at
 from gateway.transcode import Transcoder, behaviors
+from services.chassis.api_keys import HEADER as API_KEY
+from services.chassis.scopes import takes_api_key
 
 ABOUT = (
     "Email and SMS through your own provider accounts, in priority order, with failover you can watch. "
@@ -24,8 +27,10 @@ ABOUT = (
 TAGS: Mapping[str, str] = {
     "Email configuration": "The project's email providers and sender.",
     "SMS configuration": "The project's SMS providers and sender.",
+    "Projects": "Projects and their API keys.",
     "Sending": "Hand over a message and wait for its outcome.",
     "Messages": "Messages, their attempts and their events, by the canonical routes.",
+    "Templates": "What messages say, with places for values; docs/templates.md has the language.",
     "Configuration": "Providers and senders of any channel, by the canonical routes.",
     "Receipts": "What providers call to tell what became of a message.",
     "Operations": "Health and documentation; no token needed.",
@@ -34,14 +39,18 @@ TAGS: Mapping[str, str] = {
 _TAG_OF = {
     "email-config": "Email configuration",
     "sms-config": "SMS configuration",
+    "projects": "Projects",
     "email": "Sending",
     "sms": "Sending",
+    "templates": "Templates",
+    "message-templates": "Templates",
+    "sms-templates": "Templates",
 }
 
 _FAILURES: Mapping[str, str] = {
     "400": "The request is wrong; `details.violations` lists everything.",
-    "401": "There is no valid token.",
-    "403": "The token lacks the scope of the route.",
+    "401": "There is no valid token, and no API key that works (`KEY_INVALID`); or there are both.",
+    "403": "The token lacks the scope of the route, or the route takes no API key.",
     "404": "There is no such thing in any project of the token.",
     "409": "It is there already, or somebody else changed it meanwhile; nothing was done.",
     "413": "The body is over the limit of the route.",
@@ -75,12 +84,6 @@ def openapi_document(codecs: Iterable[Transcoder]) -> dict[str, Any]:
     for path, (summary, media) in _PAGES.items():
         paths[path] = {"get": _page_operation(path, summary, media)}
     paths[RECEIPTS_PATH] = {"post": _RECEIPTS}
-    bearer = {
-        "type": "http",
-        "scheme": "bearer",
-        "bearerFormat": "JWT",
-        "description": "`messagepipe token --project P`",
-    }
     return {
         "openapi": "3.1.0",
         "info": {"title": "messagepipe", "version": "1", "description": ABOUT, "license": _LICENSE},
@@ -89,13 +92,28 @@ def openapi_document(codecs: Iterable[Transcoder]) -> dict[str, Any]:
         "security": [{"bearer": []}],
         "paths": paths,
         "components": {
-            "securitySchemes": {"bearer": bearer},
+            "securitySchemes": _SCHEMES,
             "responses": {status: _failure(text) for status, text in _FAILURES.items()},
             "schemas": dict(sorted(schemas.components.items())),
         },
     }
 
 
+_SCHEMES: Mapping[str, Any] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "`messagepipe token --project P`",
+    },
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": API_KEY,
+        "description": "A key of POST /projects/{projectId}/api-keys, on the routes that name it. It stands for its"
+        " project: no `projectId` is needed. With a token beside it the request is refused.",
+    },
+}
 _RECEIPTS: Mapping[str, Any] = {
     "operationId": "ReceiveReceipt",
     "tags": ["Receipts"],
@@ -137,6 +155,8 @@ def _operation(codec: Transcoder, schemas: Schemas) -> dict[str, Any]:
         "parameters": [*_path_parameters(codec, schemas), *_query_parameters(codec, schemas), *_headers(route)],
         "responses": {**_success(codec, schemas), **_failures(codec)},
     }
+    if takes_api_key(route.rpc):
+        operation["security"] = [{"bearer": []}, {"apiKey": []}]
     if codec.takes_body:
         operation["requestBody"] = _body(codec, schemas)
     return operation
@@ -167,13 +187,32 @@ def _path_parameters(codec: Transcoder, schemas: Schemas) -> list[Schema]:
 
 def _query_parameters(codec: Transcoder, schemas: Schemas) -> list[Schema]:
     fixed = {slot.path for slot, _ in codec.constants}
-    return [
+    if isinstance(codec.query, QueryMap):
+        # Every name is taken; `explode` makes of each member of the object a parameter of its own.
+        every = _parameter("query", codec.query.field.json_name, codec.query.field, schemas, required=False)
+        return [{**every, "style": "form", "explode": True}]
+    found = [
         _parameter(
             "query", slot.name, slot.field, schemas, required=field_behavior_pb2.REQUIRED in behaviors(slot.field)
         )
         for slot in codec.query.slots
         if slot.path not in fixed
     ]
+    return [*found, *_beside_texts(codec, schemas, {each["name"] for each in found})]
+
+
+def _beside_texts(codec: Transcoder, schemas: Schemas, known: set[str]) -> list[Schema]:
+    """What a JSON body says in its members; beside a body that is a text, the query says it."""
+    beside = {slot.name: slot for query in codec.text_queries.values() for slot in query.slots}
+    found = [
+        _parameter("query", name, slot.field, schemas, required=False)
+        for name, slot in sorted(beside.items())
+        if name not in known
+    ]
+    types = " or ".join(codec.texts)
+    for each in found:
+        each["description"] = f"Beside a body of type {types}: {each.get('description', '')}".strip()
+    return found
 
 
 def _parameter(where: str, name: str, field: FieldDescriptor, schemas: Schemas, *, required: bool) -> Schema:
@@ -208,7 +247,8 @@ def _body(codec: Transcoder, schemas: Schemas) -> dict[str, Any]:
     example = EXAMPLES.get(codec.route.name)
     if example is not None and example.request is not None:
         content["example"] = example.request
-    return {"required": codec.needs_body, "content": {"application/json": content}}
+    texts = {media: {"schema": {"type": "string"}} for media in codec.texts}
+    return {"required": codec.needs_body, "content": {"application/json": content, **texts}}
 
 
 def _body_schema(codec: Transcoder, schemas: Schemas) -> Schema:

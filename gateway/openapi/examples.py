@@ -125,6 +125,28 @@ def _sending(path: str, channel: str, to: str, word: str) -> dict[str, Example]:
     }
 
 
+_PROJECT = {"id": "demo", "name": "Demo", "createdAt": _TIME}
+_KEY = {"id": _ID, "projectId": "demo", "name": "Web shop", "prefix": "mzl_8GkPq2Zs", "isActive": True}
+_MADE_KEY = {
+    "message": "API key created successfully. Keep it safe: it is not shown again.",
+    "key": "mzl_8GkPq2Zs" + "x" * 32,
+    **_KEY,
+    "createdAt": _TIME,
+}
+_LISTED_KEY = {**_KEY, "createdAt": _TIME, "lastUsedAt": _TIME}
+_OF_PROJECT = "/projects/{project_id}/api-keys"
+_PROJECTS: Mapping[str, Example] = {
+    "POST /projects": Example(request={"name": "Demo"}, response=_PROJECT),
+    "GET /projects": Example(response=[_PROJECT]),
+    "GET /projects/{id}": Example(response=_PROJECT),
+    f"POST {_OF_PROJECT}": Example(request={"name": "Web shop"}, response=_MADE_KEY),
+    f"GET {_OF_PROJECT}": Example(response=[_LISTED_KEY]),
+    f"PUT {_OF_PROJECT}/{{id}}": Example(
+        request={"name": "Old shop", "isActive": False}, response={**_LISTED_KEY, "name": "Old shop", "isActive": False}
+    ),
+}
+
+
 def _retrying(channel: str, noun: str, nouns: str) -> dict[str, Example]:
     result = {"deliveryLogId": _MESSAGE, "success": True, "error": ""}
     return {
@@ -139,6 +161,7 @@ def _retrying(channel: str, noun: str, nouns: str) -> dict[str, Example]:
 
 
 EXAMPLES: Mapping[str, Example] = {
+    **_PROJECTS,
     **_configuration(EMAIL),
     **_configuration(SMS),
     **_sending("email", EMAIL, "ada@example.com", "Email"),

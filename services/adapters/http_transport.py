@@ -15,6 +15,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
+from services.adapters.call_watch import watched
 from services.adapters.egress import Egress, EgressDenied, Progress, current_progress, tls_context
 
 IDLE_SECONDS = (
@@ -41,6 +42,16 @@ class TruthfulTransport(httpx.AsyncBaseTransport):
         self._inner = AiohttpTransport(verify=tls_context(), client=lambda: _session(egress))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        with watched(request.method, request.url.host, request.url.port) as call:
+            try:
+                response = await self._sent(request)
+            except Exception as error:
+                call.failed(type(error).__name__)
+                raise
+            call.answered(response.status_code)
+            return response
+
+    async def _sent(self, request: httpx.Request) -> httpx.Response:
         limits = request.extensions.setdefault("timeout", {})
         limits["pool"] = limits.get("connect")  # aiohttp counts the name look-up there
         progress = Progress()

@@ -68,12 +68,16 @@ class AuthSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who asks: the token's subject, its projects ("*" is every one), its scopes, and when it ends (Unix seconds)."""
+    """Who asks: the token's subject, its projects ("*" is every one), its scopes, and when it ends (Unix seconds).
+
+    Who came with an API key has its id in `api_key`.
+    """
 
     subject: str
     projects: frozenset[str] | Literal["*"]
     scopes: frozenset[str]
     expires_at: float
+    api_key: str = ""
 
     def may_use(self, project_id: str) -> bool:
         """Whether the token names this project; another project must then be answered like one that does not exist."""

@@ -31,6 +31,7 @@ CHASSIS_REASONS = frozenset(
         "TOKEN_MISSING",
         "TOKEN_INVALID",
         "TOKEN_EXPIRED",
+        "KEY_INVALID",
         "SCOPE_MISSING",
         "OVERLOADED",
         "STREAM_STALLED",

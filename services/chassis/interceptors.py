@@ -4,7 +4,7 @@ One gRPC interceptor runs three small stages, because every interceptor of grpc.
 
     _Call.run            one line per RPC, ids bound once
       └ Admission        a deadline that can be met, and room for one more
-          └ Authenticator    token, scope, and the end of the token while a stream is open
+          └ Authenticator    token and scope, or API key, and the end of either while a stream is open
               └ the request is read; then the servicer's method; what it raises becomes a status in _Call.refuse
 
 Every method with one request is registered as if it took a stream of them, because gRPC reads a single request by
@@ -24,15 +24,16 @@ from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from services.chassis.admission import Admission, check_deadline
-from services.chassis.auth import Principal, TokenVerifier, expired, set_principal
+from services.chassis.auth import TokenVerifier, set_principal
+from services.chassis.authenticator import ApiKeyDoor, Authenticator, RequiredScope
 from services.chassis.clock import Clock
-from services.chassis.errors import Internal, InvalidArgument, PermissionDenied, ServiceError, Unauthenticated
+from services.chassis.errors import Internal, InvalidArgument, ServiceError
 from services.chassis.log import bind_contextvars, get_logger
 from services.chassis.status import to_status
 from services.chassis.streaming import StreamStalled, pump
 from services.chassis.telemetry_common import RpcEnded, no_rpc
+from services.chassis.tracing import NO_TRACES, OUR_FAULT, Side, Tracing
 
-RequiredScope = Callable[[str], str | None]
 Behavior = Callable[[Any, Any], Any]
 Read = Callable[[], Awaitable[Any]]
 if TYPE_CHECKING:  # generic in the stubs only
@@ -60,31 +61,12 @@ def standard_interceptors(
     required_scope: RequiredScope,
     admission: Admission | None = None,
     ended: RpcEnded = no_rpc,
+    api_keys: ApiKeyDoor | None = None,
+    tracing: Tracing = NO_TRACES,
 ) -> list[grpc.aio.ServerInterceptor]:
     """What every service of ours runs behind: pass it to `serve`, which has to be given the same `admission`."""
-    return [RpcInterceptor(Authenticator(verifier, required_scope), verifier.clock, admission, ended)]
-
-
-class Authenticator:
-    """Who asks, and whether the method's scope is theirs; a method without a scope is closed to everybody."""
-
-    def __init__(self, verifier: TokenVerifier, required_scope: RequiredScope) -> None:
-        self._verifier = verifier
-        self._required_scope = required_scope
-
-    async def admit(self, method: str, context: Context) -> Principal:
-        """The caller; raises Unauthenticated, or PermissionDenied (SCOPE_MISSING) naming the scope."""
-        principal = await self._verifier.verify(bearer_token(context.invocation_metadata() or ()))
-        scope = self._required_scope(method)
-        if scope is None:
-            raise PermissionDenied("This method is closed: it declares no scope.", metadata={"method": method})
-        if scope not in principal.scopes:
-            raise PermissionDenied(f"The token needs the scope {scope}.", metadata={"scope": scope})
-        return principal
-
-    def remaining(self, principal: Principal) -> float:
-        """Seconds until the token, leeway included, is over."""
-        return principal.expires_at + self._verifier.leeway - self._verifier.clock.now().timestamp()
+    who = Authenticator(verifier, required_scope, api_keys)
+    return [RpcInterceptor(who, verifier.clock, admission, ended, tracing)]
 
 
 class RpcInterceptor(grpc.aio.ServerInterceptor):
@@ -96,11 +78,12 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         clock: Clock,
         admission: Admission | None = None,
         ended: RpcEnded = no_rpc,
+        tracing: Tracing = NO_TRACES,
     ) -> None:
         self._authenticator = authenticator
         self._clock = clock
         self._admission = admission or Admission()
-        self._ended = ended
+        self._ended, self._tracing = ended, tracing
         self._wrapped: dict[str, tuple[Handler, Handler]] = {}
 
     async def intercept_service(
@@ -131,7 +114,9 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         async def around(request: Any, context: Context) -> Any:
             call = _Call(method, context, authenticator, self._clock, self._admission, self._ended, quiet=is_open)
             read = _given(request) if handler.request_streaming else context.read
-            return await call.run(behavior, read, streams=streams)
+            if is_open or not self._tracing.on:
+                return await call.run(behavior, read, streams=streams)
+            return await call.traced(self._tracing, behavior, read, streams=streams)
 
         return _rebuild(handler, around)
 
@@ -147,6 +132,21 @@ class _Call:
     admission: Admission
     ended: RpcEnded
     quiet: bool
+    code: str = ""  # known at the end
+
+    async def traced(self, tracing: Tracing, behavior: Behavior, read: Read, *, streams: bool) -> Any:
+        """As `run`, as a span of the caller's trace."""
+        told = {key: str(value) for key, value in self.context.invocation_metadata() or ()}
+        parent = tracing.come_from(told.get("traceparent", ""), told.get("tracestate", ""))
+        method = self.method[1:]
+        with tracing.span(method, Side.SERVER, {"rpc.system.name": "grpc", "rpc.method": method}, parent) as span:
+            bind_contextvars(trace_id=span.trace_id)
+            try:
+                return await self.run(behavior, read, streams=streams)
+            finally:
+                span.note(rpc__response__status_code=self.code)
+                if self.code in OUR_FAULT:
+                    span.fail(self.code)
 
     async def run(self, behavior: Behavior, read: Read, *, streams: bool) -> Any:
         began = self.clock.boottime()
@@ -182,6 +182,7 @@ class _Call:
             return answer
         finally:
             took = self.clock.boottime() - began
+            self.code = code
             self.ended(self.method, code, took)
             line = _log.debug if self.quiet else _log.info
             line("rpc", code=code, duration_ms=round(took * 1000, 2))
@@ -192,22 +193,17 @@ class _Call:
 
     async def _unary(self, behavior: Behavior, read: Read) -> Any:
         if self.authenticator is not None:
-            set_principal(await self.authenticator.admit(self.method, self.context))
+            set_principal(await self.authenticator.admit(self.method, self.context.invocation_metadata() or ()))
         return await behavior(await self._request(read), self.context)
 
     async def _stream(self, behavior: Behavior, read: Read) -> None:
         if self.authenticator is None:
-            return await self._pump(behavior, read)
-        principal = await self.authenticator.admit(self.method, self.context)
+            await self._pump(behavior, read)
+            return
+        principal = await self.authenticator.admit(self.method, self.context.invocation_metadata() or ())
         set_principal(principal)
-        scope = asyncio.timeout(self.authenticator.remaining(principal))
-        try:
-            async with scope:
-                await self._pump(behavior, read)
-        except TimeoutError:
-            if scope.expired():
-                raise expired() from None
-            raise
+        async with self.authenticator.while_valid(principal):
+            await self._pump(behavior, read)
 
     async def _pump(self, behavior: Behavior, read: Read) -> None:
         answers = behavior(await self._request(read), self.context)
@@ -222,17 +218,6 @@ class _Call:
                 "The request can not be read: it is broken protobuf, or holds text that is not UTF-8."
             )
         return request
-
-
-def bearer_token(metadata: Any) -> str:
-    """The token of the one `authorization: Bearer` header, "" without one; TOKEN_INVALID for two, or another scheme."""
-    values = [value for key, value in metadata if key == "authorization"]
-    if not values:
-        return ""
-    scheme, _, token = str(values[0]).partition(" ")
-    if len(values) > 1 or scheme.lower() != "bearer":
-        raise Unauthenticated("The header must be exactly one `authorization: Bearer <token>`.")
-    return token.strip(" ")
 
 
 def _behavior_of(handler: Handler) -> Behavior:

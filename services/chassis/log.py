@@ -51,6 +51,7 @@ _TELLING_ENDINGS = ("_token", "_secret", "_password", "_key", "_credentials")
 _ADDRESS = re.compile(r"[^\s@<>\"'(),:;=\[\]{}]+@[^\s@<>\"'(),:;=\[\]{}]+")
 _NUMBER = re.compile(r"\+\d[\d ().-]{5,18}\d")
 _JWT = re.compile(r"eyJ[\w-]{5,}\.[\w-]+(?:\.[\w-]*)?")
+_API_KEY = re.compile(r"mzl_[0-9A-Za-z]{8,}")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 _SPACE = re.compile(r"\s")
 _USER_INFO = re.compile(r"://[^\s/@]*@")
@@ -82,7 +83,7 @@ def get_logger(**bound: object) -> FilteringBoundLogger:
 
 
 def scrub(text: str) -> str:
-    """`text` without email addresses, phone numbers, tokens, passwords in URLs and PostgreSQL's row details."""
+    """`text` without email addresses, phone numbers, tokens, API keys, passwords in URLs, PostgreSQL's row details."""
     if "DETAIL:" in text:
         text = _PG_DETAIL.sub(r"\1 ***", text)
     if "@" in text:
@@ -91,6 +92,8 @@ def scrub(text: str) -> str:
         text = _NUMBER.sub("<number>", text)
     if "eyJ" in text:
         text = _JWT.sub("<token>", text)
+    if "mzl_" in text:
+        text = _API_KEY.sub("<api key>", text)
     # What follows the scheme's name is set apart by a space, and most texts of ours have none.
     return _BEARER.sub(r"\1 <token>", text) if _SPACE.search(text) else text
 

@@ -1,4 +1,6 @@
-"""Which scope each RPC needs, read from the contract. It decides nothing about a caller; interceptors.py does."""
+"""Which scope each RPC needs, and which take an API key, read from the contract. It decides nothing about a caller:
+authenticator.py does.
+"""
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from messagepipe.auth.v1 import scope_pb2
@@ -16,6 +18,22 @@ def required_scope_from_options(*services: ServiceDescriptor) -> dict[str, str]:
             f"no valid (messagepipe.auth.v1.required_scope) on {', '.join(closed)}; there are {' '.join(SCOPES)}"
         )
     return scopes
+
+
+def api_key_methods(*services: ServiceDescriptor) -> frozenset[str]:
+    """`/package.Service/Method` of every method that may be called with an API key."""
+    return frozenset(
+        f"/{service.full_name}/{method.name}"
+        for service in services
+        for method in service.methods
+        if takes_api_key(method)
+    )
+
+
+def takes_api_key(method: MethodDescriptor) -> bool:
+    """Whether the method may be called with an API key in place of a token."""
+    takes: bool = method.GetOptions().Extensions[scope_pb2.api_key_allowed]
+    return takes
 
 
 def _scope_of(method: MethodDescriptor) -> str:

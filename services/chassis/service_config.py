@@ -9,9 +9,13 @@ import json
 from typing import Any
 
 CONFIG = "messagepipe.config.v1.ConfigService"
+TEMPLATES = "messagepipe.config.v1.TemplateService"
+PROJECTS = "messagepipe.config.v1.ProjectService"
 DISPATCH = "messagepipe.dispatch.v1.DispatchService"
 LOG = "messagepipe.dispatch.v1.LogService"
 SUPPRESSION = "messagepipe.dispatch.v1.SuppressionService"
+VAULT = "messagepipe.config.v1.VaultService"
+WEBHOOK = "messagepipe.dispatch.v1.WebhookService"
 
 # Harmless twice, whoever asks.
 READS = {
@@ -24,6 +28,15 @@ READS = {
         "ResolveChain",
         "GetOpenedProvider",
     ),
+    TEMPLATES: (
+        "GetTemplate",
+        "ListTemplates",
+        "GetTemplateVariables",
+        "PreviewTemplate",
+        "RenderTemplate",
+        "ResolveTemplate",
+    ),
+    PROJECTS: ("ListProjects", "GetProject", "ListApiKeys", "RecordApiKeyUses"),
     DISPATCH: (
         "WatchMessage",
         "WatchProject",
@@ -34,6 +47,8 @@ READS = {
     ),
     LOG: ("ListLogEntries", "GetLogEntry", "GetAnalytics"),
     SUPPRESSION: ("ListSuppressions", "CreateSuppression"),
+    VAULT: ("SealSecret", "OpenSecret"),
+    WEBHOOK: ("GetWebhook", "ListWebhooks", "UpdateWebhook"),
 }
 # Harmless twice when the request carries an idempotency key, and only then.
 KEYED = {
@@ -45,6 +60,12 @@ KEYED = {
         "CreateChannelConfig",
         "UpdateChannelConfig",
     ),
+    TEMPLATES: (
+        "CreateTemplate",
+        "UpdateTemplate",
+        "DeleteTemplate",
+    ),
+    PROJECTS: (),
     DISPATCH: (
         "CreateMessage",
         "BatchCreateMessages",
@@ -54,6 +75,8 @@ KEYED = {
     ),
     LOG: (),
     SUPPRESSION: (),
+    VAULT: (),
+    WEBHOOK: (),
 }
 RETRY_POLICY = {
     "maxAttempts": 5,

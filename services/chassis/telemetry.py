@@ -13,7 +13,7 @@ SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.
 """The buckets that OpenTelemetry's conventions give to the duration of a request."""
 
 
-class Kind(StrEnum):
+class MetricType(StrEnum):
     """How a metric behaves: only grows, goes up and down, or is a distribution."""
 
     COUNTER = "counter"
@@ -26,7 +26,7 @@ class Metric:
     """One metric as it is scraped: `name` whole, with its unit and `_total`; a histogram has `buckets`."""
 
     name: str
-    kind: Kind
+    type: MetricType
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()

@@ -6,52 +6,52 @@ from collections.abc import Callable
 from typing import Final
 
 from services.chassis.admission import Admission
-from services.chassis.telemetry import SECONDS, SILENT, Kind, Meter, Metric
+from services.chassis.telemetry import SECONDS, SILENT, Meter, Metric, MetricType
 
 RPC_DURATION: Final = Metric(
     name="rpc_server_call_duration_seconds",
-    kind=Kind.HISTOGRAM,
+    type=MetricType.HISTOGRAM,
     help="How long gRPC calls took until their answer, or their stream, had ended.",
     labels=("rpc_method", "rpc_response_status_code"),
     buckets=SECONDS,
 )
 HTTP_DURATION: Final = Metric(
     name="http_server_request_duration_seconds",
-    kind=Kind.HISTOGRAM,
+    type=MetricType.HISTOGRAM,
     help="How long HTTP requests took until their answer, or their stream, had ended.",
     labels=("http_request_method", "http_route", "http_response_status_code"),
     buckets=SECONDS,
 )
 UNDER_WAY: Final = Metric(
     name="messagepipe_requests_under_way",
-    kind=Kind.GAUGE,
+    type=MetricType.GAUGE,
     help="Requests that were let in and have not ended: calls with one answer, and open streams.",
     labels=("type",),
 )
 BATCH_ROWS: Final = Metric(
     name="messagepipe_batch_rows",
-    kind=Kind.HISTOGRAM,
+    type=MetricType.HISTOGRAM,
     help="How many rows shared one commit.",
     labels=("batch",),
     buckets=(1, 2, 5, 10, 20, 50, 100, 200),
 )
 BATCH_WAIT: Final = Metric(
     name="messagepipe_batch_wait_seconds",
-    kind=Kind.HISTOGRAM,
+    type=MetricType.HISTOGRAM,
     help="How long the first row of a batch waited for its commit to begin.",
     labels=("batch",),
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0),
 )
 BATCH_DURATION: Final = Metric(
     name="messagepipe_batch_duration_seconds",
-    kind=Kind.HISTOGRAM,
+    type=MetricType.HISTOGRAM,
     help="How long the commit of a batch took.",
     labels=("batch",),
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0),
 )
 POOL_WAIT: Final = Metric(
     name="messagepipe_database_connection_wait_seconds",
-    kind=Kind.HISTOGRAM,
+    type=MetricType.HISTOGRAM,
     help="How long a database connection of the pool was waited for.",
     buckets=(0.0001, 0.001, 0.01, 0.1, 1.0, 10.0),
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 from messagepipe.config.v1 import config_service_pb2 as pb2
+from messagepipe.config.v1 import template_service_pb2
 
 from services.chassis.errors import FieldViolation
 from services.chassis.idempotency import content_of, key_problem
@@ -23,6 +24,7 @@ _NOT_CONTENT: dict[type[Message], tuple[str, ...]] = {
     pb2.ReorderProvidersRequest: ("project_id",),
     pb2.CreateChannelConfigRequest: _SENDER,
     pb2.UpdateChannelConfigRequest: _SENDER,
+    template_service_pb2.CreateTemplateRequest: ("project_id", "template.project_id"),
 }
 
 

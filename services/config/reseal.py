@@ -5,6 +5,7 @@ from uuid import UUID
 
 from services.chassis.clock import Clock
 from services.chassis.log import get_logger
+from services.config.api_key_secret import hash_secret, reseal_secret
 from services.config.errors import DatabaseUnavailable
 from services.config.statements import KeptProvider
 from services.config.store import Store
@@ -23,10 +24,16 @@ class WrongVaultKeys(Exception):
 
 
 async def check_keys(store: Store, vault: Vault) -> None:
-    """Returns when one row of every key id in the database opens; raises WrongVaultKeys."""
+    """Returns when one row of every key id in the database opens, and the secret of API keys, which is made if there is
+    none; raises WrongVaultKeys.
+    """
     async with store.transaction() as transaction:
         samples = await transaction.one_per_key()
     problems = []
+    try:
+        await hash_secret(store, vault)
+    except CanNotOpen as error:
+        problems.append(str(error))
     for kept in samples:
         try:
             vault.open(kept.sealed, kept.place)
@@ -54,10 +61,19 @@ async def keep_resealing(store: Store, vault: Vault, clock: Clock) -> Never:
         try:
             if done := await reseal_all(store, vault):
                 _log.info("providers_resealed", count=done, key_id=vault.primary)
+            await _reseal_secret(store, vault)
         except DatabaseUnavailable:
             await clock.sleep(RETRY_SECONDS)
         else:
             await clock.sleep(PAUSE_SECONDS)
+
+
+async def _reseal_secret(store: Store, vault: Vault) -> None:
+    try:
+        if await reseal_secret(store, vault):
+            _log.info("api_key_secret_resealed", key_id=vault.primary)
+    except CanNotOpen:
+        _log.error("api_key_secret_not_resealed")
 
 
 async def _reseal_batch(store: Store, vault: Vault, after: UUID | None) -> tuple[int, UUID | None, bool]:

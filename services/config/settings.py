@@ -22,9 +22,9 @@ class ConfigSettings:
     `config_port` 0 takes any free one. `egress_allow` names networks (CIDR) in which TestProvider may reach a
     provider although they are not public; `allow_host_aws_credentials` lets it use this host's own.
     `allow_unsafe_durability` serves on a database that may forget what it acknowledged. `idempotency_hours` is how long
-    a key stands for its write. `config_metrics_port` is where metrics are read, on `metrics_host`; None: nowhere. In
-    seconds: `database_wait` for the database at the start, `drain_grace` for open
-    requests at the end.
+    a key stands for its write. `config_metrics_port` is where metrics are read, on `metrics_host`; None: nowhere.
+    `otlp_endpoint` is where traces go. In seconds: `database_wait` for the database at the start, `drain_grace` for
+    open requests at the end.
     """
 
     database_url: SecretText
@@ -34,6 +34,7 @@ class ConfigSettings:
     config_port: int = 50051
     metrics_host: str = "127.0.0.1"
     config_metrics_port: int | None = None
+    otlp_endpoint: str = ""
     egress_allow: tuple[str, ...] = ()
     allow_host_aws_credentials: bool = False
     allow_unsafe_durability: bool = False

@@ -31,11 +31,14 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.adapters.base import Channel
 from services.chassis.failpoints import failpoint
+from services.config.api_key_statements import ApiKeyStatements
 from services.config.chain import ChainKey, ChangedChain
 from services.config.channel_config import ChannelConfig, KeptChannelConfig
 from services.config.key_statements import KeyStatements
+from services.config.project_statements import ProjectStatements
 from services.config.provider import Hold, Position, Provider
 from services.config.tables import chains, channel_configs, providers
+from services.config.template_statements import TemplateStatements
 from services.config.vault import Place, Sealed
 
 if TYPE_CHECKING:  # chassis/engine.py says why only then
@@ -82,6 +85,9 @@ class Transaction:
     def __init__(self, connection: "AsyncConnection") -> None:
         self._connection = connection
         self.keys = KeyStatements(connection)
+        self.templates = TemplateStatements(connection)
+        self.projects = ProjectStatements(connection)
+        self.api_keys = ApiKeyStatements(connection)
 
     async def ping(self) -> None:
         """One round trip."""
@@ -107,6 +113,7 @@ class Transaction:
             .returning(chains.c.version)
         )
         version: int = (await self._connection.execute(statement)).scalar_one()
+        await self.projects.ensure(key.project_id)
         await self._connection.execute(select(func.pg_notify(NOTIFY_CHANNEL, "")))
         failpoint("config.before_commit")
         return ChangedChain(key=key, version=version)

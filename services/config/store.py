@@ -1,7 +1,7 @@
 """The way to the database: an engine with our limits, transactions, and what "away" means. No statements."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,8 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from services.chassis.admission import Waits
+from services.chassis.clock import SystemClock
 from services.chassis.database import Dsn
 from services.chassis.engine import create_engine
 from services.chassis.log import get_logger
@@ -53,6 +55,11 @@ class Store:
 
     def __init__(self, engine: "AsyncEngine") -> None:
         self._engine = engine
+        self._waits = Waits(SystemClock())
+
+    def measured_by(self, waited: Callable[[float], None]) -> None:
+        """Tell from now on how long each connection was waited for."""
+        self._waits.measured_by(waited)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["Transaction"]:
@@ -74,7 +81,8 @@ class Store:
     async def _connected(self) -> AsyncIterator["AsyncConnection"]:
         async with AsyncExitStack() as stack:
             try:
-                connection = await stack.enter_async_context(self._engine.connect())
+                with self._waits.one():
+                    connection = await stack.enter_async_context(self._engine.connect())
             except DBAPIError as error:  # while connecting, whatever is wrong is wrong with the way there
                 raise _unavailable(error) from error
             yield connection

@@ -1,7 +1,19 @@
 """The tables of schema `config`, as the queries see them. The truth about them is in migrations/."""
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Integer, LargeBinary, MetaData, Table, Text, Uuid
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData(schema="config")
 
@@ -37,6 +49,36 @@ channel_configs = Table(
     Column("updated_at", DateTime(timezone=True), nullable=False),
 )
 
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("is_active", Boolean, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("last_used_at", DateTime(timezone=True)),
+)
+
+api_key_roll = Table(
+    "api_key_roll",
+    metadata,
+    Column("only_one", Boolean, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("key_id", Text, nullable=False),
+)
+
 chains = Table(
     "chains",
     metadata,
@@ -57,4 +99,31 @@ idempotency_keys = Table(
     Column("channel", Text),
     Column("chain_version", BigInteger),
     Column("expires_at", DateTime(timezone=True), nullable=False),
+)
+
+templates = Table(
+    "templates",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("id", "project_id"),
+)
+
+template_versions = Table(
+    "template_versions",
+    metadata,
+    Column("template_id", Uuid, primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("subject", Text),
+    Column("html", Text),
+    Column("text", Text),
+    Column("body", Text),
+    Column("variables", ARRAY(Text), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
 )

@@ -11,6 +11,7 @@ from messagepipe.dispatch.v1 import message_pb2
 
 from services.chassis.clock import Clock
 from services.chassis.failpoints import failpoint
+from services.chassis.tracing import NO_TRACES, Tracing
 from services.dispatch import history as tell
 from services.dispatch.convert import labels_of
 from services.dispatch.idempotency import Standing, key_of
@@ -19,8 +20,18 @@ from services.dispatch.message import Message
 from services.dispatch.ports import Lease
 from services.dispatch.store import Store
 from services.dispatch.telemetry import UNCOUNTED, Telemetry
+from services.dispatch.tracing import accept_span
 from services.dispatch.watch import EventHub
 from services.dispatch.worker import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A message that is fine and not accepted yet: `spec` is what is kept of it, `asked` is what its caller said."""
+
+    message: Message
+    spec: message_pb2.MessageSpec
+    asked: message_pb2.MessageSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,28 +51,33 @@ class Acceptor:
     hub: EventHub
     clock: Clock
     telemetry: Telemetry = UNCOUNTED
+    tracing: Tracing = NO_TRACES
 
-    async def accept(self, message: Message, spec: message_pb2.MessageSpec) -> Accepted:
+    async def accept(self, checked: Checked) -> Accepted:
         """The message as it is durable now. Raises what Store.accept raises."""
         since = self.clock.boottime()
-        acceptance = self._admit(message, spec)
-        try:
-            standing = _written(await self.store.accept(acceptance))
-        except BaseException:
-            self._give_place_back(acceptance)
-            raise
-        return self._take_on(acceptance, standing, since, "")
+        with accept_span(self.tracing, 1) as span:
+            acceptance = self._admit(checked)
+            try:
+                standing = _written(await self.store.accept(acceptance))
+            except BaseException:
+                self._give_place_back(acceptance)
+                raise
+            span.note(messagepipe__message__id=str(standing.message_id))
+            return self._take_on(acceptance, standing, since, "")
 
-    async def accept_each(
-        self, wanted: Sequence[tuple[Message, message_pb2.MessageSpec]], together: str = ""
-    ) -> list[Accepted | Exception]:
+    async def accept_each(self, wanted: Sequence[Checked], together: str = "") -> list[Accepted | Exception]:
         """As `accept` for each of them, all at once: the messages, or what `accept` would have raised, in order.
         `together` is their leases'.
         """
+        with accept_span(self.tracing, len(wanted)):
+            return await self._accept_each(wanted, together)
+
+    async def _accept_each(self, wanted: Sequence[Checked], together: str) -> list[Accepted | Exception]:
         since = self.clock.boottime()
         acceptances: list[Acceptance] = []
         try:
-            acceptances.extend(self._admit(message, spec) for message, spec in wanted)
+            acceptances.extend(map(self._admit, wanted))
             answers = await self.store.accept_each(acceptances)
         except BaseException:
             for acceptance in acceptances:
@@ -81,10 +97,11 @@ class Acceptor:
             return error
         return self._take_on(acceptance, standing, since, together)
 
-    def _admit(self, message: Message, spec: message_pb2.MessageSpec) -> Acceptance:
+    def _admit(self, checked: Checked) -> Acceptance:
         """What is to be written; with a place for the message if there is one."""
+        message, spec = checked.message, checked.spec
         stored, labels = spec.SerializeToString(), labels_of(spec, message).SerializeToString()
-        key, events = key_of(spec, message.project_id), _queued(message.deadline)
+        key, events = key_of(checked.asked, message.project_id), _queued(message.deadline)
         # What is to be sent later takes no place meanwhile.
         here = message.send_at is None and self.worker.reserve(message.project_id, len(stored))
         worker = self.store.worker if here else None
@@ -101,7 +118,7 @@ class Acceptor:
         self.telemetry.accepted(message.channel)
         self.hub.tell(message.id, message.project_id, acceptance.events, standing.created_at)
         if acceptance.worker:
-            lease = Lease(message=accepted, epoch=1, together=together)
+            lease = Lease(message=accepted, epoch=1, together=together, trace=self.tracing.current())
             self.worker.start(lease, since=since, size=len(acceptance.spec))
         return Accepted(message=accepted)
 

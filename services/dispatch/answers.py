@@ -245,6 +245,8 @@ def with_any_content(spec: message_pb2.MessageSpec) -> message_pb2.MessageSpec:
     filled = message_pb2.MessageSpec()
     filled.CopyFrom(spec)
     filled.text = filled.text or "-"
+    for part in ("template_id", "variables"):
+        filled.ClearField(part)
     if filled.channel == channel_pb2.CHANNEL_EMAIL:
         filled.subject = filled.subject or "-"
         filled.to = filled.to or "somebody@example.com"

@@ -12,69 +12,59 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import Any, Never
 
 import asyncpg
-import grpc
-from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import add_DispatchServiceServicer_to_server
-from messagepipe.dispatch.v1.log_service_pb2_grpc import add_LogServiceServicer_to_server
-from messagepipe.dispatch.v1.suppression_service_pb2_grpc import add_SuppressionServiceServicer_to_server
 
 from services.adapters.base import Adapter, Channel
 from services.adapters.receipts import ReceiptReader
 from services.adapters.registry import BadPlugIn, build_adapters, build_receipt_readers
 from services.chassis import log
-from services.chassis.admission import Admission
-from services.chassis.auth import TokenVerifier
 from services.chassis.background import BackgroundFailed, background
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.contract import DISPATCH_SERVICES
 from services.chassis.database import DatabaseUnreachable, wait_until_reachable
 from services.chassis.durability import UnsafeDatabase, require_durability
 from services.chassis.env import SettingsError, load
-from services.chassis.interceptors import standard_interceptors
-from services.chassis.scopes import required_scope_from_options
-from services.chassis.server import PortBusy, RunningServer, serve
-from services.chassis.service_token import service_token
+from services.chassis.server import PortBusy, RunningServer
 from services.chassis.stopping import MARGIN_SECONDS, hard_stop, run_until_signal
 from services.chassis.telemetry import Meter
-from services.chassis.telemetry_common import POOL_WAIT, batch_counter, rpc_counter, show_admission
+from services.chassis.telemetry_common import POOL_WAIT, batch_counter
 from services.chassis.telemetry_server import open_metrics
+from services.chassis.tracing import Tracing, collector_of, open_tracing
 from services.dispatch.breaker_book import BreakerBook
 from services.dispatch.bulk import Bulk
 from services.dispatch.config_client import ChainCache
 from services.dispatch.convert import Kinds
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.delivery import Delivery
+from services.dispatch.doors import open_server, registration, token_of
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.gauges import QueueWatch, show_breakers, show_queue, show_work
 from services.dispatch.health_board import HealthBoard
 from services.dispatch.housekeeping import keep_counting, keep_marking, keep_parting, keep_sweeping
 from services.dispatch.intake import Intake
 from services.dispatch.limit_board import LimitBoard
-from services.dispatch.log_servicer import LogServicer
 from services.dispatch.peers import Peers
 from services.dispatch.ports import Tools
 from services.dispatch.receipts import ReceiptDesk
 from services.dispatch.retry import DEFAULT_BACKOFF, Backoff
 from services.dispatch.servicer import DispatchServicer
-from services.dispatch.settings import MEBIBYTE, DispatchSettings
+from services.dispatch.settings import DispatchSettings
 from services.dispatch.store import Store
-from services.dispatch.suppression_servicer import SuppressionServicer
 from services.dispatch.suspects import Suspects
 from services.dispatch.telemetry import Telemetry
+from services.dispatch.template_cache import TemplateCache
 from services.dispatch.watch import EventHub
+from services.dispatch.webhook_house import open_webhooks
 from services.dispatch.worker import Worker
 
 PULSE_SECONDS = 2.0
-# A connection of the pool that is waited for longer than this: the database is behind, new work is shed.
-LONGEST_POOL_WAIT = 1.0
 # How long open streams get to tell where to go on, when the last message has been sent.
 PARTING_SECONDS = 1.0
-# What a request holds beside its message: field tags, the batch around it.
-ENVELOPE_BYTES = MEBIBYTE
 
 Adapters = Mapping[tuple[Channel, str], Adapter]
 Readers = Mapping[tuple[Channel, str], ReceiptReader]
@@ -158,13 +148,14 @@ async def open_dispatch(  # size: a line or two for each thing that is opened, i
         adapters = await stack.enter_async_context(_open_adapters(settings, clock, adapters))
         metrics = await stack.enter_async_context(open_metrics(settings.metrics_host, settings.dispatch_metrics_port))
         telemetry = Telemetry(metrics.meter)
+        tracing = await stack.enter_async_context(open_tracing(settings.otlp_endpoint, "dispatch"))
         store = await stack.enter_async_context(_open_store(settings))
         database_clock.learn(await store.now())
         book = BreakerBook(store.connection, store.transaction, worker=store.worker)
         health = HealthBoard(book, clock, database_clock.now)
         peers = Peers(store.transaction, clock, name=store.worker)
         await _first_look(health, peers)
-        chains = _chains(settings, clock, adapters)
+        chains = _chains(settings, clock, adapters, tracing)
         stack.push_async_callback(chains.close)
         worker = _worker(settings, store, clock, database_clock, share=lambda: peers.share, telemetry=telemetry)
         limits = await stack.enter_async_context(_open_limits(store, chains, clock, settings, stop))
@@ -183,19 +174,35 @@ async def open_dispatch(  # size: a line or two for each thing that is opened, i
             public_url=settings.public_url.rstrip("/"),
             backoff=backoff or DEFAULT_BACKOFF,
             telemetry=telemetry,
+            tracing=tracing,
         )
         stack.push_async_callback(tools.joint.close)
         worker.deliver_with(lambda lease: Delivery(tools, lease).run())
         readers = build_receipt_readers(settings.egress, clock) if readers is None else readers
         desk = ReceiptDesk(store, chains, readers, clock, hub.publish)
         largest, kinds = settings.max_message_bytes, _kinds_of(adapters)
-        intake = Intake(
-            store, worker, hub, clock, database_clock, max_message_bytes=largest, kinds=kinds, telemetry=telemetry
-        )
+        templates = TemplateCache(chains.channel, token_of(settings, clock), clock)
+        told: dict[str, Any] = {"telemetry": telemetry, "tracing": tracing, "templates": templates}
+        intake = Intake(store, worker, hub, clock, database_clock, max_message_bytes=largest, kinds=kinds, **told)
         bulk, house = Bulk(store, intake, hub, clock), (store, intake, hub, chains, health, database_clock)
         servicer = DispatchServicer(*house, receipts=desk, limits=limits, bulk=bulk, telemetry=telemetry)
-        register = _registration(servicer, store, database_clock.now)
-        server = await stack.enter_async_context(_serve(settings, register, clock, store, metrics.meter))
+        webhooks = await stack.enter_async_context(
+            open_webhooks(
+                store,
+                config_target=settings.config_target,
+                token=token_of(settings, clock),
+                egress=settings.egress,
+                clock=clock,
+                now=database_clock.now,
+                fraction=fraction,
+                stop=stop,
+            )
+        )
+        register, more = (
+            registration(servicer, webhooks, store, database_clock.now),
+            dict[str, Any](tracing=tracing, stop=stop),
+        )
+        server = await stack.enter_async_context(open_server(settings, register, clock, store, metrics.meter, **more))
         suspects = Suspects(store, worker, clock, hub.publish, telemetry)
         works = (chains.run, health.run, peers.run, worker.claim_forever, worker.renew_forever, suspects.run, desk.run)
         pulse, sweep = partial(keep_pulse, store, server, clock, database_clock), partial(keep_sweeping, store, clock)
@@ -220,7 +227,8 @@ async def main(environ: Mapping[str, str]) -> int:
         log.configure(service="dispatch", json=settings.log_json, level=settings.log_level)
         await wait_until_reachable(settings.database_url, timeout=settings.database_wait)
         with hard_stop() as limit:
-            async with open_dispatch(settings) as running:
+            endpoint = collector_of(settings.otlp_endpoint, environ)
+            async with open_dispatch(replace(settings, otlp_endpoint=endpoint)) as running:
                 _log.info("dispatch_serving", listening=running.address)
                 await run_until_signal(running.stop)
                 limit.arm(settings.drain_grace + MARGIN_SECONDS)
@@ -254,17 +262,10 @@ def worker_name() -> str:
     return f"{socket.gethostname()}:{secrets.token_hex(4)}"
 
 
-def _token_of(settings: DispatchSettings, clock: Clock) -> Callable[[], str]:
-    """The token for ConfigService."""
-    token = service_token(settings.internal_token, settings.auth, clock, subject="dispatch")
-    if token is None:
-        raise SettingsError(["MESSAGEPIPE_INTERNAL_TOKEN or MESSAGEPIPE_JWT_SECRET is required"])
-    return token
-
-
-def _chains(settings: DispatchSettings, clock: Clock, adapters: Adapters) -> ChainCache:
+def _chains(settings: DispatchSettings, clock: Clock, adapters: Adapters, tracing: Tracing) -> ChainCache:
     idempotent = frozenset(key for key, adapter in adapters.items() if adapter.spec.capabilities.idempotency_key)
-    return ChainCache(settings.config_target, _token_of(settings, clock), clock, idempotent_kinds=idempotent)
+    target, token = settings.config_target, token_of(settings, clock)
+    return ChainCache(target, token, clock, idempotent_kinds=idempotent, tracing=tracing)
 
 
 def _kinds_of(adapters: Adapters) -> Kinds:
@@ -332,38 +333,3 @@ async def _open_limits(
     async with background(limits.run, stop), background(limits.call_up_forever, stop):
         yield limits
     await limits.close()
-
-
-def _registration(
-    messages: DispatchServicer, store: Store, now: Callable[[], datetime]
-) -> Callable[[grpc.aio.Server], None]:
-    def register(server: grpc.aio.Server) -> None:
-        add_DispatchServiceServicer_to_server(messages, server)
-        add_LogServiceServicer_to_server(LogServicer(store, now), server)
-        add_SuppressionServiceServicer_to_server(SuppressionServicer(store), server)
-
-    return register
-
-
-@asynccontextmanager
-async def _serve(
-    settings: DispatchSettings,
-    register: Callable[[grpc.aio.Server], None],
-    clock: Clock,
-    store: Store,
-    meter: Meter,
-) -> AsyncIterator[RunningServer]:
-    admission = Admission(strained=lambda: store.longest_wait > LONGEST_POOL_WAIT)
-    show_admission(meter, admission)
-    verifier, ended = TokenVerifier(settings.auth, clock=clock), rpc_counter(meter)
-    scopes = required_scope_from_options(*DISPATCH_SERVICES)
-    async with serve(
-        register,
-        host=settings.host,
-        port=settings.dispatch_port,
-        names=[service.full_name for service in DISPATCH_SERVICES],
-        interceptors=standard_interceptors(verifier, scopes.get, admission, ended),
-        max_receive_bytes=settings.max_message_bytes + ENVELOPE_BYTES,
-        admission=admission,
-    ) as server:
-        yield server

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from messagepipe.dispatch.v1 import dispatch_service_pb2 as pb
@@ -18,18 +18,20 @@ from services.chassis.clock import Clock
 from services.chassis.errors import FieldViolation, InvalidArgument, ServiceError
 from services.chassis.idempotency import key_problem
 from services.dispatch import answers
-from services.dispatch.acceptor import Accepted
+from services.dispatch.acceptor import Accepted, Checked
+from services.dispatch.convert import settings_from_struct
 from services.dispatch.ending_book import endings
 from services.dispatch.errors import StillSending
+from services.dispatch.forms import Form
 from services.dispatch.idempotency import key_for_recipient
 from services.dispatch.intake import Intake
-from services.dispatch.message import Message
 from services.dispatch.store import Store
 from services.dispatch.watch import EventHub
 
 MAX_RECIPIENTS = 10_000
 # One request must not become gigabytes of copies, in memory and in the database.
 MAX_BULK_BYTES = 256 * 1024 * 1024
+SHOWN = 20  # of a kind of mistake that may have been made ten thousand times
 # Checked and accepted at a time: nobody else's call waits for more than these.
 CHUNK = 100
 # Asked about at a time whether they have ended, and how often: the longer it takes already, the less often.
@@ -67,8 +69,9 @@ class Bulk:
         check_recipients(request)
         until = None if seconds is None else self.clock.boottime() + max(seconds - answers.MARGIN, 0.0)
         progress = _Progress()
+        form = await self.intake.form_of(request.message, principal)
         for recipients in _chunks(dict.fromkeys(request.recipients), CHUNK):
-            await self._accept(request, recipients, principal, progress)
+            await self._accept(request, recipients, principal, form, progress)
             await asyncio.sleep(0)  # whoever else waits for the event loop, leases to be renewed among them
         async for ended in self._endings(progress.under_way, until):
             for message_id, events in ended.items():
@@ -86,26 +89,30 @@ class Bulk:
         request: pb.SendBulkMessagesRequest,
         recipients: Sequence[str],
         principal: Principal,
+        form: Form | None,
         progress: _Progress,
     ) -> None:
-        good: list[tuple[Message, message_pb2.MessageSpec]] = []
-        to: list[str] = []
+        good: dict[str, Checked] = {}
         for recipient in recipients:
-            spec = _spec_for(recipient, request.message)
-            message = self.intake.check(spec, principal)
-            if isinstance(message, Message):
-                good.append((message, spec))
-                to.append(recipient)
+            own = _own_variables(request, recipient)
+            found = self.intake.check(_spec_for(recipient, request.message), principal, form=form, own=own)
+            if isinstance(found, Checked):
+                good[recipient] = found
             else:
-                _raise_unless_about("message.to", message)
-                progress.results[recipient] = answers.refused(recipient, message)
+                # Without values of each recipient's own, what is wrong with the content is wrong for all of them.
+                if not request.recipient_variables:
+                    _raise_unless_about("message.to", found)
+                progress.results[recipient] = answers.refused(recipient, found)
         if not good:
             return
         if not progress.together:
-            await self.intake.bind(request, good[0][0].project_id)
-            progress.together = str(good[0][0].id)
-        together = progress.together if len(request.recipients) > 1 else ""
-        for recipient, answer in zip(to, await self.intake.accept_each(good, together), strict=True):
+            first = next(iter(good.values())).message
+            await self.intake.bind(request, first.project_id)
+            progress.together = str(first.id)
+        # What differs from recipient to recipient goes to nobody as one call.
+        together = "" if len(request.recipients) == 1 or request.recipient_variables else progress.together
+        answered = await self.intake.accept_each(list(good.values()), together)
+        for recipient, answer in zip(good, answered, strict=True):
             if isinstance(answer, ServiceError):
                 progress.results[recipient] = answers.unsent(recipient, answer)
             elif answer.message.send_at is not None:
@@ -144,10 +151,22 @@ def check_recipients(request: pb.SendBulkMessagesRequest) -> None:
     key = request.message.idempotency_key
     if key and (problem := key_problem(key)):
         violations.append(FieldViolation("message.idempotencyKey", problem))
+    if request.recipient_variables and not request.message.template_id:
+        violations.append(FieldViolation("recipientVariables", "are a template's: name one in templateId"))
+    strangers = sorted(set(request.recipient_variables) - set(request.recipients))
+    violations += [
+        FieldViolation(f"recipientVariables.{name[:100]}", "is none of the recipients") for name in strangers[:SHOWN]
+    ]
     if request.message.to:
         violations.append(FieldViolation("message.to", "must be empty: the recipients are in recipients"))
     if violations:
         raise InvalidArgument(violations=violations)
+
+
+def _own_variables(request: pb.SendBulkMessagesRequest, recipient: str) -> Mapping[str, Any]:
+    # Looking one up that is not there would make it.
+    known = recipient in request.recipient_variables
+    return settings_from_struct(request.recipient_variables[recipient]) if known else {}
 
 
 def _spec_for(recipient: str, content: message_pb2.MessageSpec) -> message_pb2.MessageSpec:
@@ -160,7 +179,7 @@ def _spec_for(recipient: str, content: message_pb2.MessageSpec) -> message_pb2.M
 
 
 def _raise_unless_about(path: str, violations: Sequence[FieldViolation]) -> None:
-    """What is wrong with the content is wrong for every recipient: then the whole request is."""
+    """The whole request is wrong, except for this one field."""
     common = [violation for violation in violations if violation.field != path]
     if common:
         raise InvalidArgument(violations=common)

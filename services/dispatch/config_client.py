@@ -17,6 +17,7 @@ from services.adapters.base import Channel
 from services.chassis.clock import Clock
 from services.chassis.failpoints import failpoint
 from services.chassis.log import get_logger
+from services.chassis.tracing import NO_TRACES, Tracing, client_span
 from services.dispatch.chain import Chain, OpenedProvider
 from services.dispatch.convert import CHANNEL_CODES, CHANNELS, chain_from_proto, settings_from_struct
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # only the type stubs know the asynchronous stub class
 
 Key = tuple[str, Channel]
 
+RESOLVE = "/messagepipe.config.v1.ConfigService/ResolveChain"
 RESOLVE_TIMEOUT = 5.0
 FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
 _OPTIONS = [
@@ -51,12 +53,13 @@ class ChainCache:
         clock: Clock,
         *,
         idempotent_kinds: frozenset[tuple[Channel, str]] = frozenset(),
+        tracing: Tracing = NO_TRACES,
     ) -> None:
         self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
         self._stub: ConfigServiceAsyncStub = ConfigServiceStub(self._channel)
         self._token = token
         self._clock = clock
-        self._idempotent_kinds = idempotent_kinds
+        self._idempotent_kinds, self._tracing = idempotent_kinds, tracing
         self._kept: dict[Key, Chain] = {}
         self._flights: dict[Key, asyncio.Task[Chain]] = {}
         self._watching = False
@@ -68,6 +71,11 @@ class ChainCache:
             flight.cancel()
         await asyncio.gather(*self._flights.values(), return_exceptions=True)
         await self._channel.close()
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The connection to ConfigService, open for as long as this is."""
+        return self._channel
 
     @property
     def watching(self) -> bool:
@@ -130,9 +138,10 @@ class ChainCache:
     async def _ask(self, key: Key) -> Chain:
         project_id, channel = key
         request = config_service_pb2.ResolveChainRequest(project_id=project_id, channel=CHANNEL_CODES[channel])
-        chain: provider_pb2.Chain = await self._stub.ResolveChain(
-            request, metadata=self._metadata(), timeout=RESOLVE_TIMEOUT
-        )
+        with client_span(self._tracing, RESOLVE):
+            chain: provider_pb2.Chain = await self._stub.ResolveChain(
+                request, metadata=self._tracing.hand_on(self._metadata()), timeout=RESOLVE_TIMEOUT
+            )
         failpoint("chain.resolved")
         return chain_from_proto(chain, self._idempotent_kinds)
 

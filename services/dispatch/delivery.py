@@ -27,6 +27,7 @@ from services.dispatch.limits import AtLimit, Permit, passed_by
 from services.dispatch.ports import Lease, Tools
 from services.dispatch.settler import Fenced, Settler
 from services.dispatch.suppression import recipients_of, sentence, taught_by_result
+from services.dispatch.tracing import attempt_span
 
 Sent = tuple[Result | None, float | None]
 
@@ -54,6 +55,7 @@ class Delivery:
 
     async def run(self) -> float | None:
         """Seconds until the message is due again; None when its dispatch has ended or somebody else has it."""
+        self._tools.tracing.go_on(self._lease.trace)
         self._close_interrupted()
         try:
             while True:
@@ -77,7 +79,8 @@ class Delivery:
         """An attempt that is open although we only just took the lease was cut short: it becomes unknown (R11)."""
         if self._lease.history and self._lease.history[-1].result is None:
             failpoint("rescue.interrupted")
-            self._unsettled = interrupted(self._lease.history[-1])
+            self._unsettled = cut = interrupted(self._lease.history[-1])
+            self._tools.telemetry.attempted(cut.kind, self._lease.message.channel, Outcome.UNKNOWN, None)
             self._lease = replace(self._lease, history=(*self._lease.history[:-1], self._unsettled), waited=False)
 
     async def _learn_late_truth(self) -> None:
@@ -194,9 +197,9 @@ class Delivery:
         attempt = begin(start.provider, self._lease.history, round_number=start.round, epoch=self._lease.epoch)
         previous = next(reversed(self._lease.generation.of(self._lease.history)), None)
         events = [*self._finished(), *self._skipped(start.skips)]
-        if previous is not None and previous.provider_id != attempt.provider_id:
-            events.append(tell.failover(previous, attempt))
-            self._tools.telemetry.failed_over(self._lease.message.channel, previous.kind, previous.outcome)
+        left = previous if previous is not None and previous.provider_id != attempt.provider_id else None
+        if left is not None:
+            events.append(tell.failover(left, attempt))
         events.append(tell.attempt_started(attempt))
         failpoint("attempt.before_record")
         passed_by = frozenset(skip.provider.id for skip in start.skips if skip.provider)
@@ -207,8 +210,12 @@ class Delivery:
             self._suppressed = sentence(started.suppressed)
             return None
         failpoint("attempt.recorded")
+        if left is not None:
+            self._tools.telemetry.failed_over(self._lease.message.channel, left.kind, left.outcome)
         attempt = replace(attempt, started_at=started.at)
-        result, latency = await self._send(start, chain, attempt, permit)
+        with attempt_span(self._tools.tracing, self._lease.message, attempt) as span:
+            result, latency = await self._send(start, chain, attempt, permit)
+            span.ended(result)
         self._unsettled = attempt.finished(result, latency=latency)
         self._lease = replace(self._lease, history=(*self._lease.history, self._unsettled), waited=False)
         self._tools.telemetry.attempted(attempt.kind, self._lease.message.channel, result.outcome, latency)

@@ -7,12 +7,14 @@ Result.reason.
     ├── NotFound            ├── ProjectNotFound
     │                       ├── MessageNotFound
     │                       ├── SuppressionNotFound
+    │                       ├── WebhookNotFound
     │                       └── TemplateNotFound
     ├── AlreadyExists       └── IdempotencyKeyReused
     ├── FailedPrecondition  ├── NoProvider
     │                       ├── MessageEnded
     │                       ├── WrongState
     │                       └── DuplicatePossible
+    ├── ResourceExhausted   └── TooManyWebhooks
     ├── Internal            └── AllProvidersFailed
     ├── DeadlineExceeded    └── StillSending
     ├── Unavailable         └── ServiceUnavailable ── DatabaseUnavailable
@@ -28,6 +30,7 @@ from services.chassis.errors import (
     InvalidArgument,
     Kind,
     NotFound,
+    ResourceExhausted,
     ServiceError,
     Unauthenticated,
     Unavailable,
@@ -69,6 +72,24 @@ class TemplateNotFound(NotFound):
 
     def __init__(self, template_id: str) -> None:
         super().__init__("Template not found", metadata={"id": template_id[:100]})
+
+
+class WebhookNotFound(NotFound):
+    """The webhook does not exist for this caller."""
+
+    reason = "WEBHOOK_NOT_FOUND"
+
+    def __init__(self, webhook_id: str) -> None:
+        super().__init__("Webhook not found.", metadata={"id": webhook_id[:100]})
+
+
+class TooManyWebhooks(ResourceExhausted):
+    """The project has as many webhooks as it may have."""
+
+    reason = "TOO_MANY_WEBHOOKS"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"A project has at most {limit} webhooks.", metadata={"limit": str(limit)})
 
 
 class IdempotencyKeyReused(AlreadyExists):

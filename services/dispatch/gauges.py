@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from services.chassis.clock import Clock
-from services.chassis.telemetry import Kind, Meter, Metric, Samples
+from services.chassis.telemetry import Meter, Metric, MetricType, Samples
 from services.dispatch.breaker import Breaker
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.ledger import Connection
@@ -20,38 +20,38 @@ MOST_BREAKERS: Final = 100
 
 QUEUE: Final = Metric(
     name="messagepipe_queue_messages",
-    kind=Kind.GAUGE,
+    type=MetricType.GAUGE,
     help="Messages whose dispatch has not ended, in the whole database, by PostgreSQL's own statistics: roughly.",
 )
 DUE: Final = Metric(
     name="messagepipe_queue_due_messages",
-    kind=Kind.GAUGE,
+    type=MetricType.GAUGE,
     help=f"Messages that are due and that no dispatcher holds, in the whole database, counted up to {MOST_COUNTED}.",
 )
 OLDEST_DUE: Final = Metric(
     name="messagepipe_queue_oldest_due_seconds",
-    kind=Kind.GAUGE,
+    type=MetricType.GAUGE,
     help="How long the first message that is due has been waiting for a dispatcher; 0 when none is due.",
 )
 IN_FLIGHT: Final = Metric(
     name="messagepipe_messages_in_flight",
-    kind=Kind.GAUGE,
+    type=MetricType.GAUGE,
     help="Messages that this process works on.",
 )
 SETTLING: Final = Metric(
     name="messagepipe_steps_waiting",
-    kind=Kind.GAUGE,
+    type=MetricType.GAUGE,
     help="Steps of messages that wait for their commit in this process.",
 )
 BREAKERS: Final = Metric(
     name="messagepipe_breaker_state",
-    kind=Kind.GAUGE,
+    type=MetricType.GAUGE,
     help=f"1 for the state that a provider's breaker is in; of {MOST_BREAKERS} providers at most, open ones first.",
     labels=("provider_id", "kind", "channel", "state"),
 )
 OPEN: Final = Metric(
     name="messagepipe_breakers_open",
-    kind=Kind.GAUGE,
+    type=MetricType.GAUGE,
     help="Providers whose breaker is not closed, for all or for some of their messages.",
 )
 SHOWN: Final = (QUEUE, DUE, OLDEST_DUE, IN_FLIGHT, SETTLING, BREAKERS, OPEN)

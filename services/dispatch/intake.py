@@ -3,8 +3,9 @@ sent.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any, Protocol
 from uuid import UUID
 
 from messagepipe.dispatch.v1 import dispatch_service_pb2, message_pb2
@@ -12,17 +13,26 @@ from messagepipe.dispatch.v1 import dispatch_service_pb2, message_pb2
 from services.chassis.auth import PROJECT_ID, Principal
 from services.chassis.clock import Clock
 from services.chassis.errors import FieldViolation, InvalidArgument, ServiceError
+from services.chassis.tracing import NO_TRACES, Tracing
 from services.dispatch import key_book
-from services.dispatch.acceptor import Accepted, Acceptor
+from services.dispatch.acceptor import Accepted, Acceptor, Checked
 from services.dispatch.convert import Kinds, message_from_spec
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.errors import ProjectNotFound
+from services.dispatch.forms import Form, filled
 from services.dispatch.idempotency import key_of_bulk
 from services.dispatch.message import Message, new_message_id
 from services.dispatch.store import Store
 from services.dispatch.telemetry import UNCOUNTED, Telemetry
 from services.dispatch.watch import EventHub
 from services.dispatch.worker import Worker
+
+
+class Templates(Protocol):
+    """Where templates come from."""
+
+    async def get(self, project_id: str, template_id: str, version: int = 0) -> Form:
+        """The template, its newest version for 0; raises TemplateNotFound, ServiceUnavailable."""
 
 
 class Intake:
@@ -38,14 +48,19 @@ class Intake:
         *,
         max_message_bytes: int,
         kinds: Kinds,
+        templates: Templates,
         new_id: Callable[[], UUID] | None = None,
         telemetry: Telemetry = UNCOUNTED,
+        tracing: Tracing = NO_TRACES,
     ) -> None:
         self._store = store
-        self._acceptor = Acceptor(store=store, worker=worker, hub=hub, clock=clock, telemetry=telemetry)
+        self._acceptor = Acceptor(
+            store=store, worker=worker, hub=hub, clock=clock, telemetry=telemetry, tracing=tracing
+        )
         self._database_clock = database_clock
         self._max_message_bytes = max_message_bytes
         self._kinds = kinds
+        self._templates = templates
         self._new_id = new_id or (lambda: new_message_id(clock.now()))
 
     def check(
@@ -54,61 +69,70 @@ class Intake:
         principal: Principal,
         prefix: str = "message",
         now: datetime | None = None,
-    ) -> Message | tuple[FieldViolation, ...]:
+        form: Form | None = None,
+        own: Mapping[str, Any] | None = None,
+    ) -> Checked | tuple[FieldViolation, ...]:
         """The message a spec asks for at `now`, by the database's clock, not yet accepted; or everything that is wrong
-        with it. Raises ProjectNotFound.
+        with it. `form` is the template that it names, `own` are variables over its own. Raises ProjectNotFound and
+        TemplateNotFound.
         """
-        size = spec.ByteSize()
-        if size > self._max_message_bytes:
-            limit = f"must be at most {self._max_message_bytes} bytes with its attachments; it has {size}"
-            return (FieldViolation(prefix, limit),)
         project = project_of(spec.project_id, principal, f"{prefix}.projectId")
         if isinstance(project, FieldViolation):
             return (project,)
-        return message_from_spec(
-            spec,
+        made = spec if form is None else filled(spec, form, prefix, own)
+        if not isinstance(made, message_pb2.MessageSpec):
+            return made
+        size = made.ByteSize()
+        if size > self._max_message_bytes:
+            limit = f"must be at most {self._max_message_bytes} bytes with its attachments; it has {size}"
+            return (FieldViolation(prefix, limit),)
+        message = message_from_spec(
+            made,
             message_id=self._new_id(),
             project_id=project,
             now=now or self._database_clock.now(),
             prefix=prefix,
             kinds=self._kinds,
         )
+        return Checked(message, made, spec) if isinstance(message, Message) else message
 
-    def checked(
-        self,
-        spec: message_pb2.MessageSpec,
-        principal: Principal,
-        prefix: str = "message",
-        now: datetime | None = None,
-    ) -> Message:
-        """As `check`; raises InvalidArgument with every violation."""
-        message = self.check(spec, principal, prefix, now)
-        if not isinstance(message, Message):
-            raise InvalidArgument(violations=message)
-        return message
+    async def checked(self, spec: message_pb2.MessageSpec, principal: Principal) -> Checked:
+        """As `check`, its template found; raises InvalidArgument with every violation, and what `form_of` raises."""
+        found = self.check(spec, principal, form=await self.form_of(spec, principal) if spec.template_id else None)
+        if not isinstance(found, Checked):
+            raise InvalidArgument(violations=found)
+        return found
 
-    async def accept(self, message: Message, spec: message_pb2.MessageSpec) -> Accepted:
+    async def form_of(self, spec: message_pb2.MessageSpec, principal: Principal) -> Form | None:
+        """The template that a spec names, None for none. Raises ProjectNotFound, TemplateNotFound, ServiceUnavailable;
+        what is wrong with the project's name is `check`'s to say.
+        """
+        if not spec.template_id:
+            return None
+        project = project_of(spec.project_id, principal, "")
+        if isinstance(project, FieldViolation):
+            return None
+        return await self._templates.get(project, spec.template_id, spec.template_version)
+
+    async def accept(self, checked: Checked) -> Accepted:
         """The message, durable: it will reach a final state whatever dies. With a key that was used before with this
         content it is the message that was made then. Raises IdempotencyKeyReused for another content;
         ServiceUnavailable: nobody knows, so not accepted.
         """
         # In a task of its own: a caller who goes away in the middle of the commit must not leave a message without
         # anybody working on it until its lease runs out.
-        return await asyncio.shield(asyncio.create_task(self._acceptor.accept(message, spec)))
+        return await asyncio.shield(asyncio.create_task(self._acceptor.accept(checked)))
 
     async def accept_batch(
         self, specs: Sequence[message_pb2.MessageSpec], principal: Principal
     ) -> list[Accepted | ServiceError]:
         """Each of them checked and accepted by itself (R12): as `accept` answers it, or what refused it, in order."""
         now = self._database_clock.now()
-        checked = [self._checked_item(place, spec, principal, now) for place, spec in enumerate(specs)]
-        good = [(one, spec) for one, spec in zip(checked, specs, strict=True) if isinstance(one, Message)]
-        accepted = iter(await self.accept_each(good))
-        return [next(accepted) if isinstance(one, Message) else one for one in checked]
+        checked = [await self._checked_item(place, spec, principal, now) for place, spec in enumerate(specs)]
+        accepted = iter(await self.accept_each([one for one in checked if isinstance(one, Checked)]))
+        return [next(accepted) if isinstance(one, Checked) else one for one in checked]
 
-    async def accept_each(
-        self, wanted: Sequence[tuple[Message, message_pb2.MessageSpec]], together: str = ""
-    ) -> list[Accepted | ServiceError]:
+    async def accept_each(self, wanted: Sequence[Checked], together: str = "") -> list[Accepted | ServiceError]:
         """As `accept` for each of them, all at once: the messages, or what `accept` would have raised, in order.
         `together` names the bulk request that they are of.
         """
@@ -116,13 +140,15 @@ class Intake:
         answers = await asyncio.shield(asyncio.create_task(self._acceptor.accept_each(wanted, together)))
         return [_or_raise(answer) for answer in answers]
 
-    def _checked_item(
+    async def _checked_item(
         self, place: int, spec: message_pb2.MessageSpec, principal: Principal, now: datetime
-    ) -> Message | ServiceError:
+    ) -> Checked | ServiceError:
         try:
-            return self.checked(spec, principal, f"messages[{place}]", now)
+            form = await self.form_of(spec, principal) if spec.template_id else None
+            found = self.check(spec, principal, f"messages[{place}]", now, form)
         except ServiceError as refusal:
             return refusal
+        return found if isinstance(found, Checked) else InvalidArgument(violations=found)
 
     async def bind(self, request: dispatch_service_pb2.SendBulkMessagesRequest, project_id: str) -> None:
         """The key of a bulk request stands for it, durably, before any of its messages is accepted: so it can not be

@@ -12,6 +12,7 @@ from services.adapters.base import Adapter, Channel
 from services.adapters.joint import JointCalls
 from services.adapters.outcome import Result
 from services.chassis.clock import Clock
+from services.chassis.tracing import NO_TRACES, TraceContext, Tracing
 from services.dispatch.attempt import Attempt
 from services.dispatch.breaker import Breaker
 from services.dispatch.chain import Chain, Provider
@@ -74,7 +75,8 @@ class Lease:
     """The right to work on one message under one epoch; `waited` says that a wait after its last attempt is over,
     `waits_for` which provider it waited for because that one was at its limit, `ended` how its dispatch had ended
     before a receipt, or the want of one, or a retry brought it back. `together` is the same for the messages of one
-    bulk request; it is not stored, so whoever claims one of them later works on it alone.
+    bulk request; it is not stored, so whoever claims one of them later works on it alone. Nor is `trace`, the
+    trace context of its caller.
     """
 
     message: Message
@@ -86,6 +88,7 @@ class Lease:
     ended: Completion | None = None
     generation: Generation = FIRST
     together: str = ""
+    trace: TraceContext | None = None
 
     @property
     def id(self) -> UUID:
@@ -112,6 +115,7 @@ class Tools:
     public_url: str = ""
     backoff: Backoff = DEFAULT_BACKOFF
     telemetry: Telemetry = UNCOUNTED
+    tracing: Tracing = NO_TRACES
 
     def receipts_url(self, kind: str, provider_id: str) -> str:
         """Where a provider's receipts are taken; "" when the service was not told how it is known outside."""

@@ -22,7 +22,7 @@ from services.chassis.pagination import parse_page
 from services.chassis.streaming import resumable
 from services.dispatch import answers
 from services.dispatch import history as tell
-from services.dispatch.acceptor import Accepted
+from services.dispatch.acceptor import Accepted, Checked
 from services.dispatch.bulk import Bulk
 from services.dispatch.config_client import ChainCache, ConfigUnavailable
 from services.dispatch.convert import CHANNELS, state_from_code
@@ -79,15 +79,13 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
 
     async def CreateMessage(self, request: pb.CreateMessageRequest, context: Context) -> message_pb2.Message:
         """Accept durably, answer at once."""
-        accepted = await self._accept(request, context)
-        return answers.accepted(accepted.message, request.message, replayed=accepted.replayed)
-
-    async def _accept(
-        self, request: pb.CreateMessageRequest | pb.DispatchMessageRequest | pb.SendMessageRequest, context: Context
-    ) -> Accepted:
         _require_message(request)
-        message = self._intake.checked(request.message, current_principal())
-        accepted = await self._intake.accept(message, request.message)
+        checked = await self._intake.checked(request.message, current_principal())
+        accepted = await self._accept(checked, context)
+        return answers.accepted(accepted.message, checked.spec, replayed=accepted.replayed)
+
+    async def _accept(self, checked: Checked, context: Context) -> Accepted:
+        accepted = await self._intake.accept(checked)
         if accepted.replayed:
             await context.send_initial_metadata(_REPLAYED)
         return accepted
@@ -107,7 +105,9 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         self, request: pb.DispatchMessageRequest, context: Context
     ) -> AsyncIterator[DeliveryEvent]:
         """Accept, then stream the dispatch."""
-        message = (await self._accept(request, context)).message
+        _require_message(request)
+        checked = await self._intake.checked(request.message, current_principal())
+        message = (await self._accept(checked, context)).message
         # Nothing is missed before the inbox is there: what is told by then, the watch reads from the database.
         with self._hub.of_message(message.id) as inbox:
             async for event in watch_message(self._store, inbox, message.id, 0):
@@ -116,7 +116,8 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
 
     async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:
         """Accept, wait for the end, answer it."""
-        accepted = await self._accept(request, context)
+        _require_message(request)
+        accepted = await self._accept(await self._intake.checked(request.message, current_principal()), context)
         if accepted.message.send_at is not None:
             return answers.put_off_until(accepted.message, replayed=accepted.replayed)
         events = await self._ending(accepted.message, context)
@@ -254,7 +255,8 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     async def ExplainRoute(self, request: pb.ExplainRouteRequest, context: Context) -> pb.ExplainRouteResponse:
         """Which provider would be tried, which passed by."""
         _require_message(request)
-        message = self._intake.checked(answers.with_any_content(request.message), current_principal())
+        asked = answers.with_any_content(request.message)
+        message = (await self._intake.checked(asked, current_principal())).message
         try:
             chain = await self._chains.get(message.project_id, message.channel)
         except ConfigUnavailable:

@@ -28,7 +28,7 @@ class DispatchSettings:
     may forget what it acknowledged. `public_url` is how the gateway is known outside: where providers that ask send
     their receipts. `idempotency_hours` is how long a key stands for its message, `retention_days` how long a message is
     kept. `internal_token` goes to ConfigService; without it one is made from the JWT secret. `dispatch_metrics_port` is
-    where metrics are read, on `metrics_host`; None: nowhere, 0: any free port.
+    where metrics are read, on `metrics_host`; None: nowhere, 0: any free port. `otlp_endpoint` is where traces go.
     """
 
     database_url: SecretText
@@ -37,6 +37,7 @@ class DispatchSettings:
     dispatch_port: int = 50052
     metrics_host: str = "127.0.0.1"
     dispatch_metrics_port: int | None = None
+    otlp_endpoint: str = ""
     config_target: str = "127.0.0.1:50051"
     internal_token: SecretText | None = None
     egress_allow: tuple[str, ...] = ()

@@ -7,61 +7,61 @@ from typing import Final
 
 from services.adapters.base import Channel
 from services.adapters.outcome import Outcome
-from services.chassis.telemetry import SILENT, Kind, Meter, Metric
+from services.chassis.telemetry import SILENT, Meter, Metric, MetricType
 from services.dispatch.message import Message, State
 
 ACCEPTED: Final = Metric(
     name="messagepipe_messages_accepted_total",
-    kind=Kind.COUNTER,
+    type=MetricType.COUNTER,
     help="Messages made durable; repeats of an idempotency key are not counted again.",
     labels=("channel",),
 )
 COMPLETED: Final = Metric(
     name="messagepipe_messages_completed_total",
-    kind=Kind.COUNTER,
+    type=MetricType.COUNTER,
     help="Dispatches that ended, by the state they ended in; again after a retry.",
     labels=("channel", "state"),
 )
 TIME_TO_END: Final = Metric(
     name="messagepipe_message_duration_seconds",
-    kind=Kind.HISTOGRAM,
+    type=MetricType.HISTOGRAM,
     help="From the moment a message was accepted to the end of its first dispatch.",
     labels=("channel", "state"),
     buckets=(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0),
 )
 ATTEMPTS: Final = Metric(
     name="messagepipe_attempts_total",
-    kind=Kind.COUNTER,
-    help="Attempts that ended, by kind of provider and outcome.",
+    type=MetricType.COUNTER,
+    help="Attempts that ended, by kind of provider and outcome; one whose dispatcher died is UNKNOWN.",
     labels=("kind", "channel", "outcome"),
 )
 ATTEMPT_DURATION: Final = Metric(
     name="messagepipe_attempt_duration_seconds",
-    kind=Kind.HISTOGRAM,
+    type=MetricType.HISTOGRAM,
     help="How long calls to providers took.",
     labels=("kind", "channel"),
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
 FAILOVERS: Final = Metric(
     name="messagepipe_failovers_total",
-    kind=Kind.COUNTER,
+    type=MetricType.COUNTER,
     help="How often another provider was tried, by the kind that was left and what came of it there.",
     labels=("channel", "kind", "outcome"),
 )
 TAKEN_OUT: Final = Metric(
     name="messagepipe_messages_taken_out_total",
-    kind=Kind.COUNTER,
+    type=MetricType.COUNTER,
     help="Messages ended unread: QUARANTINED, because dispatchers died of them, or REJECTED by newer rules.",
     labels=("reason",),
 )
 RESCUED: Final = Metric(
     name="messagepipe_leases_rescued_total",
-    kind=Kind.COUNTER,
+    type=MetricType.COUNTER,
     help="Messages taken over whose lease had run out: their dispatcher died or was away.",
 )
 LOST: Final = Metric(
     name="messagepipe_leases_lost_total",
-    kind=Kind.COUNTER,
+    type=MetricType.COUNTER,
     help="Messages that this process worked on and had to leave to another.",
 )
 

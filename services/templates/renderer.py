@@ -105,6 +105,7 @@ class _Run:
             return value
         try:
             if isinstance(value, list):
+                self._spend(len(value), at)  # before it is walked through
                 self._spend(size_of(value), at)
             return text_of(value)
         except NotJson as error:

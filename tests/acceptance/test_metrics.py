@@ -72,6 +72,7 @@ async def test_a_failover_is_counted_where_it_happens(house: House, ports: Mappi
     created = "messagepipe.config.v1.ConfigService/CreateProvider"
     count = "rpc_server_call_duration_seconds_count"
     assert read["config"].value(count, rpc_method=created, rpc_response_status_code="OK") == 3
+    assert read["config"].value("messagepipe_database_connection_wait_seconds_count") > 3
     count = "http_server_request_duration_seconds_count"
     route = {"http_request_method": "POST", "http_route": "/v1/messages"}
     assert read["gateway"].value(count, **route, http_response_status_code="202") == 2

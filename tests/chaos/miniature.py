@@ -145,7 +145,8 @@ def begin_process(world: "World", place: int) -> Process:
         backoff=Backoff(),
     )
     worker.deliver_with(lambda lease: Delivery(tools, lease).run())
-    intake = Intake(cast(Any, pair), worker, hub, clock, database_clock, max_message_bytes=10_000, kinds={})
+    rules: dict[str, Any] = {"max_message_bytes": 10_000, "kinds": {}, "templates": None}
+    intake = Intake(cast(Any, pair), worker, hub, clock, database_clock, **rules)
     readers = {(Channel.EMAIL, letter): ScriptedReader() for letter in LETTERS}
     desk = ReceiptDesk(store, quiet, readers, clock, hub.publish)
     suspects = Suspects(cast(Any, pair), worker, clock, lambda _id, _project, step, _at: world.model.take_out(step))

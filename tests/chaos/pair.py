@@ -27,7 +27,9 @@ from services.dispatch.store import Store
 from services.dispatch.turns import Turns
 from tests.chaos.model import Model
 
-TABLES = "messages queue attempts completions events evidence receipts receipt_calls idempotency_keys".split()
+TABLES = (
+    "messages queue attempts completions events evidence receipts receipt_calls idempotency_keys suppressions"
+).split()
 # A failed statement → whether what it belonged to was written all the same.
 FAILURES = {
     "accept.before_commit": False,
@@ -102,8 +104,10 @@ class Pair:
         return standing
 
     async def apply(self, step: Transition) -> Settled:
-        """As Store.apply, but for what it means for the health of providers, which is kept quiet here."""
-        step = replace(step, lesson=None, engagement=None)
+        """As Store.apply, but for what it means for the health of providers and for other messages to the same
+        recipient, which is kept quiet here.
+        """
+        step = replace(step, lesson=None, engagement=None, recipients=(), suppresses=None)
         await self.pass_gate()
         async with self._turn:
             try:

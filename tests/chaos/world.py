@@ -13,6 +13,7 @@ from messagepipe.dispatch.v1 import message_pb2
 from services.adapters.receipts import Receipt, ReceiptRequest, ReceiptStatus
 from services.chassis.errors import ServiceError
 from services.dispatch import receipt_book as book
+from services.dispatch.acceptor import Checked
 from services.dispatch.convert import message_from_spec
 from services.dispatch.errors import DatabaseUnavailable, DuplicatePossible, WrongState
 from services.dispatch.failover import possible_duplicate
@@ -99,7 +100,7 @@ class World:
 
     async def _hand_over(self, process: Process, message: Message, spec: message_pb2.MessageSpec) -> UUID | None:
         try:
-            accepted = (await process.intake.accept(message, spec)).message.id
+            accepted = (await process.intake.accept(Checked(message, spec, spec))).message.id
         except ServiceError:
             if message.id in self.model.messages:
                 self.accepted.append(message.id)

@@ -75,10 +75,10 @@ def test_every_region_may_be_configured() -> None:
 
 
 def test_what_signs_in_the_tests_signs_in_service() -> None:
-    """Both lock files hold the same botocore: what is compared here is what is deployed."""
+    """All lock files hold the same botocore: what is compared here is what is deployed."""
     pinned = [
         re.findall(r"^botocore==(\S+)", (ROOT / name).read_text(), re.MULTILINE)
-        for name in ("requirements.lock", "requirements-dev.lock")
+        for name in ("requirements.lock", "requirements-otel.lock", "requirements-dev.lock")
     ]
 
-    assert pinned[0] == pinned[1] != []
+    assert pinned[0] == pinned[1] == pinned[2] != []

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from scripts.generate_metrics import METRICS, PAGE, with_table
-from services.chassis.telemetry import Kind
+from services.chassis.telemetry import MetricType
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "grafana"
@@ -37,7 +37,7 @@ def samples() -> dict[str, set[str]]:
     """The labels of every sample that is scraped, by its name."""
     named: dict[str, set[str]] = {name: set() for name in PROCESS}
     for metric in METRICS:
-        endings = ("_bucket", "_sum", "_count") if metric.kind is Kind.HISTOGRAM else ("",)
+        endings = ("_bucket", "_sum", "_count") if metric.type is MetricType.HISTOGRAM else ("",)
         named |= {metric.name + ending: set(metric.labels) for ending in endings}
     return named
 
@@ -51,10 +51,10 @@ def test_the_table_of_metrics_is_the_code() -> None:
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_metrics_are_named_by_the_rules(metric: Any) -> None:
     """A counter ends in `_total`, a histogram in its unit; no label speaks of a project or a person."""
-    assert (metric.kind is Kind.COUNTER) == metric.name.endswith("_total")
-    assert (metric.kind is Kind.HISTOGRAM) == bool(metric.buckets)
+    assert (metric.type is MetricType.COUNTER) == metric.name.endswith("_total")
+    assert (metric.type is MetricType.HISTOGRAM) == bool(metric.buckets)
     assert list(metric.buckets) == sorted(metric.buckets)
-    if metric.kind is Kind.HISTOGRAM:
+    if metric.type is MetricType.HISTOGRAM:
         assert metric.name.endswith(("_seconds", "_rows"))
     assert metric.help.endswith(".")
     assert not {"project", "project_id", "message_id", "recipient", "sender", "name"} & set(metric.labels)

@@ -14,6 +14,7 @@ from google.protobuf.struct_pb2 import Struct
 from messagepipe.config.v1 import config_service_pb2 as pb2
 from messagepipe.config.v1 import provider_pb2
 from messagepipe.config.v1.config_service_pb2_grpc import ConfigServiceStub
+from messagepipe.config.v1.project_service_pb2_grpc import ProjectServiceStub
 from messagepipe.type.v1 import channel_pb2
 
 from services.adapters.base import Capabilities, Channel, ProviderSpec
@@ -102,6 +103,16 @@ async def eventually(ask: Callable[[], Awaitable[object]], wanted: object) -> No
             await asyncio.sleep(0.05)
 
 
+class Stubs:
+    """The methods of all these stubs."""
+
+    def __init__(self, *stubs: Any) -> None:
+        self._stubs = stubs
+
+    def __getattr__(self, method: str) -> Any:
+        return next(getattr(stub, method) for stub in self._stubs if hasattr(stub, method))
+
+
 @dataclass(frozen=True)
 class Caller:
     """A client with a token."""
@@ -158,5 +169,6 @@ async def calling(
     """A caller with a token for these projects and scopes."""
     async with grpc.aio.insecure_channel(address) as channel:
         yield Caller(
-            stub=ConfigServiceStub(channel), metadata=(("authorization", f"Bearer {a_token(projects, scopes)}"),)
+            stub=Stubs(ConfigServiceStub(channel), ProjectServiceStub(channel)),
+            metadata=(("authorization", f"Bearer {a_token(projects, scopes)}"),),
         )

@@ -11,6 +11,7 @@ import pytest
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from messagepipe.config.v1 import config_service_pb2 as pb2
+from messagepipe.config.v1 import project_service_pb2 as projects
 from messagepipe.config.v1 import provider_pb2
 
 from services.chassis.contract import CONFIG_SERVICES
@@ -70,12 +71,28 @@ BY_PROJECT_ID: dict[tuple[str, str], Asked] = {
     ("UpdateChannelConfig", "channel_config.project_id"): lambda it: pb2.UpdateChannelConfigRequest(
         channel_config=_sender_of(it)
     ),
+    ("GetProject", "id"): lambda it: projects.GetProjectRequest(id=it),
+    ("DeleteProject", "id"): lambda it: projects.DeleteProjectRequest(id=it, confirm=it),
+    ("CreateApiKey", "project_id"): lambda it: projects.CreateApiKeyRequest(project_id=it, name="Mine"),
+    ("ListApiKeys", "project_id"): lambda it: projects.ListApiKeysRequest(project_id=it),
+    ("UpdateApiKey", "project_id"): lambda it: projects.UpdateApiKeyRequest(project_id=it, id=NOWHERE),
+    ("DeleteApiKey", "project_id"): lambda it: projects.DeleteApiKeyRequest(project_id=it, id=NOWHERE),
     ("ResolveChain", "project_id"): lambda it: pb2.ResolveChainRequest(project_id=it, channel=EMAIL),
 }
 # Names nothing that could be read or changed, and why.
 NOTHING = {
     ("CreateProvider", "provider.id"): "chosen by the service, ignored",
     ("UpdateProvider", "provider.project_id"): "must be the provider's own, see test_kind_and_project_can_not_change",
+    ("CreateProject", "id"): "a new one, by who may use all projects",
+    ("ListProjects", "page_token"): "a place in a list of what the caller's token names",
+    ("UpdateApiKey", "id"): "of the project that is named, see the test below",
+    ("DeleteApiKey", "id"): "of the project that is named, see the test below",
+    ("RecordApiKeyUses", "uses.id"): "says nothing; a key of another project is left as it is, see the test below",
+    ("SealSecret", "place.project_id"): "scope internal: it is sealed for this project",
+    ("SealSecret", "place.owner_id"): "the same",
+    ("OpenSecret", "place.project_id"): "the same: test_vault_service.py",
+    ("OpenSecret", "place.owner_id"): "the same",
+    ("OpenSecret", "sealed.key_id"): "a key of the vault",
     ("ListProviders", "page_token"): "a place in a list of the caller's own project, see the test below",
 }
 
@@ -107,6 +124,7 @@ def test_every_id_field_of_every_method_is_covered() -> None:
     there = {
         (method.name, path)
         for service in CONFIG_SERVICES
+        if service.name != "TemplateService"  # test_template_projects.py has it
         for method in service.methods
         for path in _id_fields(method.input_type)
     }
@@ -153,6 +171,24 @@ async def test_page_token_of_another_project_is_refused(caller: Caller, stranger
     assert (await stranger.refused("ListProviders", request)).reason == "INVALID_ARGUMENT"
 
 
+async def test_foreign_api_key_answers_like_an_unknown_one(caller: Caller, stranger: Caller) -> None:
+    """Another project's key, an unknown id and a text that is no id answer alike, and nothing is changed."""
+    mine = await caller.call("CreateApiKey", projects.CreateApiKeyRequest(project_id="shop", name="Mine"))
+    for method, request in (
+        ("UpdateApiKey", projects.UpdateApiKeyRequest),
+        ("DeleteApiKey", projects.DeleteApiKeyRequest),
+    ):
+        ids = [mine.id, NOWHERE, "no-id"]
+        errors = [await stranger.refused(method, request(project_id="other", id=it)) for it in ids]
+        assert errors[0].reason == "API_KEY_NOT_FOUND"
+        assert len({_body(error, it) for error, it in zip(errors, ids, strict=True)}) == 1
+    use = projects.RecordApiKeyUsesRequest.Use(id=mine.id)
+    use.used_at.GetCurrentTime()
+    await stranger.call("RecordApiKeyUses", projects.RecordApiKeyUsesRequest(uses=[use]))
+    (kept,) = (await caller.call("ListApiKeys", projects.ListApiKeysRequest(project_id="shop"))).api_keys
+    assert (kept.name, kept.is_active, kept.HasField("last_used_at")) == ("Mine", True, False)
+
+
 async def test_projects_do_not_see_each_other(caller: Caller, stranger: Caller) -> None:
     """Two projects with the same channel keep providers, senders and chains apart."""
     await caller.create(config={"apiKey": "of-shop"})
@@ -165,8 +201,8 @@ async def test_projects_do_not_see_each_other(caller: Caller, stranger: Caller) 
 
 async def test_token_of_many_projects_has_to_say_which(config: RunningConfig) -> None:
     """Two projects in the token, or all of them, and none in the request: the field is required."""
-    for projects in (["shop", "other"], "*"):
-        async with calling(config.address, projects) as someone:
+    for named in (["shop", "other"], "*"):
+        async with calling(config.address, named) as someone:
             error = await someone.refused("ListProviders", pb2.ListProvidersRequest())
             assert [violation.field for violation in error.violations] == ["projectId"]
 

@@ -68,6 +68,16 @@ ELSEWHERE = {
     ("CreateSuppression", "suppression.source_message_id"): "output only",
     ("CreateSuppression", "suppression.project_id"): "test_suppression.py",
     ("ImportSuppressions", "project_id"): "test_suppression.py",
+    ("CreateWebhook", "project_id"): "test_webhook_service.py",
+    ("CreateWebhook", "webhook.id"): "output only",
+    ("CreateWebhook", "webhook.project_id"): "test_webhook_service.py",
+    ("GetWebhook", "id"): "test_webhook_service.py",
+    ("ListWebhooks", "project_id"): "test_webhook_service.py",
+    ("UpdateWebhook", "webhook.id"): "test_webhook_service.py",
+    ("UpdateWebhook", "webhook.project_id"): "not read: the endpoint's own counts",
+    ("DeleteWebhook", "id"): "test_webhook_service.py",
+    ("RotateWebhookSecret", "id"): "test_webhook_service.py",
+    ("TestWebhook", "id"): "test_webhook_service.py",
 }
 NAMES_NOTHING = ("content_id", "template_id")  # inside one message; refused whatever it says, while none are served
 STRANGER = metadata("other", scopes="messages:send messages:read config:read config:write")

@@ -1,7 +1,9 @@
-"""The routes of suppressions, one case each. No test."""
+"""The routes of suppressions and webhooks, one case each. No test."""
 
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.field_mask_pb2 import FieldMask
 from messagepipe.dispatch.v1 import suppression_service_pb2 as pb
+from messagepipe.dispatch.v1 import webhook_service_pb2 as hooks
 from messagepipe.type.v1.channel_pb2 import CHANNEL_EMAIL
 
 from tests.integration.gateway.cases import TIME, TIME_JSON, Case
@@ -86,7 +88,95 @@ def _cases(prefix: str, importing: str) -> dict[str, Case]:
     }
 
 
+_HOOK = hooks.Webhook(
+    id="w-1",
+    project_id="demo",
+    url="https://example.com/hook",
+    description="ours",
+    types=["message.sent"],
+    enabled=True,
+    secret="whsec_x",
+    created_at=TIME,
+)
+_HOOK_JSON = {
+    "id": "w-1",
+    "projectId": "demo",
+    "url": "https://example.com/hook",
+    "description": "ours",
+    "types": ["message.sent"],
+    "enabled": True,
+    "secret": "whsec_x",
+    "createdAt": TIME_JSON,
+    "lastError": "",
+    "disabledReason": "",
+}
+_WEBHOOKS: dict[str, Case] = {
+    "POST /v1/webhooks": Case(
+        url="/v1/webhooks?projectId=demo",
+        body={"url": "https://example.com/hook", "types": ["message.sent"]},
+        rpc="CreateWebhook",
+        request=hooks.CreateWebhookRequest(
+            project_id="demo", webhook=hooks.Webhook(url="https://example.com/hook", types=["message.sent"])
+        ),
+        answer=_HOOK,
+        json=_HOOK_JSON,
+        status=201,
+    ),
+    "GET /v1/webhooks": Case(
+        url="/v1/webhooks?projectId=demo",
+        rpc="ListWebhooks",
+        request=hooks.ListWebhooksRequest(project_id="demo"),
+        answer=hooks.ListWebhooksResponse(webhooks=[_HOOK]),
+        json={"webhooks": [_HOOK_JSON]},
+    ),
+    "GET /v1/webhooks/{id}": Case(
+        url="/v1/webhooks/w-1",
+        rpc="GetWebhook",
+        request=hooks.GetWebhookRequest(id="w-1"),
+        answer=_HOOK,
+        json=_HOOK_JSON,
+    ),
+    **{
+        f"{method} /v1/webhooks/{{webhook.id}}": Case(
+            url="/v1/webhooks/w-1",
+            body={"enabled": False},
+            rpc="UpdateWebhook",
+            request=hooks.UpdateWebhookRequest(
+                webhook=hooks.Webhook(id="w-1", enabled=False), update_mask=FieldMask(paths=["enabled"])
+            ),
+            answer=_HOOK,
+            json=_HOOK_JSON,
+        )
+        for method in ("PATCH", "PUT")
+    },
+    "DELETE /v1/webhooks/{id}": Case(
+        url="/v1/webhooks/w-1",
+        rpc="DeleteWebhook",
+        request=hooks.DeleteWebhookRequest(id="w-1"),
+        answer=Empty(),
+        status=204,
+    ),
+    "POST /v1/webhooks/{id}:rotateSecret": Case(
+        url="/v1/webhooks/w-1:rotateSecret",
+        body={},
+        rpc="RotateWebhookSecret",
+        request=hooks.RotateWebhookSecretRequest(id="w-1"),
+        answer=_HOOK,
+        json=_HOOK_JSON,
+    ),
+    "POST /v1/webhooks/{id}:test": Case(
+        url="/v1/webhooks/w-1:test",
+        body={},
+        rpc="TestWebhook",
+        request=hooks.TestWebhookRequest(id="w-1"),
+        answer=hooks.TestWebhookResponse(status=404, error="HTTP 404"),
+        json={"success": False, "status": 404, "error": "HTTP 404"},
+    ),
+}
+
+
 PEOPLE: dict[str, Case] = {
     **_cases("/v1/suppressions", "/v1/suppressions:import"),
     **_cases("/suppressions", "/suppressions/import"),
+    **_WEBHOOKS,
 }

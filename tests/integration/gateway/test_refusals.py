@@ -56,13 +56,28 @@ async def test_a_bad_token_is_refused_before_anybody_else_is_asked():
         assert (await ask(f"Bearer {good}")).status_code == 503
 
 
-async def test_an_api_key_alone_is_told_that_it_is_not_accepted_yet(house: House):
-    """401 that names x-api-key, because a caller who sends one needs to know why."""
+async def test_what_can_be_no_api_key_is_refused_before_its_body_is_read(house: House):
+    """401 without a word about why; no service is asked."""
     del house.client.headers["authorization"]
-    response = await house.client.post("/email/send", headers={"x-api-key": "mzl_1"}, json={})
+    for key in ("mzl_1", "", "mzl_" + "a" * 41, "mzl_" + "-" * 40):
+        response = await house.client.post("/email/send", headers={"x-api-key": key}, content=b"{")
+        assert reason(response, 401) == "KEY_INVALID"
+        assert key not in response.text or not key
+    assert house.dispatch.asked == []
 
-    assert reason(response, 401) == "TOKEN_MISSING"
-    assert "x-api-key" in response.json()["message"]
+
+async def test_an_api_key_is_passed_on(house: House):
+    """What has the form of a key is the service's to judge; no token is sent with it."""
+    del house.client.headers["authorization"]
+    response = await house.client.get("/v1/messages/m-1", headers={"x-api-key": "mzl_" + "a" * 40})
+    assert reason(response, 403) == "SCOPE_MISSING"  # the stand-in takes no keys
+
+
+async def test_a_token_and_an_api_key_are_refused(house: House):
+    """Nobody has to guess which of them counts."""
+    response = await house.client.get("/v1/messages/m-1", headers={"x-api-key": "mzl_" + "a" * 40})
+    assert reason(response, 401) == "TOKEN_INVALID"
+    assert "not both" in response.json()["message"]
 
 
 async def test_a_missing_scope_is_the_service_s_word(house: House):

@@ -9,9 +9,11 @@ from tests.integration.gateway.cases_canonical import CANONICAL
 from tests.integration.gateway.cases_documented import DOCUMENTED
 from tests.integration.gateway.cases_log import LOG
 from tests.integration.gateway.cases_people import PEOPLE
+from tests.integration.gateway.cases_projects import PROJECTS
+from tests.integration.gateway.cases_templates import TEMPLATES
 from tests.integration.gateway.conftest import House
 
-ROUTES: dict[str, Case] = {**DOCUMENTED, **CANONICAL, **LOG, **PEOPLE}
+ROUTES: dict[str, Case] = {**DOCUMENTED, **PROJECTS, **CANONICAL, **LOG, **PEOPLE, **TEMPLATES}
 
 
 def test_every_route_of_the_contract_is_in_the_table():

@@ -80,6 +80,7 @@ def test_a_secret_text_is_replaced_under_any_name(lines):
         "called +4915112345678",
         "token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln was refused",
         "Authorization: Bearer abcdefghijkl",
+        "the key mzl_abcdefghijkl0123456789ABCDEFGHIJKLMNOPQR does not work",
         "postgresql://ada:lovelace@db/x",
         "duplicate key\nDETAIL:  Key (recipient)=(lovelace) exists",
     ],

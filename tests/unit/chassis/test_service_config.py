@@ -8,7 +8,16 @@ import pytest
 from messagepipe.auth.v1 import scope_pb2
 
 from services.chassis.contract import CONFIG_SERVICES, DISPATCH_SERVICES
-from services.chassis.service_config import CONFIG, DISPATCH, KEYED, READS, SUPPRESSION, service_config
+from services.chassis.service_config import (
+    CONFIG,
+    DISPATCH,
+    KEYED,
+    PROJECTS,
+    READS,
+    SUPPRESSION,
+    WEBHOOK,
+    service_config,
+)
 
 FILE = Path(__file__).parents[3] / "protos" / "service_config.json"
 METHODS: dict[str, Any] = {
@@ -17,8 +26,10 @@ METHODS: dict[str, Any] = {
 # A second time is a second thing, or says that there is nothing left to do.
 NEVER = {
     CONFIG: {"TestProvider", "WatchChains"},
+    PROJECTS: {"CreateProject", "DeleteProject", "CreateApiKey", "UpdateApiKey", "DeleteApiKey", "WatchApiKeys"},
     DISPATCH: {"CancelMessage", "RetryMessage", "RetryDelivery", "RetryDeliveries"},
     SUPPRESSION: {"DeleteSuppression", "ImportSuppressions"},
+    WEBHOOK: {"CreateWebhook", "DeleteWebhook", "RotateWebhookSecret", "TestWebhook"},
 }
 
 

@@ -11,16 +11,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.chassis.admission import Waits
 from services.chassis.batcher import MicroBatcher
 from services.chassis.server import PortBusy
-from services.chassis.telemetry import SILENT, Kind, Metric
+from services.chassis.telemetry import SILENT, Metric, MetricType
 from services.chassis.telemetry_common import RPC_DURATION, batch_counter, http_counter, rpc_counter
 from services.chassis.telemetry_prometheus import MOST_SERIES, PrometheusMeter
 from services.chassis.telemetry_server import open_metrics
 from tests.fakes.clock import FakeClock
 from tests.unit.chassis.sink import Sink
 
-COUNTER = Metric(name="house_things_total", kind=Kind.COUNTER, help="Things.", labels=("kind",))
-GAUGE = Metric(name="house_level", kind=Kind.GAUGE, help="A level.", labels=("room",))
-SECONDS = Metric(name="house_seconds", kind=Kind.HISTOGRAM, help="Seconds.", labels=("kind",), buckets=(1.0, 2.0))
+COUNTER = Metric(name="house_things_total", type=MetricType.COUNTER, help="Things.", labels=("kind",))
+GAUGE = Metric(name="house_level", type=MetricType.GAUGE, help="A level.", labels=("room",))
+SECONDS = Metric(name="house_seconds", type=MetricType.HISTOGRAM, help="Seconds.", labels=("kind",), buckets=(1.0, 2.0))
 
 Samples = dict[tuple[str, ...], float]
 

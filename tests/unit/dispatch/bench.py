@@ -18,10 +18,12 @@ from services.dispatch.ledger import Transition
 from services.dispatch.limits import Limits, Unlimited
 from services.dispatch.message import Message
 from services.dispatch.ports import Lease, Tools
+from services.dispatch.telemetry import Telemetry
 from tests.builders import NOON, a_chain, a_message
 from tests.fakes.adapter import ScriptedAdapter, scripted_adapters
 from tests.fakes.clock import FakeClock
 from tests.fakes.ledger import MemoryLedger
+from tests.fakes.meter import MemoryMeter
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Bench:
     left: float = 30.0
     public_url: str = ""
     limits: Limits = field(default_factory=Unlimited)
+    meter: MemoryMeter = field(default_factory=MemoryMeter)
 
     def __post_init__(self) -> None:
         self.ledger = MemoryLedger(self.clock.now)
@@ -105,6 +108,7 @@ class Bench:
             lease_left=lambda _id, _epoch: self.left,
             public_url=self.public_url,
             limits=self.limits,
+            telemetry=Telemetry(self.meter),
         )
         return Delivery(tools, Lease(**{"message": message or a_message(), "epoch": 1, **lease}))
 

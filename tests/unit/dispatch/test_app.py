@@ -10,8 +10,9 @@ from services.chassis.auth import AuthSettings
 from services.chassis.contract import DISPATCH_SERVICES
 from services.chassis.env import SecretText
 from services.chassis.service_token import TOKEN_SECONDS
-from services.dispatch.app import PULSE_SECONDS, _token_of, keep_pulse, worker_name
+from services.dispatch.app import PULSE_SECONDS, keep_pulse, worker_name
 from services.dispatch.database_clock import DatabaseClock
+from services.dispatch.doors import token_of
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.settings import DispatchSettings
 from tests.builders import NOON, seconds
@@ -35,7 +36,7 @@ async def settle() -> None:
 def test_the_token_for_configservice_is_made_anew_before_it_ends() -> None:
     """One token is used for half of its time, then the next is made; it only has the internal scope."""
     clock = FakeClock()
-    token = _token_of(some_settings(), clock)
+    token = token_of(some_settings(), clock)
     first = token()
     clock.advance(TOKEN_SECONDS / 2)
     assert token() == first
@@ -51,14 +52,14 @@ def test_the_token_for_configservice_is_made_anew_before_it_ends() -> None:
 def test_the_token_for_configservice_lasts_no_longer_than_tokens_may() -> None:
     """Where tokens may last ten minutes, the dispatcher's own does as well: ConfigService would refuse a longer one."""
     auth = AuthSettings(jwt_secret=SECRET, jwt_max_lifetime=600)
-    claims = jwt.decode(_token_of(some_settings(auth=auth), FakeClock())(), options={"verify_signature": False})
+    claims = jwt.decode(token_of(some_settings(auth=auth), FakeClock())(), options={"verify_signature": False})
 
     assert claims["exp"] - claims["iat"] == 600
 
 
 def test_a_token_that_was_given_is_used() -> None:
     """MESSAGEPIPE_INTERNAL_TOKEN goes to ConfigService as it is."""
-    assert _token_of(some_settings(internal_token=SecretText("given")), FakeClock())() == "given"
+    assert token_of(some_settings(internal_token=SecretText("given")), FakeClock())() == "given"
 
 
 def test_worker_names_differ() -> None:

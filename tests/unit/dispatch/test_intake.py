@@ -6,19 +6,21 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from messagepipe.dispatch.v1 import message_pb2
 
 from services.adapters.base import Channel, EmailContent
 from services.chassis.auth import ALL, Principal
 from services.chassis.errors import FieldViolation, InvalidArgument, ServiceError
 from services.dispatch.acceptor import Accepted, Acceptor
 from services.dispatch.database_clock import DatabaseClock
-from services.dispatch.errors import DatabaseUnavailable, ProjectNotFound
+from services.dispatch.errors import DatabaseUnavailable, ProjectNotFound, TemplateNotFound
+from services.dispatch.forms import Form
 from services.dispatch.idempotency import Standing
 from services.dispatch.intake import Intake, project_of
 from services.dispatch.ledger import Acceptance
-from services.dispatch.message import Message
 from services.dispatch.ports import Lease
 from services.dispatch.watch import EventHub
+from services.templates.parts import parse_parts
 from tests.builders import MESSAGE_ID, NOON, PROJECT, a_spec, seconds
 from tests.fakes.clock import FakeClock
 
@@ -29,6 +31,14 @@ def a_principal(*projects: str) -> Principal:
     """Somebody whose token names these projects; "*" is all of them."""
     named: Any = ALL if projects == ("*",) else frozenset(projects)
     return Principal(subject="x", projects=named, scopes=frozenset(), expires_at=0)
+
+
+FORM = Form(
+    id="form-1",
+    version=7,
+    channels=frozenset({Channel.EMAIL}),
+    parts=parse_parts({"subject": "For {{name}}", "html": "<p>{{name}}</p>"}),
+)
 
 
 class Door:
@@ -61,6 +71,7 @@ class Door:
             database_clock,
             max_message_bytes=1000,
             kinds={Channel.EMAIL: {}, Channel.SMS: {}},
+            templates=self,
             new_id=lambda: MESSAGE_ID,
         )
 
@@ -114,7 +125,13 @@ class Door:
     async def accept(self, **fields: Any) -> Accepted:
         """A good message, accepted."""
         spec = a_spec(tags=["t"], **fields)
-        return await self.intake.accept(self.intake.checked(spec, a_principal(PROJECT)), spec)
+        return await self.intake.accept(await self.intake.checked(spec, a_principal(PROJECT)))
+
+    async def get(self, project_id: str, template_id: str, version: int = 0) -> Form:
+        """The project's only template."""
+        if (project_id, template_id, version) != (PROJECT, FORM.id, 0):
+            raise TemplateNotFound(template_id)
+        return FORM
 
     async def batch(self, *fields: dict[str, Any]) -> list[Accepted | ServiceError]:
         """Messages with these fields, accepted together."""
@@ -270,7 +287,7 @@ async def test_a_caller_of_a_batch_who_goes_away_takes_nothing_along(door: Door)
 async def test_a_batch_that_is_never_answered_keeps_no_place(door: Door) -> None:
     """When nothing is known of a batch at all, as where the process ends in its commit, every place is free again."""
     specs = [a_spec(subject="1"), a_spec(subject="2")]
-    wanted = [(door.intake.checked(spec, a_principal(PROJECT)), spec) for spec in specs]
+    wanted = [await door.intake.checked(spec, a_principal(PROJECT)) for spec in specs]
     door.places = 2
     door.slow.clear()
     accepting = asyncio.create_task(door.acceptor.accept_each(wanted))
@@ -286,7 +303,7 @@ async def test_a_batch_that_is_never_answered_keeps_no_place(door: Door) -> None
 async def test_a_key_has_a_form(door: Door, key: str) -> None:
     """A key is 1 to 255 printable ASCII characters."""
     with pytest.raises(InvalidArgument) as refused:
-        door.intake.checked(a_spec(idempotency_key=key), a_principal(PROJECT))
+        await door.intake.checked(a_spec(idempotency_key=key), a_principal(PROJECT))
 
     assert [violation.field for violation in refused.value.violations] == ["message.idempotencyKey"]
 
@@ -296,18 +313,18 @@ async def test_every_violation_is_told(door: Door) -> None:
     bad = a_spec(to="nobody", max_tries=99)
 
     with pytest.raises(InvalidArgument) as refused:
-        door.intake.checked(bad, a_principal(PROJECT))
+        await door.intake.checked(bad, a_principal(PROJECT))
     found = door.intake.check(bad, a_principal(PROJECT), "messages[2]")
 
     assert [violation.field for violation in refused.value.violations] == ["message.to", "message.maxTries"]
-    assert not isinstance(found, Message)
+    assert isinstance(found, tuple)
     assert [violation.field for violation in found] == ["messages[2].to", "messages[2].maxTries"]
 
 
 async def test_a_message_that_is_too_large(door: Door) -> None:
     """The whole message is bounded; the violation says how large it is."""
     with pytest.raises(InvalidArgument, match="at most 1000 bytes") as refused:
-        door.intake.checked(a_spec(text="x" * 1000), a_principal(PROJECT))
+        await door.intake.checked(a_spec(text="x" * 1000), a_principal(PROJECT))
 
     assert [violation.field for violation in refused.value.violations] == ["message"]
 
@@ -347,3 +364,29 @@ def test_another_project_does_not_exist() -> None:
     """Another project's id answers like one that does not exist."""
     with pytest.raises(ProjectNotFound):
         project_of("other", a_principal("shop"), "projectId")
+
+
+async def test_a_message_keeps_what_its_template_made(door: Door) -> None:
+    """Content, its template and the version; the key stands for what the caller said, the variables among it."""
+    fields: dict[str, Any] = {"template_id": FORM.id, "subject": "", "text": "", "idempotency_key": "k"}
+    for name in ("Ada", "Bob"):
+        spec = a_spec(**fields)
+        spec.variables.update({"name": name})
+        await door.intake.accept(await door.intake.checked(spec, a_principal(PROJECT)))
+    first, second = door.accepted
+    kept = message_pb2.MessageSpec.FromString(first.spec)
+    assert (kept.subject, kept.html, kept.template_version) == ("For Ada", "<p>Ada</p>", 7)
+    assert not kept.variables.fields
+    labels = message_pb2.MessageSpec.FromString(first.labels)
+    assert (labels.template_id, labels.template_version) == (FORM.id, 7)
+    assert first.key is not None
+    assert second.key is not None
+    assert first.key.fingerprint != second.key.fingerprint
+
+
+async def test_each_item_of_a_batch_has_a_template_of_its_own(door: Door) -> None:
+    """One that does not exist is that item's fault alone."""
+    door.places = 2
+    answers = await door.batch({"template_id": FORM.id, "text": ""}, {"template_id": "none", "text": ""}, {})
+    assert [isinstance(answer, Accepted) for answer in answers] == [True, False, True]
+    assert isinstance(answers[1], TemplateNotFound)

@@ -28,24 +28,31 @@ def test_two_authorization_headers_are_refused():
         headers.bearer(Headers(raw=[(b"authorization", b"Bearer a"), (b"authorization", b"Bearer b")]))
 
 
-def test_an_api_key_is_named():
-    """But a bearer token beside it is enough."""
-    with pytest.raises(Unauthenticated, match="x-api-key"):
-        headers.bearer(Headers({"x-api-key": "k"}))
-    assert headers.bearer(Headers({"x-api-key": "k", "authorization": "Bearer t"})) == "t"
+KEY = "mzl_" + "a" * 40
+
+
+def test_an_api_key_is_read_when_it_has_the_form():
+    """One header, and no token beside it."""
+    assert headers.api_key(Headers({"x-api-key": KEY})) == KEY
+    assert headers.api_key(Headers({"authorization": "Bearer t"})) is None
+    with pytest.raises(Unauthenticated, match="not both"):
+        headers.api_key(Headers({"x-api-key": KEY, "authorization": "Bearer t"}))
+    with pytest.raises(Unauthenticated) as caught:
+        headers.api_key(Headers(raw=[(b"x-api-key", KEY.encode()), (b"x-api-key", KEY.encode())]))
+    assert caught.value.reason == "KEY_INVALID"
 
 
 def test_metadata_holds_only_what_it_must():
     """A trace goes on when it is well-formed."""
     given = Headers({"traceparent": TRACE, "tracestate": "a=1", "cookie": "x", "x-forwarded-for": "1.2.3.4"})
 
-    assert headers.metadata(given, "t", "r") == (
+    assert headers.metadata(given, ("authorization", "Bearer t"), "r") == (
         ("authorization", "Bearer t"),
         ("x-request-id", "r"),
         ("traceparent", TRACE),
         ("tracestate", "a=1"),
     )
-    assert len(headers.metadata(Headers({"traceparent": "x", "tracestate": "a=1"}), "t", "r")) == 2
+    assert len(headers.metadata(Headers({"traceparent": "x", "tracestate": "a=1"}), ("x-api-key", KEY), "r")) == 2
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("1", 1.0), ("0.5", 0.5), ("300", 300.0)])

@@ -24,6 +24,9 @@ TAKE_KEYS = {
     "ReorderProviders",
     "CreateChannelConfig",
     "UpdateChannelConfig",
+    "CreateTemplate",
+    "UpdateTemplate",
+    "DeleteTemplate",
 }
 
 

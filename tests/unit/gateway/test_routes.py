@@ -51,6 +51,9 @@ BROKEN_BINDINGS = [
     (Binding(method="GET", path="/a", constants={"color": "COLOR_BLUE"}), "COLOR_BLUE is not a value"),
     (Binding(method="POST", path="/a", body="*", lift={"x": "many"}), "can not be lifted"),
     (Binding(method="POST", path="/a", body="inner", lift={"x": "nope"}), "can not be lifted"),
+    (Binding(method="POST", path="/a", body="inner", texts={"text/html": "id"}), "it is no text within"),
+    (Binding(method="POST", path="/a", body="inner", texts={"text/html": "inner.nope"}), "it is no text within"),
+    (Binding(method="GET", path="/a", query_map="id"), "is not a map of strings"),
     (Binding(method="GET", path="/a", success_status=404), "404 is no status of success"),
     (Binding(method="GET", path="/a/{id}", constants={"id": "1"}), "a field is filled twice"),
 ]

@@ -103,6 +103,7 @@ FACTS: list[tuple[str, str, str]] = [
     ("formatDate", '{{formatDate date "YYYY-MM-DD"}}', "2024-03-09"),
     ("formatDate, each token", "{{formatDate date 'YY M D H h m s SSS A Z'}}", "24 3 9 5 5 7 2 045 AM +02:00"),
     ("formatDate with words", "{{formatDate date 'dddd, MMMM Do [at] HH:mm'}}", "Saturday, March 9th at 05:07"),
+    ("formatDate counts days", "{{formatDate '2024-01-11' 'Do'}} {{formatDate '2024-01-22' 'Do'}}", "11th 22nd"),
     ("formatDate of milliseconds", "{{formatDate 0 'DD MMM YYYY'}}", "01 Jan 1970"),
     ("formatDate of a day", "{{formatDate '2024-12-31' 'ddd DD.MM.'}}", "Tue 31.12."),
     ("~ takes the blanks before", "a \n {{~name}} b", "aAda b"),

@@ -11,7 +11,13 @@ import builtins as _builtins
 DESCRIPTOR: _descriptor.FileDescriptor
 
 REQUIRED_SCOPE_FIELD_NUMBER: _builtins.int
+API_KEY_ALLOWED_FIELD_NUMBER: _builtins.int
 required_scope: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.str]
 """The scope word that the caller's token must carry: one of `config:read`, `config:write`, `messages:send`,
 `messages:read`, `internal`. Required on every method: a service with a method that lacks it does not start.
+"""
+api_key_allowed: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.bool]
+"""Whether the method may be called with an API key in place of a token: the metadata `x-api-key` instead of
+`authorization`. A key stands for its one project and for the scopes `messages:send` and `messages:read`; this option,
+not `required_scope`, decides which methods take it.
 """

@@ -88,6 +88,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The idempotency key was used for another request of this project; nothing was done. ALREADY_EXISTS (HTTP 422).
     `{"reason": "IDEMPOTENCY_KEY_REUSED", "domain": "messagepipe", "metadata": {}}`
     """
+    ERROR_REASON_SECRET_LOST: _ErrorReason.ValueType  # 60
+    """VaultService only: the sealed secret does not open here. FAILED_PRECONDITION.
+    `{"reason": "SECRET_LOST", "domain": "messagepipe", "metadata": {"keyId": "…"}}`
+    """
     ERROR_REASON_STREAM_STALLED: _ErrorReason.ValueType  # 30
     """A stream's reader took nothing for a minute; the metadata say from where to take it up again. ABORTED.
     `{"reason": "STREAM_STALLED", "domain": "messagepipe", "metadata": {"afterSequence": "7"}}`
@@ -95,6 +99,38 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DEADLINE_TOO_SHORT: _ErrorReason.ValueType  # 31
     """Less time was left than an answer takes; nothing was done. DEADLINE_EXCEEDED.
     `{"reason": "DEADLINE_TOO_SHORT", "domain": "messagepipe", "metadata": {}}`
+    """
+    ERROR_REASON_TEMPLATE_NOT_FOUND: _ErrorReason.ValueType  # 50
+    """The template does not exist for this caller, or not in this version. NOT_FOUND.
+    `{"reason": "TEMPLATE_NOT_FOUND", "domain": "messagepipe", "metadata": {"id": "…"}}`
+    """
+    ERROR_REASON_TOO_MANY_TEMPLATES: _ErrorReason.ValueType  # 51
+    """The project has as many templates of this type as it may have. RESOURCE_EXHAUSTED.
+    `{"reason": "TOO_MANY_TEMPLATES", "domain": "messagepipe", "metadata": {"limit": "1000"}}`
+    """
+    ERROR_REASON_KEY_INVALID: _ErrorReason.ValueType  # 40
+    """The API key is none that works; whether it ever did is not said. UNAUTHENTICATED.
+    `{"reason": "KEY_INVALID", "domain": "messagepipe", "metadata": {}}`
+    """
+    ERROR_REASON_API_KEY_NOT_FOUND: _ErrorReason.ValueType  # 41
+    """The API key does not exist in this project for this caller. NOT_FOUND.
+    `{"reason": "API_KEY_NOT_FOUND", "domain": "messagepipe", "metadata": {"id": "…"}}`
+    """
+    ERROR_REASON_TOO_MANY_API_KEYS: _ErrorReason.ValueType  # 42
+    """The project has as many API keys as it may have. RESOURCE_EXHAUSTED.
+    `{"reason": "TOO_MANY_API_KEYS", "domain": "messagepipe", "metadata": {"limit": "100"}}`
+    """
+    ERROR_REASON_PROJECT_ALREADY_EXISTS: _ErrorReason.ValueType  # 43
+    """There is a project with this id already. ALREADY_EXISTS.
+    `{"reason": "PROJECT_ALREADY_EXISTS", "domain": "messagepipe", "metadata": {"id": "shop"}}`
+    """
+    ERROR_REASON_CONFIRMATION_NEEDED: _ErrorReason.ValueType  # 44
+    """The project's deletion was not confirmed by its name. FAILED_PRECONDITION.
+    `{"reason": "CONFIRMATION_NEEDED", "domain": "messagepipe", "metadata": {"confirm": "Web shop"}}`
+    """
+    ERROR_REASON_ALL_PROJECTS_NEEDED: _ErrorReason.ValueType  # 45
+    """Only a token for all projects may do this. PERMISSION_DENIED.
+    `{"reason": "ALL_PROJECTS_NEEDED", "domain": "messagepipe", "metadata": {}}`
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -168,6 +204,10 @@ ERROR_REASON_IDEMPOTENCY_KEY_REUSED: ErrorReason.ValueType  # 16
 """The idempotency key was used for another request of this project; nothing was done. ALREADY_EXISTS (HTTP 422).
 `{"reason": "IDEMPOTENCY_KEY_REUSED", "domain": "messagepipe", "metadata": {}}`
 """
+ERROR_REASON_SECRET_LOST: ErrorReason.ValueType  # 60
+"""VaultService only: the sealed secret does not open here. FAILED_PRECONDITION.
+`{"reason": "SECRET_LOST", "domain": "messagepipe", "metadata": {"keyId": "…"}}`
+"""
 ERROR_REASON_STREAM_STALLED: ErrorReason.ValueType  # 30
 """A stream's reader took nothing for a minute; the metadata say from where to take it up again. ABORTED.
 `{"reason": "STREAM_STALLED", "domain": "messagepipe", "metadata": {"afterSequence": "7"}}`
@@ -175,5 +215,37 @@ ERROR_REASON_STREAM_STALLED: ErrorReason.ValueType  # 30
 ERROR_REASON_DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 31
 """Less time was left than an answer takes; nothing was done. DEADLINE_EXCEEDED.
 `{"reason": "DEADLINE_TOO_SHORT", "domain": "messagepipe", "metadata": {}}`
+"""
+ERROR_REASON_TEMPLATE_NOT_FOUND: ErrorReason.ValueType  # 50
+"""The template does not exist for this caller, or not in this version. NOT_FOUND.
+`{"reason": "TEMPLATE_NOT_FOUND", "domain": "messagepipe", "metadata": {"id": "…"}}`
+"""
+ERROR_REASON_TOO_MANY_TEMPLATES: ErrorReason.ValueType  # 51
+"""The project has as many templates of this type as it may have. RESOURCE_EXHAUSTED.
+`{"reason": "TOO_MANY_TEMPLATES", "domain": "messagepipe", "metadata": {"limit": "1000"}}`
+"""
+ERROR_REASON_KEY_INVALID: ErrorReason.ValueType  # 40
+"""The API key is none that works; whether it ever did is not said. UNAUTHENTICATED.
+`{"reason": "KEY_INVALID", "domain": "messagepipe", "metadata": {}}`
+"""
+ERROR_REASON_API_KEY_NOT_FOUND: ErrorReason.ValueType  # 41
+"""The API key does not exist in this project for this caller. NOT_FOUND.
+`{"reason": "API_KEY_NOT_FOUND", "domain": "messagepipe", "metadata": {"id": "…"}}`
+"""
+ERROR_REASON_TOO_MANY_API_KEYS: ErrorReason.ValueType  # 42
+"""The project has as many API keys as it may have. RESOURCE_EXHAUSTED.
+`{"reason": "TOO_MANY_API_KEYS", "domain": "messagepipe", "metadata": {"limit": "100"}}`
+"""
+ERROR_REASON_PROJECT_ALREADY_EXISTS: ErrorReason.ValueType  # 43
+"""There is a project with this id already. ALREADY_EXISTS.
+`{"reason": "PROJECT_ALREADY_EXISTS", "domain": "messagepipe", "metadata": {"id": "shop"}}`
+"""
+ERROR_REASON_CONFIRMATION_NEEDED: ErrorReason.ValueType  # 44
+"""The project's deletion was not confirmed by its name. FAILED_PRECONDITION.
+`{"reason": "CONFIRMATION_NEEDED", "domain": "messagepipe", "metadata": {"confirm": "Web shop"}}`
+"""
+ERROR_REASON_ALL_PROJECTS_NEEDED: ErrorReason.ValueType  # 45
+"""Only a token for all projects may do this. PERMISSION_DENIED.
+`{"reason": "ALL_PROJECTS_NEEDED", "domain": "messagepipe", "metadata": {}}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

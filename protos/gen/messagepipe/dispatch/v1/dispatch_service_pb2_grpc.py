@@ -32,7 +32,10 @@ class DispatchServiceStub:
     """DispatchService owns messages: it accepts them durably, tries the project's providers in order, and shows every
     attempt. Accepted means durable; every accepted message reaches a final state.
 
-    Every method may answer UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED), PERMISSION_DENIED
+    A caller sends a token, or to the methods that take one an API key (`x-api-key`, see ProjectService); with a key, which
+    stands for one project, no `project_id` is needed.
+
+    Every method may answer UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, KEY_INVALID), PERMISSION_DENIED
     (SCOPE_MISSING), INVALID_ARGUMENT with all field violations, RESOURCE_EXHAUSTED (OVERLOADED) before any work is
     done, and UNAVAILABLE when the database can not be reached: a message is then not accepted as far as anyone knows.
     A project outside the caller's token answers NOT_FOUND, exactly like an id that does not exist.
@@ -125,7 +128,10 @@ class DispatchServiceServicer:
     """DispatchService owns messages: it accepts them durably, tries the project's providers in order, and shows every
     attempt. Accepted means durable; every accepted message reaches a final state.
 
-    Every method may answer UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED), PERMISSION_DENIED
+    A caller sends a token, or to the methods that take one an API key (`x-api-key`, see ProjectService); with a key, which
+    stands for one project, no `project_id` is needed.
+
+    Every method may answer UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, KEY_INVALID), PERMISSION_DENIED
     (SCOPE_MISSING), INVALID_ARGUMENT with all field violations, RESOURCE_EXHAUSTED (OVERLOADED) before any work is
     done, and UNAVAILABLE when the database can not be reached: a message is then not accepted as far as anyone knows.
     A project outside the caller's token answers NOT_FOUND, exactly like an id that does not exist.
@@ -356,7 +362,10 @@ class DispatchService:
     """DispatchService owns messages: it accepts them durably, tries the project's providers in order, and shows every
     attempt. Accepted means durable; every accepted message reaches a final state.
 
-    Every method may answer UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED), PERMISSION_DENIED
+    A caller sends a token, or to the methods that take one an API key (`x-api-key`, see ProjectService); with a key, which
+    stands for one project, no `project_id` is needed.
+
+    Every method may answer UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, KEY_INVALID), PERMISSION_DENIED
     (SCOPE_MISSING), INVALID_ARGUMENT with all field violations, RESOURCE_EXHAUSTED (OVERLOADED) before any work is
     done, and UNAVAILABLE when the database can not be reached: a message is then not accepted as far as anyone knows.
     A project outside the caller's token answers NOT_FOUND, exactly like an id that does not exist.

@@ -117,6 +117,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The suppression does not exist for this caller. NOT_FOUND.
     `{"reason": "SUPPRESSION_NOT_FOUND", "domain": "messagepipe", "metadata": {"id": "…"}}`
     """
+    ERROR_REASON_WEBHOOK_NOT_FOUND: _ErrorReason.ValueType  # 51
+    """The webhook does not exist for this caller. NOT_FOUND.
+    `{"reason": "WEBHOOK_NOT_FOUND", "domain": "messagepipe", "metadata": {"id": "…"}}`
+    """
+    ERROR_REASON_TOO_MANY_WEBHOOKS: _ErrorReason.ValueType  # 52
+    """The project has as many webhooks as it may have. RESOURCE_EXHAUSTED.
+    `{"reason": "TOO_MANY_WEBHOOKS", "domain": "messagepipe", "metadata": {"limit": "20"}}`
+    """
     ERROR_REASON_STREAM_STALLED: _ErrorReason.ValueType  # 30
     """A stream's reader took nothing for a minute; the metadata say from where to take it up again. ABORTED.
     `{"reason": "STREAM_STALLED", "domain": "messagepipe", "metadata": {"afterSequence": "7"}}`
@@ -124,6 +132,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DEADLINE_TOO_SHORT: _ErrorReason.ValueType  # 31
     """Less time was left than an answer takes; nothing was done. DEADLINE_EXCEEDED.
     `{"reason": "DEADLINE_TOO_SHORT", "domain": "messagepipe", "metadata": {}}`
+    """
+    ERROR_REASON_KEY_INVALID: _ErrorReason.ValueType  # 40
+    """The API key is none that works; whether it ever did is not said. UNAUTHENTICATED.
+    `{"reason": "KEY_INVALID", "domain": "messagepipe", "metadata": {}}`
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -227,6 +239,14 @@ ERROR_REASON_SUPPRESSION_NOT_FOUND: ErrorReason.ValueType  # 50
 """The suppression does not exist for this caller. NOT_FOUND.
 `{"reason": "SUPPRESSION_NOT_FOUND", "domain": "messagepipe", "metadata": {"id": "…"}}`
 """
+ERROR_REASON_WEBHOOK_NOT_FOUND: ErrorReason.ValueType  # 51
+"""The webhook does not exist for this caller. NOT_FOUND.
+`{"reason": "WEBHOOK_NOT_FOUND", "domain": "messagepipe", "metadata": {"id": "…"}}`
+"""
+ERROR_REASON_TOO_MANY_WEBHOOKS: ErrorReason.ValueType  # 52
+"""The project has as many webhooks as it may have. RESOURCE_EXHAUSTED.
+`{"reason": "TOO_MANY_WEBHOOKS", "domain": "messagepipe", "metadata": {"limit": "20"}}`
+"""
 ERROR_REASON_STREAM_STALLED: ErrorReason.ValueType  # 30
 """A stream's reader took nothing for a minute; the metadata say from where to take it up again. ABORTED.
 `{"reason": "STREAM_STALLED", "domain": "messagepipe", "metadata": {"afterSequence": "7"}}`
@@ -234,5 +254,9 @@ ERROR_REASON_STREAM_STALLED: ErrorReason.ValueType  # 30
 ERROR_REASON_DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 31
 """Less time was left than an answer takes; nothing was done. DEADLINE_EXCEEDED.
 `{"reason": "DEADLINE_TOO_SHORT", "domain": "messagepipe", "metadata": {}}`
+"""
+ERROR_REASON_KEY_INVALID: ErrorReason.ValueType  # 40
+"""The API key is none that works; whether it ever did is not said. UNAUTHENTICATED.
+`{"reason": "KEY_INVALID", "domain": "messagepipe", "metadata": {}}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!messagepipe/http/v1/binding.proto\x12\x13messagepipe.http.v1\x1a google/protobuf/descriptor.proto\"\xb9\x02\n\x07\x42inding\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\x12>\n\tconstants\x18\x04 \x03(\x0b\x32+.messagepipe.http.v1.Binding.ConstantsEntry\x12\x34\n\x04lift\x18\x05 \x03(\x0b\x32&.messagepipe.http.v1.Binding.LiftEntry\x12\x15\n\rresponse_body\x18\x06 \x01(\t\x12\x16\n\x0esuccess_status\x18\x07 \x01(\r\x1a\x30\n\x0e\x43onstantsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tLiftEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:O\n\x07\x62inding\x12\x1e.google.protobuf.MethodOptions\x18\xb5\x87\x03 \x03(\x0b\x32\x1c.messagepipe.http.v1.Binding:8\n\x0esuccess_status\x12\x1e.google.protobuf.MethodOptions\x18\xb7\x87\x03 \x01(\r:8\n\x0fnull_when_unset\x12\x1d.google.protobuf.FieldOptions\x18\xb8\x87\x03 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!messagepipe/http/v1/binding.proto\x12\x13messagepipe.http.v1\x1a google/protobuf/descriptor.proto\"\xb2\x03\n\x07\x42inding\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\x12>\n\tconstants\x18\x04 \x03(\x0b\x32+.messagepipe.http.v1.Binding.ConstantsEntry\x12\x34\n\x04lift\x18\x05 \x03(\x0b\x32&.messagepipe.http.v1.Binding.LiftEntry\x12\x15\n\rresponse_body\x18\x06 \x01(\t\x12\x16\n\x0esuccess_status\x18\x07 \x01(\r\x12\x36\n\x05texts\x18\x08 \x03(\x0b\x32\'.messagepipe.http.v1.Binding.TextsEntry\x12\x11\n\tquery_map\x18\t \x01(\t\x1a\x30\n\x0e\x43onstantsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tLiftEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a,\n\nTextsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:O\n\x07\x62inding\x12\x1e.google.protobuf.MethodOptions\x18\xb5\x87\x03 \x03(\x0b\x32\x1c.messagepipe.http.v1.Binding:8\n\x0esuccess_status\x12\x1e.google.protobuf.MethodOptions\x18\xb7\x87\x03 \x01(\r:8\n\x0fnull_when_unset\x12\x1d.google.protobuf.FieldOptions\x18\xb8\x87\x03 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,10 +36,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BINDING_CONSTANTSENTRY']._serialized_options = b'8\001'
   _globals['_BINDING_LIFTENTRY']._loaded_options = None
   _globals['_BINDING_LIFTENTRY']._serialized_options = b'8\001'
+  _globals['_BINDING_TEXTSENTRY']._loaded_options = None
+  _globals['_BINDING_TEXTSENTRY']._serialized_options = b'8\001'
   _globals['_BINDING']._serialized_start=93
-  _globals['_BINDING']._serialized_end=406
-  _globals['_BINDING_CONSTANTSENTRY']._serialized_start=313
-  _globals['_BINDING_CONSTANTSENTRY']._serialized_end=361
-  _globals['_BINDING_LIFTENTRY']._serialized_start=363
-  _globals['_BINDING_LIFTENTRY']._serialized_end=406
+  _globals['_BINDING']._serialized_end=527
+  _globals['_BINDING_CONSTANTSENTRY']._serialized_start=388
+  _globals['_BINDING_CONSTANTSENTRY']._serialized_end=436
+  _globals['_BINDING_LIFTENTRY']._serialized_start=438
+  _globals['_BINDING_LIFTENTRY']._serialized_end=481
+  _globals['_BINDING_TEXTSENTRY']._serialized_start=483
+  _globals['_BINDING_TEXTSENTRY']._serialized_end=527
 # @@protoc_insertion_point(module_scope)

@@ -69,6 +69,26 @@ class Binding(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class TextsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     METHOD_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
@@ -76,6 +96,8 @@ class Binding(_message.Message):
     LIFT_FIELD_NUMBER: _builtins.int
     RESPONSE_BODY_FIELD_NUMBER: _builtins.int
     SUCCESS_STATUS_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    QUERY_MAP_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     """HTTP method in capitals: GET, POST, PUT, PATCH or DELETE."""
     path: _builtins.str
@@ -86,6 +108,8 @@ class Binding(_message.Message):
     """The response field that becomes the whole JSON answer; empty means the response itself."""
     success_status: _builtins.int
     """HTTP status of success; 0 means 200. 204 sends no body."""
+    query_map: _builtins.str
+    """The `map<string, string>` field of the request that takes every query parameter of the route, whatever its name."""
     @_builtins.property
     def constants(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Request field path → the literal it always has on this route, such as `channel` → `CHANNEL_EMAIL`. A caller that
@@ -95,6 +119,12 @@ class Binding(_message.Message):
     @_builtins.property
     def lift(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Top-level member of the JSON body → request field path it fills instead of a field of `body`."""
+
+    @_builtins.property
+    def texts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Content type, such as `text/html` → the string field of the request that a body of this type fills as it is, UTF-8,
+        where JSON would fill `body`. The members that JSON would have had are then query parameters.
+        """
 
     def __init__(
         self,
@@ -106,10 +136,12 @@ class Binding(_message.Message):
         lift: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         response_body: _builtins.str = ...,
         success_status: _builtins.int = ...,
+        texts: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        query_map: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "constants", b"constants", "lift", b"lift", "method", b"method", "path", b"path", "response_body", b"response_body", "success_status", b"success_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "constants", b"constants", "lift", b"lift", "method", b"method", "path", b"path", "query_map", b"query_map", "response_body", b"response_body", "success_status", b"success_status", "texts", b"texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

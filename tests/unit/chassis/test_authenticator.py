@@ -2,8 +2,8 @@
 
 import pytest
 
+from services.chassis.authenticator import bearer_token
 from services.chassis.errors import Unauthenticated
-from services.chassis.interceptors import bearer_token
 
 
 @pytest.mark.parametrize(
