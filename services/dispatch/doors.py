@@ -51,7 +51,7 @@ def token_of(settings: DispatchSettings, clock: Clock) -> Callable[[], str]:
 def registration(
     messages: DispatchServicer, webhooks: WebhookServicer, store: Store, now: Callable[[], datetime]
 ) -> Callable[[grpc.aio.Server], None]:
-    """Puts every service of this process on a server."""
+    """Puts every service of this process on a server; `now` is the database's clock."""
 
     def register(server: grpc.aio.Server) -> None:
         add_DispatchServiceServicer_to_server(messages, server)
