@@ -1,4 +1,4 @@
-"""A project's webhooks go when ConfigService says that the project is gone. Its messages stay until their retention ends.
+"""A project's webhooks go when ConfigService says that the project is gone. Its messages stay for their retention.
 
 Whom it must not send to stays for good: a project made anew with its id must not either.
 """
