@@ -145,7 +145,7 @@ class ProjectServiceServicer:
 
     def DeleteProject(self, request, context):
         """Removes a project with everything that is configured in it: providers and their credentials, senders, API keys,
-        templates, and within some seconds its webhooks and suppressions. Its messages and their delivery log stay until their retention ends. `confirm` must be the project's
+        templates, and within some seconds its webhooks. Its messages and their delivery log stay until their retention ends. `confirm` must be the project's
         name. Errors: NOT_FOUND (PROJECT_NOT_FOUND); FAILED_PRECONDITION (CONFIRMATION_NEEDED), which says the name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

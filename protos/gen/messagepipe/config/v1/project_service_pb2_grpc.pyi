@@ -57,7 +57,7 @@ class ProjectServiceStub:
     """Answers one project. Errors: NOT_FOUND (PROJECT_NOT_FOUND)."""
     DeleteProject: _grpc.UnaryUnaryMultiCallable[_project_service_pb2.DeleteProjectRequest, _empty_pb2.Empty]
     """Removes a project with everything that is configured in it: providers and their credentials, senders, API keys,
-    templates, and within some seconds its webhooks and suppressions. Its messages and their delivery log stay until their retention ends. `confirm` must be the project's
+    templates, and within some seconds its webhooks. Its messages and their delivery log stay until their retention ends. `confirm` must be the project's
     name. Errors: NOT_FOUND (PROJECT_NOT_FOUND); FAILED_PRECONDITION (CONFIRMATION_NEEDED), which says the name.
     """
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_project_service_pb2.CreateApiKeyRequest, _project_service_pb2.CreateApiKeyResponse]
@@ -111,7 +111,7 @@ class ProjectServiceAsyncStub(ProjectServiceStub):
     """Answers one project. Errors: NOT_FOUND (PROJECT_NOT_FOUND)."""
     DeleteProject: _aio.UnaryUnaryMultiCallable[_project_service_pb2.DeleteProjectRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Removes a project with everything that is configured in it: providers and their credentials, senders, API keys,
-    templates, and within some seconds its webhooks and suppressions. Its messages and their delivery log stay until their retention ends. `confirm` must be the project's
+    templates, and within some seconds its webhooks. Its messages and their delivery log stay until their retention ends. `confirm` must be the project's
     name. Errors: NOT_FOUND (PROJECT_NOT_FOUND); FAILED_PRECONDITION (CONFIRMATION_NEEDED), which says the name.
     """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_project_service_pb2.CreateApiKeyRequest, _project_service_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
@@ -186,7 +186,7 @@ class ProjectServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Removes a project with everything that is configured in it: providers and their credentials, senders, API keys,
-        templates, and within some seconds its webhooks and suppressions. Its messages and their delivery log stay until their retention ends. `confirm` must be the project's
+        templates, and within some seconds its webhooks. Its messages and their delivery log stay until their retention ends. `confirm` must be the project's
         name. Errors: NOT_FOUND (PROJECT_NOT_FOUND); FAILED_PRECONDITION (CONFIRMATION_NEEDED), which says the name.
         """
 
