@@ -20,6 +20,9 @@ from services.chassis.errors import FieldViolation, Internal, InvalidArgument, K
 from services.chassis.status import DOMAIN, GRPC_CODE, HTTP_STATUS, from_rpc_error
 
 CLIENT_CLOSED = 499
+# Sentences that clients of the documented API read in `error` (ADR 0006).
+BAD_NUMBER = "Invalid phone number format"
+_SENTENCES = {"TEMPLATE_NOT_FOUND": "Template not found"}
 # Reasons whose HTTP status is not that of their gRPC code: the draft of Idempotency-Key asks for 422.
 STATUS_OF_REASON: Mapping[str, int] = {"IDEMPOTENCY_KEY_REUSED": HTTPStatus.UNPROCESSABLE_ENTITY.value}
 
@@ -57,12 +60,20 @@ def body(problem: Problem) -> dict[str, Any]:
         details["retryAfter"] = problem.retry_after
     return {
         "statusCode": problem.status,
-        "error": phrase(problem.status),
+        "error": _documented(problem) or phrase(problem.status),
         "message": problem.message,
         "code": problem.code,
         "reason": problem.reason,
         "details": details,
     }
+
+
+def _documented(problem: Problem) -> str:
+    """What the documented API says in `error` where it has a sentence instead of HTTP's words; "" elsewhere."""
+    if problem.reason in _SENTENCES:
+        return _SENTENCES[problem.reason]
+    said = (each.description for each in problem.violations)
+    return BAD_NUMBER if any(each.startswith(BAD_NUMBER) for each in said) else ""
 
 
 def headers(problem: Problem) -> dict[str, str]:

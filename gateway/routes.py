@@ -208,9 +208,10 @@ def _field_misfits(route: Route) -> Iterator[str]:
 
 def _text_misfits(route: Route) -> Iterator[str]:
     request = route.rpc.input_type
+    within = () if route.body == WHOLE else (route.body,)
     for media, path in route.texts.items():
         text = field_at(request, path)
-        if text is None or text.type != FieldDescriptor.TYPE_STRING or text.is_repeated or path[:-1] != (route.body,):
+        if text is None or text.type != FieldDescriptor.TYPE_STRING or text.is_repeated or path[:-1] != within:
             yield f"a body of type {media} can not fill {'.'.join(path)}: it is no text within {route.body!r}"
     if route.query_map and not _is_map_of_texts(request.fields_by_name.get(route.query_map)):
         yield f"{route.query_map!r} is not a map of strings of {request.full_name}"

@@ -171,8 +171,10 @@ def behaviors(field: FieldDescriptor) -> list[int]:
 def _text_query_of(route: Route, text: Slot) -> Query:
     """The parameters beside a body that is a text: what a JSON body would have held, and the rest of the request."""
     request = route.rpc.input_type
-    inner = message_of(request.fields_by_name[route.body])
     fixed = {each.path for each in route.template.variables} | {path for path, _ in route.constants} | {text.path}
+    if route.body == WHOLE:
+        return Query(request, None, frozenset(fixed))
+    inner = message_of(request.fields_by_name[route.body])
     outputs = {(route.body, field.name) for field in inner.fields if field_behavior_pb2.OUTPUT_ONLY in behaviors(field)}
     key = rule_of(route.rpc).path
     return Query(request, (route.body,), frozenset(fixed | outputs | ({key} if key else set())), inner=route.body)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.openapi.template_examples import TEMPLATE_EXAMPLES
+
 _ID = "6f1d1a52-6d0c-4c6e-9b0e-3a3c9f6f2b11"
 _MESSAGE = "0191f7a4-7c1e-7b52-8a41-5d0f6f0a3c2e"
 _TIME = "2024-01-01T10:00:00Z"
@@ -162,6 +164,7 @@ def _retrying(channel: str, noun: str, nouns: str) -> dict[str, Example]:
 
 EXAMPLES: Mapping[str, Example] = {
     **_PROJECTS,
+    **{name: Example(request=said, response=told) for name, (said, told) in TEMPLATE_EXAMPLES.items()},
     **_configuration(EMAIL),
     **_configuration(SMS),
     **_sending("email", EMAIL, "ada@example.com", "Email"),

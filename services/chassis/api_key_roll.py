@@ -77,12 +77,7 @@ class ApiKeyRoll:
         if not has_form(text):
             raise key_invalid()
         asked = self.clock.boottime()
-        try:
-            async with asyncio.timeout(self._patience):
-                while (known := self._judged(text, asked)) is None:
-                    await self._wait_for_news(text)
-        except TimeoutError:
-            raise Unavailable("API keys can not be checked right now; try again shortly.", retry_after=1.0) from None
+        known = self._judged(text, asked) or await self._judged_later(text, asked)
         self._uses.saw(known.id, self.clock.now())
         return known
 
@@ -90,6 +85,15 @@ class ApiKeyRoll:
         """Returns once the key is known not to work any more."""
         while key_id in self._ids:
             await self._changes.wait()
+
+    async def _judged_later(self, text: str, asked: float) -> ActiveKey:
+        try:
+            async with asyncio.timeout(self._patience):
+                while (known := self._judged(text, asked)) is None:
+                    await self._wait_for_news(text)
+        except TimeoutError:
+            raise Unavailable("API keys can not be checked right now; try again shortly.", retry_after=1.0) from None
+        return known
 
     def _judged(self, text: str, asked: float) -> ActiveKey | None:
         """The key, None while nobody can tell; raises Unauthenticated for one that does not work."""

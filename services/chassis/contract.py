@@ -6,12 +6,7 @@ from typing import Final
 
 from google.protobuf.descriptor import ServiceDescriptor
 from messagepipe.config.v1 import config_service_pb2, project_service_pb2, template_service_pb2, vault_service_pb2
-from messagepipe.dispatch.v1 import (
-    dispatch_service_pb2,
-    log_service_pb2,
-    suppression_service_pb2,
-    webhook_service_pb2,
-)
+from messagepipe.dispatch.v1 import dispatch_service_pb2, log_service_pb2, suppression_service_pb2, webhook_service_pb2
 
 # The first one of each is what health is asked about.
 CONFIG_SERVICES: Final[tuple[ServiceDescriptor, ...]] = (

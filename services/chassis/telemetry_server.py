@@ -39,8 +39,10 @@ async def open_metrics(host: str, port: int | None) -> AsyncIterator[OpenMetrics
 
     meter = PrometheusMeter()
     server = await _listen(_Door(meter.scrape, meter.content_type), host, port)
-    async with server:
+    try:
         yield OpenMetrics(meter=meter, port=server.sockets[0].getsockname()[1])
+    finally:
+        server.close()  # not waited for: who is connected and says nothing must not hold up a stop
 
 
 async def _listen(door: "_Door", host: str, port: int) -> asyncio.Server:

@@ -7,14 +7,22 @@ from sqlalchemy import RowMapping, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.config.project import Project
-from services.config.tables import api_keys, channel_configs, idempotency_keys, projects, providers, templates
+from services.config.tables import (
+    api_keys,
+    channel_configs,
+    idempotency_keys,
+    projects,
+    providers,
+    template_versions,
+    templates,
+)
 
 if TYPE_CHECKING:  # chassis/engine.py says why only then
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 # Everything that goes with its project, in this order; whoever adds a table of a project's configuration adds it here.
 # The chains stay, emptied: a version that began anew would look older than what dispatchers were told.
-GOES_WITH_ITS_PROJECT = (providers, channel_configs, api_keys, templates)
+GOES_WITH_ITS_PROJECT = (providers, channel_configs, api_keys, template_versions, templates)
 
 
 class ProjectStatements:

@@ -223,9 +223,12 @@ def put_off(recipient: str, message: Message, *, replayed: bool = False) -> pb.S
 
 def refused(recipient: str, violations: Sequence[FieldViolation]) -> pb.SendBulkMessagesResponse.Result:
     """A recipient that no message was accepted for."""
-    return pb.SendBulkMessagesResponse.Result(
-        recipient=recipient, error="; ".join(violation.description for violation in violations)
-    )
+    return pb.SendBulkMessagesResponse.Result(recipient=recipient, error="; ".join(map(_said_of, violations)))
+
+
+def _said_of(violation: FieldViolation) -> str:
+    field = violation.field.removeprefix("message.")
+    return violation.description if field == "to" else f"{field} {violation.description}"
 
 
 def unsent(recipient: str, error: ServiceError, *, replayed: bool = False) -> pb.SendBulkMessagesResponse.Result:

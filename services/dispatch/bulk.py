@@ -95,6 +95,10 @@ class Bulk:
         good: dict[str, Checked] = {}
         for recipient in recipients:
             own = _own_variables(request, recipient)
+            if form is not None:
+                await asyncio.sleep(
+                    0
+                )  # a template may take its time, and nobody else's lease waits for a hundred of them
             found = self.intake.check(_spec_for(recipient, request.message), principal, form=form, own=own)
             if isinstance(found, Checked):
                 good[recipient] = found

@@ -2,8 +2,10 @@
 anew after a second.
 """
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import grpc
@@ -22,7 +24,8 @@ if TYPE_CHECKING:  # only the type stubs know the asynchronous stub class
 
 # A change of a template counts for every message that is accepted so many seconds later.
 FRESH_SECONDS = 1.0
-KEPT = 256
+# Characters of the sources of what is kept; read, a template takes a few times as much.
+KEPT_CHARS = 8 * 1024 * 1024
 TIMEOUT = 5.0
 _GONE = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT)
 _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
@@ -35,6 +38,13 @@ _CHANNELS = {
 Key = tuple[str, str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    form: Form
+    size: int
+    asked_at: float  # by the boot-time clock, before the question
+
+
 class TemplateCache:
     """Templates by project, id and version; version 0 is the newest."""
 
@@ -42,41 +52,67 @@ class TemplateCache:
         self._stub: TemplateServiceAsyncStub = TemplateServiceStub(channel)
         self._token = token
         self._clock = clock
-        self._kept: OrderedDict[Key, tuple[Form, float]] = OrderedDict()
+        self._kept: OrderedDict[Key, _Kept] = OrderedDict()
+        self._flights: dict[Key, asyncio.Task[Form]] = {}
         self._log = get_logger()
 
     async def get(self, project_id: str, template_id: str, version: int = 0) -> Form:
         """The template; raises TemplateNotFound, and ServiceUnavailable when nobody can tell."""
         key = (project_id, template_id, version)
         kept = self._kept.get(key)
-        if kept is not None and (version or self._clock.boottime() - kept[1] < FRESH_SECONDS):
+        if kept is not None and (version or self._clock.boottime() - kept.asked_at < FRESH_SECONDS):
             self._kept.move_to_end(key)
-            return kept[0]
+            return kept.form
+        flight = self._flights.get(key)
+        if flight is None:
+            # Whoever comes meanwhile waits for the same answer, and may go away without taking it from the others.
+            flight = self._flights[key] = asyncio.create_task(self._renewed(key, kept), name="resolve template")
+            flight.add_done_callback(lambda done: self._landed(key, done))
+        return await asyncio.shield(flight)
+
+    def _landed(self, key: Key, flight: "asyncio.Task[Form]") -> None:
+        self._flights.pop(key, None)
+        if not flight.cancelled():
+            flight.exception()  # nobody may be left to look at it
+
+    async def _renewed(self, key: Key, kept: _Kept | None) -> Form:
+        now = self._clock.boottime()
         try:
-            form = await self._ask(key)
+            found = await self._ask(key)
         except grpc.aio.AioRpcError as error:
             if error.code() in _GONE:
                 self._kept.pop(key, None)
-                raise TemplateNotFound(template_id) from None
+                raise TemplateNotFound(key[1]) from None
             if kept is not None and error.code() in _AWAY:
-                return kept[0]  # nobody can change it meanwhile either
+                return kept.form  # nobody can change it meanwhile either
             self._log.warning("template_unresolved", code=error.code().name)
             raise ServiceUnavailable("ConfigService") from None
-        self._kept[key] = (form, self._clock.boottime())
-        self._kept.move_to_end(key)
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+        sources = _sources_of(found)
+        form = kept.form if kept is not None and kept.form.version == found.version else _form_of(found, sources)
+        self._keep(key, _Kept(form, sum(map(len, sources.values())), now))
         return form
 
-    async def _ask(self, key: Key) -> Form:
+    def _keep(self, key: Key, one: _Kept) -> None:
+        self._kept[key] = one
+        self._kept.move_to_end(key)
+        while len(self._kept) > 1 and sum(each.size for each in self._kept.values()) > KEPT_CHARS:
+            self._kept.popitem(last=False)
+
+    async def _ask(self, key: Key) -> template_pb2.Template:
         project_id, template_id, version = key
         request = template_service_pb2.ResolveTemplateRequest(
             project_id=project_id, template_id=template_id, version=version
         )
         metadata = (("authorization", f"Bearer {self._token()}"),)
         found: template_pb2.Template = await self._stub.ResolveTemplate(request, metadata=metadata, timeout=TIMEOUT)
-        # Parsed when it was saved: what does not parse any more is our fault, and said so.
-        sources = {name: getattr(found, name) for name in ("subject", "html", "text") if found.HasField(name)}
-        if found.HasField("body"):
-            sources["text"] = found.body
-        return Form(id=found.id, version=found.version, channels=_CHANNELS[found.type], parts=parse_parts(sources))
+        return found
+
+
+def _sources_of(found: template_pb2.Template) -> dict[str, str]:
+    sources = {name: getattr(found, name) for name in ("subject", "html", "text") if found.HasField(name)}
+    return sources | ({"text": found.body} if found.HasField("body") else {})
+
+
+def _form_of(found: template_pb2.Template, sources: Mapping[str, str]) -> Form:
+    # It parsed when it was saved: if it does not any more that is our fault, and the answer is INTERNAL.
+    return Form(id=found.id, version=found.version, channels=_CHANNELS[found.type], parts=parse_parts(sources))

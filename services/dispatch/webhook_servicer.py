@@ -123,9 +123,9 @@ class WebhookServicer(webhook_service_pb2_grpc.WebhookServiceServicer):
     async def TestWebhook(self, request: pb.TestWebhookRequest, context: Context) -> pb.TestWebhookResponse:
         """What the endpoint answers to a test."""
         webhook = await self._find(request.id)
-        now = timestamp(self._now())
-        body = dumped("webhook.test", now.ToJsonString() if now else "", {"projectId": webhook.project_id})
-        answer = await self._desk.post_now(webhook, f"evt_test_{uuid4().hex}", body)
+        now = self._now()
+        body = dumped("webhook.test", now.isoformat(timespec="seconds"), {"projectId": webhook.project_id})
+        answer = await self._desk.post_now(webhook, f"evt_test_{uuid4().hex}", body, now)
         return pb.TestWebhookResponse(success=answer.taken, status=answer.status, error=answer.error)
 
     async def _find(self, webhook_id: str) -> Webhook:

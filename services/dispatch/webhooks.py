@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from typing import Never
 from uuid import UUID
 
@@ -47,6 +48,8 @@ class WebhookDesk:
         self._open: Counter[UUID] = Counter()
         self._posting: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
+        # Messages use the same connections, and must not wait for webhooks.
+        self._booking = asyncio.Semaphore(1)
         self._log = get_logger()
 
     async def run(self) -> Never:
@@ -72,10 +75,8 @@ class WebhookDesk:
                 task.cancel()
             await asyncio.gather(*self._posting, return_exceptions=True)
 
-    async def post_now(self, webhook: Webhook, letter_id: str, body: str) -> Answer:
-        """What the endpoint answered to this one post; raises ServiceUnavailable."""
-        async with self._store.connection() as connection:
-            now = await connection.fetchval("SELECT now()")
+    async def post_now(self, webhook: Webhook, letter_id: str, body: str, now: datetime) -> Answer:
+        """What the endpoint answered to this one post, `now` by the database's clock; raises ServiceUnavailable."""
         try:
             secrets = [await self._opened(webhook, sealed) for sealed in webhook.signers(now)]
         except SecretLost:
@@ -132,9 +133,9 @@ class WebhookDesk:
                 await book.dropped(connection, one)
             return
         body = body_of(one.event, one.webhook.project_id, one.subject)
-        answer = await self.post_now(one.webhook, id_of(one.message_id, one.sequence), body)
+        answer = await self.post_now(one.webhook, id_of(one.message_id, one.sequence), body, one.now)
         if answer.taken:
-            async with self._store.transaction() as connection:
+            async with self._booking, self._store.transaction() as connection:
                 await book.taken(connection, one)
             return
         then = after_failure(
@@ -145,7 +146,7 @@ class WebhookDesk:
             now=one.now,
             fraction=self._fraction(),
         )
-        async with self._store.transaction() as connection:
+        async with self._booking, self._store.transaction() as connection:
             off = await book.failed(connection, one, answer, then)
         self._log.info("webhook_refused", webhook=str(one.webhook.id), tries=one.tries, error=answer.error)
         if then.delay is None:

@@ -26,7 +26,7 @@ from messagepipe.dispatch.v1.log_service_pb2_grpc import LogServiceStub
 from messagepipe.type.v1 import channel_pb2
 
 from services.adapters.base import Channel
-from services.chassis.auth import AuthSettings, mint
+from services.chassis.auth import ALL, AuthSettings, mint
 from services.chassis.clock import SystemClock
 from services.chassis.env import SecretText
 from services.config.app import open_config
@@ -55,11 +55,11 @@ def auth_settings() -> AuthSettings:
 
 
 def token(*projects: str, scopes: str = "config:read config:write messages:send messages:read") -> str:
-    """A token for these projects."""
+    """A token for these projects; "*" alone is every one."""
     return mint(
         SECRET,
         subject="tests",
-        projects=list(projects) or [PROJECT],
+        projects=ALL if projects == (ALL,) else list(projects) or [PROJECT],
         scopes=scopes.split(),
         ttl_seconds=3600,
         now=datetime.now(UTC),

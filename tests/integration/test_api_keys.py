@@ -13,7 +13,7 @@ import grpc
 import pytest
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
-from messagepipe.config.v1 import config_service_pb2, provider_pb2
+from messagepipe.config.v1 import config_service_pb2, provider_pb2, template_pb2, template_service_pb2
 from messagepipe.config.v1 import project_service_pb2 as pb2
 from messagepipe.dispatch.v1 import dispatch_service_pb2, message_pb2
 
@@ -154,6 +154,33 @@ async def test_a_key_opens_only_what_takes_one(pipe: TwoOfEach) -> None:
     request = dispatch_service_pb2.GetMessageRequest(id=NO_MESSAGE)
     error = await refusal(pipe.a.messages.GetMessage(request, metadata=[*with_key(key.key), *metadata()]))
     assert (error.reason, "not both" in error.message) == ("TOKEN_INVALID", True)
+
+
+async def test_config_service_checks_keys_by_itself(pipe: TwoOfEach) -> None:
+    """Templates are previewed with a key of their project, at either replica, until it is revoked at one of them."""
+    stored = template_pb2.Template(name="Greeting", type=template_pb2.Template.TYPE_SMS, body="Hi {{name}}")
+    creation = template_service_pb2.CreateTemplateRequest(project_id=PROJECT, template=stored)
+    template = await pipe.a.templates.CreateTemplate(creation, metadata=metadata())
+    preview = template_service_pb2.PreviewTemplateRequest(template_id=template.id)
+    preview.variables.update({"name": "Ada"})
+    key, other = await pipe.a.new_key(), await pipe.b.new_key("other")
+    for side in (pipe.a, pipe.b):
+        answer = await side.templates.PreviewTemplate(preview, metadata=with_key(key.key))
+        assert "Hi Ada" in str(answer)
+        error = await refusal(side.templates.PreviewTemplate(preview, metadata=with_key(other.key)))
+        assert error.reason == "TEMPLATE_NOT_FOUND"
+    await pipe.a.deactivate(key)
+    error = await refusal(pipe.a.templates.PreviewTemplate(preview, metadata=with_key(key.key)))
+    assert error.reason == "KEY_INVALID"
+
+    async def refused_elsewhere() -> bool:
+        try:
+            await pipe.b.templates.PreviewTemplate(preview, metadata=with_key(key.key))
+        except grpc.aio.AioRpcError as error:
+            return error.code() is grpc.StatusCode.UNAUTHENTICATED
+        return False
+
+    await eventually(refused_elsewhere, seconds=1.0)
 
 
 async def test_an_open_stream_ends_with_its_key(pipe: TwoOfEach) -> None:

@@ -12,6 +12,7 @@ import pytest
 from messagepipe.config.v1 import project_service_pb2 as pb2
 from messagepipe.config.v1.config_service_pb2_grpc import ConfigServiceStub
 from messagepipe.config.v1.project_service_pb2_grpc import ProjectServiceStub
+from messagepipe.config.v1.template_service_pb2_grpc import TemplateServiceStub
 from messagepipe.dispatch.v1 import dispatch_service_pb2, message_pb2
 from messagepipe.dispatch.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
@@ -39,6 +40,7 @@ class Side:
 
     config: Any
     projects: Any
+    templates: Any
     messages: Any
     adapters: Mapping[str, ScriptedAdapter]
     stop_config: Any = field(repr=False)
@@ -108,6 +110,7 @@ async def _side(database_url: str, stack: AsyncExitStack) -> Side:
     return Side(
         config=ConfigServiceStub(there),
         projects=ProjectServiceStub(there),
+        templates=TemplateServiceStub(there),
         messages=DispatchServiceStub(here),
         adapters=adapters,
         stop_config=alive.aclose,

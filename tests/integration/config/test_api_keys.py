@@ -202,8 +202,15 @@ async def test_every_table_of_a_project_goes_or_stays_on_purpose(database_url: s
     rows = await connection.fetch(
         "SELECT table_name FROM information_schema.columns WHERE table_schema = 'config' AND column_name = 'project_id'"
     )
+    cascades = await connection.fetch(
+        "SELECT relation.relname AS part, whole.relname AS whole FROM pg_constraint AS link"
+        " JOIN pg_class AS relation ON relation.oid = conrelid JOIN pg_class AS whole ON whole.oid = confrelid"
+        " WHERE contype = 'f' AND confdeltype = 'c' AND connamespace = 'config'::regnamespace"
+    )
     await connection.close()
-    assert {row["table_name"] for row in rows} == {table.name for table in GOES_WITH_ITS_PROJECT} | STAYS
+    goes = {table.name for table in GOES_WITH_ITS_PROJECT}
+    goes |= {each["part"] for each in cascades if each["whole"] in goes}
+    assert {row["table_name"] for row in rows} == goes | STAYS
 
 
 async def test_a_project_that_is_configured_while_it_is_deleted(operator: Caller) -> None:

@@ -5,12 +5,15 @@ The tables below are checked against the descriptors: a new method or field fail
 
 from collections.abc import AsyncIterator, Callable
 
+import grpc
 import pytest
 from google.protobuf.message import Message
+from messagepipe.config.v1 import project_service_pb2
 from messagepipe.config.v1 import template_service_pb2 as pb2
+from messagepipe.config.v1.project_service_pb2_grpc import ProjectServiceStub
 
 from services.config.app import RunningConfig
-from tests.integration.config.service import NOWHERE, Caller
+from tests.integration.config.service import NOWHERE, Caller, a_token
 from tests.integration.config.template_service import a_change, a_stored, a_template, templating
 from tests.integration.config.test_projects import _body, _id_fields
 
@@ -113,3 +116,45 @@ async def test_projects_do_not_see_each_other(config: RunningConfig, caller: Cal
             ("PreviewTemplate", pb2.PreviewTemplateRequest(project_id="other", template_id=mine.id)),
         ):
             assert (await both.refused(method, request)).reason == "TEMPLATE_NOT_FOUND"
+
+
+@pytest.fixture
+async def projects(config: RunningConfig) -> AsyncIterator[Caller]:
+    """A caller of ProjectService with every scope in every project."""
+    async with grpc.aio.insecure_channel(config.address) as channel:
+        yield Caller(stub=ProjectServiceStub(channel), metadata=(("authorization", f"Bearer {a_token('*')}"),))
+
+
+async def test_a_deleted_project_takes_its_templates_along(caller: Caller, stranger: Caller, projects: Caller) -> None:
+    """They are gone with all their versions; another project keeps its own."""
+    mine, theirs = await a_stored(caller), await a_stored(stranger, project="other")
+    await caller.call("UpdateTemplate", a_change(mine.id, html="new"))
+    await projects.call("CreateProject", project_service_pb2.CreateProjectRequest(id="shop", name="Shop"))
+    await projects.call("DeleteProject", project_service_pb2.DeleteProjectRequest(id="shop", confirm="Shop"))
+
+    for version in (0, 1):
+        error = await caller.refused("GetTemplate", pb2.GetTemplateRequest(id=mine.id, version=version))
+        assert error.reason == "TEMPLATE_NOT_FOUND"
+    assert list((await stranger.call("ListTemplates", pb2.ListTemplatesRequest())).templates) == [theirs]
+
+
+async def test_an_api_key_previews_and_updates_alone(caller: Caller, stranger: Caller, projects: Caller) -> None:
+    """In its project, and nothing else: no other method, no template of another project."""
+    mine, theirs = await a_stored(caller), await a_stored(stranger, project="other")
+    request = project_service_pb2.CreateApiKeyRequest(project_id="shop", name="Mine")
+    key = (await projects.call("CreateApiKey", request)).key
+    holder = Caller(stub=caller.stub, metadata=(("x-api-key", key),))
+
+    answer = await holder.call("PreviewTemplate", pb2.PreviewTemplateRequest(template_id=mine.id))
+    assert answer.preview == "<p></p>"
+    assert (await holder.call("UpdateTemplate", a_change(mine.id, html="new"))).version == 2
+    for method in ("PreviewTemplate", "UpdateTemplate"):
+        asked = BY_TEMPLATE_ID[(method, "template_id" if method == "PreviewTemplate" else "template.id")]
+        assert (await holder.refused(method, asked(theirs.id))).reason == "TEMPLATE_NOT_FOUND"
+    for method, request_ in (
+        ("GetTemplate", pb2.GetTemplateRequest(id=mine.id)),
+        ("CreateTemplate", a_template()),
+        ("DeleteTemplate", pb2.DeleteTemplateRequest(id=mine.id)),
+        ("ResolveTemplate", pb2.ResolveTemplateRequest(project_id="shop", template_id=mine.id)),
+    ):
+        assert (await holder.refused(method, request_)).reason == "SCOPE_MISSING"

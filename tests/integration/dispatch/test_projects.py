@@ -79,7 +79,7 @@ ELSEWHERE = {
     ("RotateWebhookSecret", "id"): "test_webhook_service.py",
     ("TestWebhook", "id"): "test_webhook_service.py",
 }
-NAMES_NOTHING = ("content_id", "template_id")  # inside one message; refused whatever it says, while none are served
+NAMES_NOTHING = ("content_id", "template_id")  # inside one message; test_templates.py has other projects' templates
 STRANGER = metadata("other", scopes="messages:send messages:read config:read config:write")
 
 

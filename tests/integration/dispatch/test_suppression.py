@@ -302,3 +302,30 @@ async def test_reading_and_changing_are_two_scopes(people: People):
     for scope, method in (("messages:send", "ListSuppressions"), ("config:read", "CreateSuppression")):
         caller = metadata(PROJECT, scopes=scope)
         assert (await people.refused(method, ASKED[method](PROJECT), caller)).reason == "SCOPE_MISSING"
+
+
+async def test_one_of_a_bulk_request_does_not_hold_up_the_others(people: People):
+    """It fails with the reason, the others are sent; the sentence counts both."""
+    await people.add("bob@example.com")
+    content = people.pipe.spec()
+    content.to = ""
+    request = dispatch_service_pb2.SendBulkMessagesRequest(
+        message=content, recipients=[ADA, "bob@example.com", "cem@example.com"]
+    )
+
+    answer = await people.pipe.messages.SendBulkMessages(request, metadata=metadata())
+
+    assert answer.message == "Bulk email processed: 2 sent, 1 failed"
+    assert [result.success for result in answer.results] == [True, False, True]
+    assert answer.results[1].error == "Suppressed: bob@example.com (MANUAL)"
+
+
+async def test_who_waits_for_the_end_is_told_that_it_was_rejected(people: People):
+    """As for a message that no provider would take, with the reason; nothing was asked."""
+    await people.add()
+    request = dispatch_service_pb2.SendMessageRequest(message=people.pipe.spec())
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await people.pipe.messages.SendMessage(request, metadata=metadata())
+    error = from_rpc_error(raised.value)
+    assert (error.reason, error.metadata["attemptReason"]) == ("MESSAGE_REJECTED", "RECIPIENT_SUPPRESSED")
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT

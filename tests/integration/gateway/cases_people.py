@@ -177,6 +177,6 @@ _WEBHOOKS: dict[str, Case] = {
 
 PEOPLE: dict[str, Case] = {
     **_cases("/v1/suppressions", "/v1/suppressions:import"),
-    **_cases("/suppressions", "/suppressions/import"),
+    **_cases("/suppressions", "/suppressions:import"),
     **_WEBHOOKS,
 }

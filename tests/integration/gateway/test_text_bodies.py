@@ -1,9 +1,11 @@
-"""Bodies that are no JSON: `POST /templates` and `PUT /templates/{id}` take the HTML as it is."""
+"""Bodies that are no JSON: `/templates` takes the HTML as it is, `/suppressions:import` the CSV."""
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from messagepipe.config.v1 import template_pb2
 from messagepipe.config.v1 import template_service_pb2 as pb
+from messagepipe.dispatch.v1 import suppression_service_pb2
+from messagepipe.type.v1.channel_pb2 import CHANNEL_EMAIL
 
 from tests.integration.gateway.conftest import House
 from tests.integration.gateway.test_refusals import reason
@@ -77,3 +79,19 @@ async def test_a_query_parameter_of_a_rendering_stands_once(house: House):
     house.config.answers["RenderTemplate"] = pb.RenderTemplateResponse(html="x")
     assert (await house.client.get("/templates/render/t-1?name=")).json() == {"html": "x"}
     assert dict(house.config.last.request.variables) == {"name": ""}
+
+
+async def test_csv_is_a_list_of_recipients(house: House):
+    """A body that stands for the whole request: project and channel come from the URL, the file from the body."""
+    house.dispatch.answers["ImportSuppressions"] = suppression_service_pb2.ImportSuppressionsResponse(added=2)
+    file = "email,reason\nada@example.com,COMPLAINT\nbob@example.com,\n"
+    response = await house.client.post(
+        "/suppressions:import?projectId=demo&channel=EMAIL", content=file.encode(), headers={"content-type": "text/csv"}
+    )
+
+    assert response.status_code == 200, response.text
+    wanted = suppression_service_pb2.ImportSuppressionsRequest(project_id="demo", channel=CHANNEL_EMAIL, csv=file)
+    assert house.dispatch.last.request == wanted
+    url = "/suppressions:import?csv=x"
+    refused = await house.client.post(url, content=b"x", headers={"content-type": "text/csv"})
+    assert refused.status_code == 400

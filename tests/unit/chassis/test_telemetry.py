@@ -154,6 +154,16 @@ async def test_metrics_are_at_one_path() -> None:
         writer.close()
 
 
+async def test_who_says_nothing_holds_nothing_up() -> None:
+    """A connection that never asks does not keep the process from stopping, nor others from reading."""
+    async with asyncio.timeout(2.0):
+        async with open_metrics("127.0.0.1", 0) as metrics:
+            _, writer = await asyncio.open_connection("127.0.0.1", metrics.port)
+            async with httpx.AsyncClient(trust_env=False) as http:
+                assert (await http.get(f"http://127.0.0.1:{metrics.port}/metrics")).status_code == 200
+    writer.close()
+
+
 async def test_a_port_that_is_taken_is_said() -> None:
     """Starting fails in plain words."""
     async with open_metrics("127.0.0.1", 0) as metrics:

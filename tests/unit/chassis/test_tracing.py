@@ -1,5 +1,6 @@
 """Spans: what is noted and what never is, whose trace it belongs to, and where it goes."""
 
+import asyncio
 import contextvars
 
 import pytest
@@ -9,7 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from services.chassis.env import SettingsError
 from services.chassis.errors import NotFound, ServiceError
-from services.chassis.tracing import NO_TRACES, Side, client_span, collector_of, open_tracing
+from services.chassis.tracing import CLOSE_SECONDS, NO_TRACES, Side, client_span, collector_of, open_tracing
 from services.chassis.tracing_otel import OtelTraces
 from tests.fakes.collector import running_collector
 
@@ -112,6 +113,25 @@ async def test_what_is_left_is_sent_at_the_end() -> None:
     (noted,) = collector.spans
     assert (noted.service, noted.name, noted.side, noted.failed) == ("messagepipe-gateway", "renamed", "SERVER", True)
     assert noted.attributes == {"n": 3, "messagepipe.attempt.number": 2, "error.type": "DEFERRED"}
+
+
+async def test_a_collector_that_hangs_holds_up_no_stop() -> None:
+    """A process that stops waits CLOSE_SECONDS for the last spans, and then leaves them."""
+    taken: list[asyncio.StreamWriter] = []
+
+    async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.append(writer)
+
+    hole = await asyncio.start_server(hang, "127.0.0.1", 0)
+    async with asyncio.timeout(CLOSE_SECONDS + 1):
+        async with open_tracing(f"http://127.0.0.1:{hole.sockets[0].getsockname()[1]}", "gateway") as tracing:
+            with tracing.span("step", Side.SERVER, {}):
+                pass
+    assert taken
+    for writer in taken:
+        writer.close()
+        await writer.wait_closed()
+    hole.close()
 
 
 @pytest.mark.parametrize("endpoint", ["not a url", "ftp://127.0.0.1"])

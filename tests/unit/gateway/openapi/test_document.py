@@ -124,3 +124,24 @@ def test_the_comments_are_those_of_the_protos():
     result = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
 
     assert result.returncode == 0, result.stderr
+
+
+def test_a_body_that_is_a_text_is_offered_beside_json():
+    """With what the JSON would have held as query parameters; a route without one has neither."""
+    found = operations()
+    create, sms = found["POST /templates"], found["POST /sms-templates"]
+
+    assert set(create["requestBody"]["content"]) == {"application/json", "text/html"}
+    assert set(sms["requestBody"]["content"]) == {"application/json"}
+    names = {each["name"] for each in create["parameters"] if each["in"] == "query"}
+    assert {"projectId", "name", "subject"} <= names
+    assert not {"html", "version", "id"} & names
+    assert {each["name"] for each in sms["parameters"] if each["in"] == "query"} == {"projectId"}
+
+
+def test_a_query_of_any_name_is_one_map():
+    """`explode` makes each member a parameter of its own."""
+    (every,) = [each for each in operations()["GET /templates/render/{id}"]["parameters"] if each["in"] == "query"]
+
+    assert (every["name"], every["style"], every["explode"]) == ("variables", "form", True)
+    assert every["schema"]["additionalProperties"] == {"type": "string"}

@@ -32,6 +32,7 @@ class TemplateServiceStub:
 
     Errors are those of ConfigService. A template that does not parse is refused when it is saved: INVALID_ARGUMENT with
     every mistake of every part, each with its line and column. Writes take an `idempotency_key` as ConfigService's do.
+    An API key may call PreviewTemplate and UpdateTemplate, within its project.
     """
 
     def __init__(self, channel):
@@ -92,6 +93,7 @@ class TemplateServiceServicer:
 
     Errors are those of ConfigService. A template that does not parse is refused when it is saved: INVALID_ARGUMENT with
     every mistake of every part, each with its line and column. Writes take an `idempotency_key` as ConfigService's do.
+    An API key may call PreviewTemplate and UpdateTemplate, within its project.
     """
 
     def CreateTemplate(self, request, context):
@@ -228,6 +230,7 @@ class TemplateService:
 
     Errors are those of ConfigService. A template that does not parse is refused when it is saved: INVALID_ARGUMENT with
     every mistake of every part, each with its line and column. Writes take an `idempotency_key` as ConfigService's do.
+    An API key may call PreviewTemplate and UpdateTemplate, within its project.
     """
 
     @staticmethod

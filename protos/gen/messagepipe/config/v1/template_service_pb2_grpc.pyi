@@ -33,6 +33,7 @@ class TemplateServiceStub:
 
     Errors are those of ConfigService. A template that does not parse is refused when it is saved: INVALID_ARGUMENT with
     every mistake of every part, each with its line and column. Writes take an `idempotency_key` as ConfigService's do.
+    An API key may call PreviewTemplate and UpdateTemplate, within its project.
     """
 
     @_typing.overload
@@ -81,6 +82,7 @@ class TemplateServiceAsyncStub(TemplateServiceStub):
 
     Errors are those of ConfigService. A template that does not parse is refused when it is saved: INVALID_ARGUMENT with
     every mistake of every part, each with its line and column. Writes take an `idempotency_key` as ConfigService's do.
+    An API key may call PreviewTemplate and UpdateTemplate, within its project.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -125,6 +127,7 @@ class TemplateServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Errors are those of ConfigService. A template that does not parse is refused when it is saved: INVALID_ARGUMENT with
     every mistake of every part, each with its line and column. Writes take an `idempotency_key` as ConfigService's do.
+    An API key may call PreviewTemplate and UpdateTemplate, within its project.
     """
 
     @_abc_1.abstractmethod
