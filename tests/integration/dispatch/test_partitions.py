@@ -25,9 +25,10 @@ from tests.postgres import with_database
 MONTH = timedelta(days=30)
 TABLES = ("messages", "attempts", "completions", "events")
 # As the batch statements find their rows (ledger.py).
-SETTLE = (
-    "UPDATE dispatch.attempts a SET latency = 1 FROM unnest($1) AS t (id) WHERE a.message_id = t.id AND a.number = 1"
-)
+SETTLE = """
+UPDATE dispatch.attempts a SET latency = 1 FROM unnest($1, $2) AS t (id, number)
+WHERE a.message_id = t.id AND a.number = t.number
+"""
 OLD_ROWS = """
 INSERT INTO dispatch.messages (id, project_id, channel, recipient, spec, labels, deadline)
 SELECT id, 'shop', 1, 'ada@example.com', '', '', now() FROM unnest($1::uuid[]) AS t (id)
@@ -177,8 +178,8 @@ async def test_only_the_partition_with_the_row_is_read(store: Store, database_ur
     await keep_partitions(store, MONTH, passed=timedelta(days=12))
     connection = await asyncpg.connect(database_url, server_settings=FOR_BATCHES)
     try:
-        await connection.execute(f"PREPARE settle (uuid[]) AS {SETTLE}")
-        asked = f"ARRAY['{first_id_at(datetime.now(UTC))}'::uuid]"
+        await connection.execute(f"PREPARE settle (uuid[], int[]) AS {SETTLE}")
+        asked = f"ARRAY['{first_id_at(datetime.now(UTC))}'::uuid], ARRAY[1]"
         plan = await connection.fetch(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE settle ({asked})")
     finally:
         await connection.close()
