@@ -5,7 +5,7 @@ bounded, whatever the template and the values hold.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from services.templates.errors import BadValue, LimitExceeded, MissingValues, Position, Problem
@@ -59,7 +59,7 @@ class _Scope:
 class _Loop:
     """What `@index` and its like are."""
 
-    data: Mapping[str, Any]
+    data: Mapping[str, Any] = field(repr=False)
     outer: "_Loop | None"
 
 

@@ -1,23 +1,38 @@
 """Partitions in PostgreSQL: made ahead and dropped behind by the service, never in the way of a message."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from pathlib import Path
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
+from cli.serve import MIGRATIONS
+from services.chassis.migrations import migrate
 from services.dispatch import partition_book
+from services.dispatch.access import FOR_BATCHES
 from services.dispatch.delivery_log import first_id_at
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.housekeeping import keep_partitions, mark_log
 from services.dispatch.partitions import Partition
 from services.dispatch.store import Store
 from tests.integration.rig import Pipe, rig
+from tests.postgres import with_database
 
 MONTH = timedelta(days=30)
 TABLES = ("messages", "attempts", "completions", "events")
+# As the batch statements find their rows (ledger.py).
+SETTLE = """
+UPDATE dispatch.attempts a SET latency = 1 FROM unnest($1, $2) AS t (id, number)
+WHERE a.message_id = t.id AND a.number = t.number
+"""
+OLD_ROWS = """
+INSERT INTO dispatch.messages (id, project_id, channel, recipient, spec, labels, deadline)
+SELECT id, 'shop', 1, 'ada@example.com', '', '', now() FROM unnest($1::uuid[]) AS t (id)
+"""
 
 
 @pytest.fixture
@@ -156,3 +171,49 @@ async def test_the_log_goes_on_over_partitions(store: Store, pipe: Pipe) -> None
 async def _there(store: Store) -> list[Partition]:
     async with store.connection() as connection:
         return await partition_book.there(connection)
+
+
+async def test_only_the_partition_with_the_row_is_read(store: Store, database_url: str) -> None:
+    """The kept plans of the batches look a row up in its own partition: the others are never executed."""
+    await keep_partitions(store, MONTH, passed=timedelta(days=12))
+    connection = await asyncpg.connect(database_url, server_settings=FOR_BATCHES)
+    try:
+        await connection.execute(f"PREPARE settle (uuid[], int[]) AS {SETTLE}")
+        asked = f"ARRAY['{first_id_at(datetime.now(UTC))}'::uuid], ARRAY[1]"
+        plan = await connection.fetch(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE settle ({asked})")
+    finally:
+        await connection.close()
+
+    scans = [row[0] for row in plan if "Index Scan" in row[0]]
+    assert len(scans) == 4
+    assert ["never executed" in scan for scan in scans] == [False, True, True, True]
+
+
+async def test_what_was_there_before_is_the_first_partition(postgres_server: str, tmp_path: Path) -> None:
+    """The migration copies nothing: the tables as they were hold their rows, and one that a clock put far ahead."""
+    older = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS["dispatch"], older)
+    for newer in older.glob("versions/*.*"):
+        if newer.name[:4] > "0007":
+            newer.unlink()
+    now = datetime.now(UTC)
+    ids = [first_id_at(now - timedelta(days=90)), first_id_at(now + timedelta(days=90))]
+    name = f"older_{uuid4().hex[:12]}"
+    server = await asyncpg.connect(postgres_server)
+    await server.execute(f"CREATE DATABASE {name}")
+    dsn = with_database(postgres_server, name)
+    try:
+        await migrate(dsn, script_location=older, version_schema="dispatch")
+        connection = await asyncpg.connect(dsn)
+        await connection.execute(OLD_ROWS, ids)
+        before = await connection.fetchval("SELECT pg_relation_filenode('dispatch.messages'::regclass)")
+        await migrate(dsn, script_location=MIGRATIONS["dispatch"], version_schema="dispatch")
+        rows = await connection.fetch("SELECT id, tableoid::regclass::text AS lies FROM dispatch.messages ORDER BY id")
+        after = await connection.fetchval("SELECT pg_relation_filenode('dispatch.messages_first'::regclass)")
+        await connection.close()
+    finally:
+        await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await server.close()
+
+    assert [(row["id"], row["lies"]) for row in rows] == [(each, "dispatch.messages_first") for each in ids]
+    assert before == after

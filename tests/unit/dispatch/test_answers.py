@@ -205,7 +205,7 @@ def test_the_results_of_a_bulk() -> None:
 
     assert (sent.success, sent.error, sent.kind, sent.message_id) == (True, "", "a", str(MESSAGE_ID))
     assert (failed.success, failed.error, failed.state) == (False, "A: busy", FAILED)
-    assert (refused.success, refused.error, refused.message_id) == (False, "is required; is wrong", "")
+    assert (refused.success, refused.error, refused.message_id) == (False, "is required; x is wrong", "")
     assert (late.message_id, late.delivery_log_id, late.replayed) == (str(MESSAGE_ID), str(MESSAGE_ID), True)
     assert (unsent.message_id, unsent.error) == ("", "no database")
 
