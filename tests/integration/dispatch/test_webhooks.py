@@ -3,6 +3,7 @@ library.
 """
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
@@ -153,6 +154,20 @@ async def test_slow_endpoints_of_one_project_hold_up_no_other_project(desk: Desk
         assert len(await desk.arrived(OF_PROJECT)) == OF_PROJECT
     finally:
         answered.set()
+
+
+async def test_names_of_endpoints_are_looked_up_apart(desk: Desk):
+    """In threads of their own: with all those busy in which providers' names are looked up, a post goes out."""
+    release = threading.Event()
+    busy = [asyncio.get_running_loop().run_in_executor(None, release.wait) for _ in range(100)]
+    try:
+        port = desk.receiver.url.rpartition(":")[2]
+        webhook = await desk.add(url=f"http://localhost:{port}/hook", enabled=False)
+        answer = await desk.call("TestWebhook", pb.TestWebhookRequest(id=webhook.id))
+    finally:
+        release.set()
+        await asyncio.gather(*busy)
+    assert (answer.success, answer.error) == (True, "")
 
 
 async def test_no_redirect_is_followed(desk: Desk):
