@@ -12,9 +12,9 @@ import pytest
 
 from cli.serve import MIGRATIONS
 from services.chassis.migrations import migrate
-from services.dispatch import partition_book
+from services.dispatch import log_book, partition_book
 from services.dispatch.access import FOR_BATCHES
-from services.dispatch.delivery_log import first_id_at
+from services.dispatch.delivery_log import Filter, Page, first_id_at
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.housekeeping import keep_partitions, mark_log
 from services.dispatch.partitions import Partition
@@ -33,6 +33,12 @@ OLD_ROWS = """
 INSERT INTO dispatch.messages (id, project_id, channel, recipient, spec, labels, deadline)
 SELECT id, 'shop', 1, 'ada@example.com', '', '', now() FROM unnest($1::uuid[]) AS t (id)
 """
+OLD_EVENTS = """
+INSERT INTO dispatch.events (message_id, sequence, project_id, payload)
+SELECT id, 1, 'shop', '' FROM unnest($1::uuid[]) AS t (id)
+"""
+# As ConfigService makes ids of providers: at random.
+PROVIDER = UUID("f3b1d0a4-6d6e-4c0f-9f57-2d8c3a5b7e11")
 
 
 @pytest.fixture
@@ -99,6 +105,20 @@ async def test_what_is_past_its_retention_goes(store: Store, pipe: Pipe) -> None
     assert await store.fetch("SELECT FROM dispatch.log_marks") == []
     assert [await spread(store, table) for table in TABLES] == [{}, {}, {}, {}]
     assert (await pipe.send()).state == "SENT"
+
+
+async def test_what_is_gone_is_not_in_the_total(store: Store, pipe: Pipe) -> None:
+    """When every mark of a long past went with its partition, the total is what is left."""
+    async with store.connection() as connection:
+        head = first_id_at(datetime.now(UTC) - timedelta(days=40))
+        await connection.execute("INSERT INTO dispatch.log_heads VALUES ('shop', 0, 50500, $1)", head)
+        nothing = await log_book.find(connection, Filter(project_id="shop"), Page())
+    await pipe.send()
+    async with store.connection() as connection:
+        one = await log_book.find(connection, Filter(project_id="shop"), Page())
+
+    assert (nothing.total, nothing.is_estimate) == (0, False)
+    assert (one.total, one.is_estimate, len(one.ids)) == (1, False, 1)
 
 
 async def test_a_partition_with_a_message_in_work_stays(store: Store, pipe: Pipe) -> None:
@@ -190,7 +210,9 @@ async def test_only_the_partition_with_the_row_is_read(store: Store, database_ur
 
 
 async def test_what_was_there_before_is_the_first_partition(postgres_server: str, tmp_path: Path) -> None:
-    """The migration copies nothing: the tables as they were hold their rows, and one that a clock put far ahead."""
+    """The migration copies no message: the tables as they were hold their rows. What a clock put far ahead, and what is
+    told of a provider, whose id carries no time, goes into the rest: else the first partition would never end.
+    """
     older = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS["dispatch"], older)
     for newer in older.glob("versions/*.*"):
@@ -206,14 +228,24 @@ async def test_what_was_there_before_is_the_first_partition(postgres_server: str
         await migrate(dsn, script_location=older, version_schema="dispatch")
         connection = await asyncpg.connect(dsn)
         await connection.execute(OLD_ROWS, ids)
+        await connection.execute(OLD_EVENTS, [*ids, PROVIDER])
         before = await connection.fetchval("SELECT pg_relation_filenode('dispatch.messages'::regclass)")
         await migrate(dsn, script_location=MIGRATIONS["dispatch"], version_schema="dispatch")
         rows = await connection.fetch("SELECT id, tableoid::regclass::text AS lies FROM dispatch.messages ORDER BY id")
+        told = await connection.fetch("SELECT message_id, tableoid::regclass::text FROM dispatch.events ORDER BY 1")
         after = await connection.fetchval("SELECT pg_relation_filenode('dispatch.messages_first'::regclass)")
         await connection.close()
+        store = await Store.open(dsn, worker="w", lease_seconds=30, connections=6)
+        await keep_partitions(store, MONTH)
+        there = await _there(store)
+        await store.close()
     finally:
         await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await server.close()
 
-    assert [(row["id"], row["lies"]) for row in rows] == [(each, "dispatch.messages_first") for each in ids]
+    assert [tuple(row) for row in rows] == [(ids[0], "dispatch.messages_first"), (ids[1], "dispatch.messages_rest")]
+    places = ["dispatch.events_first", "dispatch.events_rest", "dispatch.events_rest"]
+    assert [tuple(row) for row in told] == list(zip([*ids, PROVIDER], places, strict=True))
     assert before == after
+    assert len(there) > 1
+    assert there[0].upper <= first_id_at(now + timedelta(days=2))
