@@ -37,6 +37,11 @@ OLD_EVENTS = """
 INSERT INTO dispatch.events (message_id, sequence, project_id, payload)
 SELECT id, 1, 'shop', '' FROM unnest($1::uuid[]) AS t (id)
 """
+OLD_RECEIPTS = """
+INSERT INTO dispatch.receipts (provider_id, event_id, call_id, status, provider_message_id, recipient, route_at_fault,
+                               provider_status, detail, look_at, message_id, number)
+SELECT 'p', place, 1, 'DELIVERED', '', '', false, '', '', NULL, $1, 1 FROM generate_series(1, $2::int) AS place
+"""
 # As ConfigService makes ids of providers: at random.
 PROVIDER = UUID("f3b1d0a4-6d6e-4c0f-9f57-2d8c3a5b7e11")
 
@@ -150,6 +155,36 @@ async def test_accepting_never_waits_for_housekeeping_or_needs_it(store: Store, 
     await keep_partitions(store, MONTH, passed=timedelta(days=70, hours=1))
     rows = await store.fetch("SELECT id FROM dispatch.messages")
     assert [row["id"] for row in rows] == [after] != [late]
+
+
+async def test_what_is_past_its_retention_goes_though_no_partition_can_be_made(store: Store, pipe: Pipe) -> None:
+    """Something in the way of the next partition, such as a clock that was wrong, keeps nothing else from its time."""
+    now = datetime.now(UTC)
+    await pipe.send()
+    await keep_partitions(store, MONTH)
+    ahead = await move(store, (await pipe.send()).message_id, now + timedelta(days=39))
+    old = await move(store, (await pipe.send()).message_id, now + timedelta(days=3))
+    async with store.transaction() as connection:
+        await connection.execute("UPDATE dispatch.messages SET created_at = $2 WHERE id = $1", ahead, now)
+    rows = await store.fetch("SELECT id FROM dispatch.messages WHERE id = $1", old)
+    assert len(rows) == 1
+
+    with pytest.raises(asyncpg.CheckViolationError):
+        await keep_partitions(store, MONTH, passed=timedelta(days=38))
+
+    rows = await store.fetch("SELECT id FROM dispatch.messages")
+    assert [row["id"] for row in rows] == [old]
+    assert "first" not in {each.name for each in await _there(store)}
+
+
+async def test_receipts_go_with_their_messages_however_many(store: Store, pipe: Pipe) -> None:
+    """More receipts than one transaction takes are gone after one round."""
+    old = first_id_at(datetime.now(UTC) - 2 * MONTH)
+    async with store.connection() as connection:
+        await connection.execute(OLD_RECEIPTS, old, 2_500)
+    await keep_partitions(store, MONTH)
+
+    assert await store.fetchval("SELECT count(*) FROM dispatch.receipts") == 0
 
 
 async def test_a_lock_is_waited_for_briefly(store: Store, pipe: Pipe, database_url: str) -> None:
