@@ -16,7 +16,8 @@ MOST_PAGE = 10_000_000
 EXACT = 10_000
 # How many messages a filter that no index serves looks through before it says how far it came.
 SEARCHED = 50_000
-# Of an id's time and its message's: the first is the dispatcher's clock, the second the database's at the commit.
+# Of an id's time and its message's: the first is the dispatcher's clock, unless that is far off (intake.py), the second
+# the database's at the commit.
 CLOCKS_DIFFER = timedelta(minutes=1)
 # Why a message ended FAILED without that any provider could have helped: the documented `rejected`.
 REJECTED = (EndReason.REJECTED, EndReason.RECIPIENT_SUPPRESSED)
