@@ -169,7 +169,7 @@ def _or_raise(answer: Accepted | Exception) -> Accepted | ServiceError:
 
 
 def _moment_of_an_id(here: datetime, there: datetime) -> datetime:
-    """This host's clock, unless it is far from the database's: by the time in its id a message is found, and forgotten
+    """The host's clock, unless it is far from the database's: by the time in its id a message is found, and forgotten
     (delivery_log.py, partitions.py).
     """
     return here if abs(here - there) < CLOCKS_DIFFER / 2 else there
