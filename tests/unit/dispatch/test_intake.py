@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -59,8 +58,7 @@ class Door:
         self.sizes: list[int] = []  # as they were given: a place's, negative where it is given back
         self.started: list[tuple[Lease, float]] = []
         self.hub = EventHub()
-        clock = clock or FakeClock()
-        database_clock = DatabaseClock(clock)
+        database_clock = DatabaseClock(clock := clock or FakeClock())
         database_clock.learn(NOON)
         store: Any = self.Store(self)
         worker: Any = self
@@ -153,12 +151,10 @@ async def door() -> Door:
 
 async def test_an_id_carries_the_time_of_the_database() -> None:
     """A host whose clock is a month behind puts no message where it is forgotten at once; some seconds are its own."""
-    for behind, carried in ((timedelta(days=30), NOON), (timedelta(seconds=9), NOON - timedelta(seconds=9))):
+    for behind, carried in ((seconds(86400 * 30), NOON), (seconds(9), NOON - seconds(9))):
         door = Door(FakeClock(NOON - behind), new_id=None)
-
-        checked = await door.intake.checked(a_spec(), a_principal(PROJECT))
-
-        assert moment_of(checked.message.id) == carried
+        made = (await door.intake.checked(a_spec(), a_principal(PROJECT))).message.id
+        assert moment_of(made) == carried
 
 
 async def test_an_accepted_message_is_durable_told_and_begun(door: Door) -> None:
