@@ -13,7 +13,7 @@ from services.chassis.errors import FieldViolation, InvalidArgument
 from services.dispatch.convert import CHANNELS, timestamp
 from services.dispatch.intake import project_of
 from services.dispatch.log_requests import LATER_TYPES, TYPES, check_text, check_type, moment
-from services.dispatch.rollup import BUCKETS, LENGTH, Count, Interval, percentile, start_of
+from services.dispatch.rollup import BUCKETS, Count, Interval, percentile, start_of
 
 DEFAULT_SPAN = {Interval.HOUR: timedelta(days=1), Interval.DAY: timedelta(days=30)}
 LONGEST_SPAN = {Interval.HOUR: timedelta(days=31), Interval.DAY: timedelta(days=400)}
@@ -43,7 +43,7 @@ def wanted(request: pb.GetAnalyticsRequest, caller: Principal, now: datetime) ->
         violations.append(FieldViolation("interval", f"must be one of {', '.join(Interval)}"))
     interval = Interval(request.interval) if request.interval in list(Interval) else Interval.HOUR
     until = moment(request, "until", violations) or now
-    since = moment(request, "since", violations) or max(until - DEFAULT_SPAN[interval], _BEGINNING)
+    since = moment(request, "since", violations) or _back(until, DEFAULT_SPAN[interval])
     if since >= until:
         violations.append(FieldViolation("since", "must be before until"))
     if until - since > LONGEST_SPAN[interval]:
@@ -61,7 +61,12 @@ def wanted(request: pb.GetAnalyticsRequest, caller: Principal, now: datetime) ->
     )
 
 
-_BEGINNING = datetime.min.replace(tzinfo=UTC) + LENGTH[Interval.DAY]
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+
+def _back(moment: datetime, span: timedelta) -> datetime:
+    """So much earlier, at most until time begins."""
+    return moment - min(span, moment - _BEGINNING)
 
 
 def answer(asked: Wanted, rows: Sequence[Mapping[str, Any]], counted_at: datetime | None) -> pb.Analytics:

@@ -16,7 +16,8 @@ MOST_PAGE = 10_000_000
 EXACT = 10_000
 # How many messages a filter that no index serves looks through before it says how far it came.
 SEARCHED = 50_000
-# Of an id's time and its message's: the first is the dispatcher's clock, the second the database's at the commit.
+# Of an id's time and its message's: the first is the dispatcher's clock, unless that is far off (intake.py), the second
+# the database's at the commit.
 CLOCKS_DIFFER = timedelta(minutes=1)
 # Why a message ended FAILED without that any provider could have helped: the documented `rejected`.
 REJECTED = (EndReason.REJECTED, EndReason.RECIPIENT_SUPPRESSED)
@@ -79,8 +80,8 @@ class Filter:
     @property
     def span(self) -> tuple[UUID, UUID]:
         """The ids [from, to) between which all its messages lie."""
-        low = first_id_at(self.after - CLOCKS_DIFFER) if self.after else LOWEST
-        return low, first_id_at(self.before + CLOCKS_DIFFER) if self.before else HIGHEST
+        low = first_id_at(self.after, -CLOCKS_DIFFER) if self.after else LOWEST
+        return low, first_id_at(self.before, CLOCKS_DIFFER) if self.before else HIGHEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +134,10 @@ def place_of(page: Page, found: Found) -> Place:
     )
 
 
-def first_id_at(moment: datetime) -> UUID:
-    """The lowest id that a message of this moment can have; moments before 1970 count as 1970."""
-    milliseconds = max((moment - _EPOCH) // timedelta(milliseconds=1), 0)
+def first_id_at(moment: datetime, later: timedelta = timedelta(0)) -> UUID:
+    """The lowest id that a message of this moment, or so much later, can have; moments before 1970 count as 1970."""
+    # Added to the difference: a moment may be the first or the last that there is.
+    milliseconds = max((moment - _EPOCH + later) // timedelta(milliseconds=1), 0)
     return UUID(int=min(milliseconds, (1 << 48) - 1) << 80)
 
 

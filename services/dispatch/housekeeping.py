@@ -16,6 +16,8 @@ from services.dispatch.store import Store
 PAUSE_SECONDS = 60.0
 MARK_SECONDS = 15.0
 COUNT_SECONDS = 5.0
+# As many small transactions at a time: by the minute more rows than receipts can come in.
+SWEEPS = 100
 
 _log = get_logger()
 
@@ -67,32 +69,52 @@ async def keep_marking(store: Store, clock: Clock) -> Never:
 
 
 async def keep_partitions(store: Store, retention: timedelta, *, passed: timedelta = timedelta(0)) -> None:
-    """Partitions are there for what comes next, and those past their retention are gone, unless another dispatcher is
-    at it. `passed` is how much later than the database's clock it is, for tests.
+    """Partitions are there for what comes next, and what is past its retention is gone, unless another dispatcher is
+    at it. Each is done though another fails; what failed first is raised at the end. `passed` is how much later than
+    the database's clock it is, for tests.
     """
+    failed: list[Exception] = []
+    for part in (_make, _drop, _sweep):
+        try:
+            await part(store, retention, passed)
+        except (DatabaseUnavailable, asyncpg.PostgresError) as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
+
+
+async def _make(store: Store, retention: timedelta, passed: timedelta) -> None:
     async with store.transaction() as connection:
         if not await partition_book.is_ours(connection):
             return
-        now = await partition_book.now(connection) + passed
         there = await partition_book.there(connection)
         late = await partition_book.has_rows_behind(connection, there[-1].upper)
-        wanted = partitions.missing(there, now, retention, late=late)
+        wanted = partitions.missing(there, await partition_book.now(connection) + passed, retention, late=late)
         for partition in wanted:
             await partition_book.make(connection, partition)
     if wanted:
         _log.info("partitions_made", names=[partition.name for partition in wanted])
+
+
+async def _drop(store: Store, retention: timedelta, passed: timedelta) -> None:
+    async with store.connection() as connection:
+        there, now = await partition_book.there(connection), await partition_book.now(connection) + passed
     for partition in partitions.expired(there, now, retention):
-        await _drop(store, partition)
-    async with store.transaction() as connection:
-        await partition_book.sweep(connection, now - retention)
-        await rollup_book.forget(connection)
+        async with store.transaction() as connection:
+            if await partition_book.is_ours(connection) and await partition_book.drop(connection, partition):
+                await partition_book.forget_marks(connection, partition.upper)
+                _log.info("partition_dropped", name=partition.name)
 
 
-async def _drop(store: Store, partition: partitions.Partition) -> None:
-    async with store.transaction() as connection:
-        if await partition_book.is_ours(connection) and await partition_book.drop(connection, partition):
-            await partition_book.forget_marks(connection, partition.upper)
-            _log.info("partition_dropped", name=partition.name)
+async def _sweep(store: Store, retention: timedelta, passed: timedelta) -> None:
+    for _ in range(SWEEPS):
+        async with store.transaction() as connection:
+            if not await partition_book.is_ours(connection):
+                return
+            swept = await partition_book.sweep(connection, await partition_book.now(connection) + passed - retention)
+            await rollup_book.forget(connection)
+        if swept < partition_book.SWEEP_ROWS:
+            return
 
 
 async def keep_parting(store: Store, clock: Clock, retention: timedelta) -> Never:

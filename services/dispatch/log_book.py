@@ -127,10 +127,11 @@ def _key(wanted: Filter) -> tuple[object, ...]:
 
 
 _QUEUED = "SELECT id FROM dispatch.queue WHERE project_id = $1 LIMIT $2"
+# Before the first mark that is left everything is gone; without any, everything up to the last that there was.
 _COUNTED = """
 SELECT coalesce(h.ordinal, 0) AS ordinal, h.message_id,
        coalesce((SELECT min(k.ordinal) - 1000 FROM dispatch.log_marks k
-                 WHERE k.project_id = $1 AND k.channel = $2), 0) AS before
+                 WHERE k.project_id = $1 AND k.channel = $2), h.ordinal - h.ordinal % 1000, 0) AS before
 FROM (SELECT) AS one LEFT JOIN dispatch.log_heads h ON h.project_id = $1 AND h.channel = $2
 """
 _MARK = """

@@ -45,6 +45,8 @@ def missing(there: Sequence[Partition], now: datetime, retention: timedelta, *, 
 
 
 def expired(there: Iterable[Partition], now: datetime, retention: timedelta) -> list[Partition]:
-    """Those whose youngest message is older than the retention, oldest first."""
+    """Those whose youngest message is older than the retention, oldest first; never the last one, after which the next
+    is made.
+    """
     cutoff = first_id_at(now - retention)
-    return sorted((each for each in there if each.upper <= cutoff), key=lambda each: each.upper)
+    return [each for each in sorted(there, key=lambda each: each.upper)[:-1] if each.upper <= cutoff]

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from messagepipe.dispatch.v1 import log_service_pb2 as log
 
 from services.chassis.status import from_rpc_error
@@ -123,6 +124,17 @@ async def test_everything_that_is_wrong_is_said_at_once(pipe: Pipe) -> None:
 
     said = {violation.field for violation in from_rpc_error(raised.value).violations}
     assert said == {"projectId", "messageType", "status", "page", "limit", "recipient", "provider"}
+
+
+async def test_all_of_time_may_be_asked_for(pipe: Pipe) -> None:
+    """From the first moment that there is to the last is everything; the same moments for analytics."""
+    made = (await pipe.send()).message_id
+    first, last = Timestamp(seconds=-62_135_596_800), Timestamp(seconds=253_402_300_799)
+
+    assert await ids(pipe, created_after=first, created_before=last) == [made]
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await pipe.log.GetAnalytics(log.GetAnalyticsRequest(until=first), metadata=metadata())
+    assert [violation.field for violation in from_rpc_error(raised.value).violations] == ["since"]
 
 
 async def test_nothing_of_another_project_is_listed(pipe: Pipe) -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from cli.serve import MIGRATIONS
 from services.chassis.migrations import migrate
-from services.dispatch import partition_book
+from services.dispatch import log_book, partition_book
 from services.dispatch.access import FOR_BATCHES
-from services.dispatch.delivery_log import first_id_at
+from services.dispatch.delivery_log import Filter, Page, first_id_at
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.housekeeping import keep_partitions, mark_log
 from services.dispatch.partitions import Partition
@@ -33,6 +33,17 @@ OLD_ROWS = """
 INSERT INTO dispatch.messages (id, project_id, channel, recipient, spec, labels, deadline)
 SELECT id, 'shop', 1, 'ada@example.com', '', '', now() FROM unnest($1::uuid[]) AS t (id)
 """
+OLD_EVENTS = """
+INSERT INTO dispatch.events (message_id, sequence, project_id, payload)
+SELECT id, 1, 'shop', '' FROM unnest($1::uuid[]) AS t (id)
+"""
+OLD_RECEIPTS = """
+INSERT INTO dispatch.receipts (provider_id, event_id, call_id, status, provider_message_id, recipient, route_at_fault,
+                               provider_status, detail, look_at, message_id, number)
+SELECT 'p', place, 1, 'DELIVERED', '', '', false, '', '', NULL, $1, 1 FROM generate_series(1, $2::int) AS place
+"""
+# As ConfigService makes ids of providers: at random.
+PROVIDER = UUID("f3b1d0a4-6d6e-4c0f-9f57-2d8c3a5b7e11")
 
 
 @pytest.fixture
@@ -101,6 +112,20 @@ async def test_what_is_past_its_retention_goes(store: Store, pipe: Pipe) -> None
     assert (await pipe.send()).state == "SENT"
 
 
+async def test_what_is_gone_is_not_in_the_total(store: Store, pipe: Pipe) -> None:
+    """When every mark of a long past went with its partition, the total is what is left."""
+    async with store.connection() as connection:
+        head = first_id_at(datetime.now(UTC) - timedelta(days=40))
+        await connection.execute("INSERT INTO dispatch.log_heads VALUES ('shop', 0, 50500, $1)", head)
+        nothing = await log_book.find(connection, Filter(project_id="shop"), Page())
+    await pipe.send()
+    async with store.connection() as connection:
+        one = await log_book.find(connection, Filter(project_id="shop"), Page())
+
+    assert (nothing.total, nothing.is_estimate) == (0, False)
+    assert (one.total, one.is_estimate, len(one.ids)) == (1, False, 1)
+
+
 async def test_a_partition_with_a_message_in_work_stays(store: Store, pipe: Pipe) -> None:
     """However old: it goes when the message has ended."""
     held = asyncio.Event()
@@ -130,6 +155,36 @@ async def test_accepting_never_waits_for_housekeeping_or_needs_it(store: Store, 
     await keep_partitions(store, MONTH, passed=timedelta(days=70, hours=1))
     rows = await store.fetch("SELECT id FROM dispatch.messages")
     assert [row["id"] for row in rows] == [after] != [late]
+
+
+async def test_what_is_past_its_retention_goes_though_no_partition_can_be_made(store: Store, pipe: Pipe) -> None:
+    """Something in the way of the next partition, such as a clock that was wrong, keeps nothing else from its time."""
+    now = datetime.now(UTC)
+    await pipe.send()
+    await keep_partitions(store, MONTH)
+    ahead = await move(store, (await pipe.send()).message_id, now + timedelta(days=39))
+    old = await move(store, (await pipe.send()).message_id, now + timedelta(days=3))
+    async with store.transaction() as connection:
+        await connection.execute("UPDATE dispatch.messages SET created_at = $2 WHERE id = $1", ahead, now)
+    rows = await store.fetch("SELECT id FROM dispatch.messages WHERE id = $1", old)
+    assert len(rows) == 1
+
+    with pytest.raises(asyncpg.CheckViolationError):
+        await keep_partitions(store, MONTH, passed=timedelta(days=38))
+
+    rows = await store.fetch("SELECT id FROM dispatch.messages")
+    assert [row["id"] for row in rows] == [old]
+    assert "first" not in {each.name for each in await _there(store)}
+
+
+async def test_receipts_go_with_their_messages_however_many(store: Store, pipe: Pipe) -> None:
+    """More receipts than one transaction takes are gone after one round."""
+    old = first_id_at(datetime.now(UTC) - 2 * MONTH)
+    async with store.connection() as connection:
+        await connection.execute(OLD_RECEIPTS, old, 2_500)
+    await keep_partitions(store, MONTH)
+
+    assert await store.fetchval("SELECT count(*) FROM dispatch.receipts") == 0
 
 
 async def test_a_lock_is_waited_for_briefly(store: Store, pipe: Pipe, database_url: str) -> None:
@@ -190,7 +245,9 @@ async def test_only_the_partition_with_the_row_is_read(store: Store, database_ur
 
 
 async def test_what_was_there_before_is_the_first_partition(postgres_server: str, tmp_path: Path) -> None:
-    """The migration copies nothing: the tables as they were hold their rows, and one that a clock put far ahead."""
+    """The migration copies no message: the tables as they were hold their rows. What a clock put far ahead, and what is
+    told of a provider, whose id carries no time, goes into the rest: else the first partition would never end.
+    """
     older = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS["dispatch"], older)
     for newer in older.glob("versions/*.*"):
@@ -206,14 +263,24 @@ async def test_what_was_there_before_is_the_first_partition(postgres_server: str
         await migrate(dsn, script_location=older, version_schema="dispatch")
         connection = await asyncpg.connect(dsn)
         await connection.execute(OLD_ROWS, ids)
+        await connection.execute(OLD_EVENTS, [*ids, PROVIDER])
         before = await connection.fetchval("SELECT pg_relation_filenode('dispatch.messages'::regclass)")
         await migrate(dsn, script_location=MIGRATIONS["dispatch"], version_schema="dispatch")
         rows = await connection.fetch("SELECT id, tableoid::regclass::text AS lies FROM dispatch.messages ORDER BY id")
+        told = await connection.fetch("SELECT message_id, tableoid::regclass::text FROM dispatch.events ORDER BY 1")
         after = await connection.fetchval("SELECT pg_relation_filenode('dispatch.messages_first'::regclass)")
         await connection.close()
+        store = await Store.open(dsn, worker="w", lease_seconds=30, connections=6)
+        await keep_partitions(store, MONTH)
+        there = await _there(store)
+        await store.close()
     finally:
         await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await server.close()
 
-    assert [(row["id"], row["lies"]) for row in rows] == [(each, "dispatch.messages_first") for each in ids]
+    assert [tuple(row) for row in rows] == [(ids[0], "dispatch.messages_first"), (ids[1], "dispatch.messages_rest")]
+    places = ["dispatch.events_first", "dispatch.events_rest", "dispatch.events_rest"]
+    assert [tuple(row) for row in told] == list(zip([*ids, PROVIDER], places, strict=True))
     assert before == after
+    assert len(there) > 1
+    assert there[0].upper <= first_id_at(now + timedelta(days=2))

@@ -82,3 +82,13 @@ def test_the_span_of_a_filter_has_room_for_clocks() -> None:
 
     assert low < first_id_at(NOON - timedelta(seconds=50))
     assert high > first_id_at(NOON + timedelta(hours=1, seconds=50))
+
+
+def test_the_first_and_the_last_moment_may_be_asked_for() -> None:
+    """From the beginning of time to its end is everything: the room for clocks does not leave the calendar."""
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+    low, high = Filter(project_id="p", after=first, before=last).span
+
+    assert low == UUID(int=0)
+    assert high > first_id_at(NOON)

@@ -13,6 +13,7 @@ from services.chassis.auth import ALL, Principal
 from services.chassis.errors import FieldViolation, InvalidArgument, ServiceError
 from services.dispatch.acceptor import Accepted, Acceptor
 from services.dispatch.database_clock import DatabaseClock
+from services.dispatch.delivery_log import moment_of
 from services.dispatch.errors import DatabaseUnavailable, ProjectNotFound, TemplateNotFound
 from services.dispatch.forms import Form
 from services.dispatch.idempotency import Standing
@@ -46,7 +47,7 @@ class Door:
 
     worker_name = "me"
 
-    def __init__(self) -> None:
+    def __init__(self, clock: FakeClock | None = None, new_id: Callable[[], UUID] | None = lambda: MESSAGE_ID) -> None:
         self.accepted: list[Acceptance] = []
         self.error: Exception | None = None
         self.errors: dict[str, Exception] = {}
@@ -57,8 +58,7 @@ class Door:
         self.sizes: list[int] = []  # as they were given: a place's, negative where it is given back
         self.started: list[tuple[Lease, float]] = []
         self.hub = EventHub()
-        clock = FakeClock()
-        database_clock = DatabaseClock(clock)
+        database_clock = DatabaseClock(clock := clock or FakeClock())
         database_clock.learn(NOON)
         store: Any = self.Store(self)
         worker: Any = self
@@ -72,7 +72,7 @@ class Door:
             max_message_bytes=1000,
             kinds={Channel.EMAIL: {}, Channel.SMS: {}},
             templates=self,
-            new_id=lambda: MESSAGE_ID,
+            new_id=new_id,
         )
 
     class Store:
@@ -147,6 +147,14 @@ class Door:
 async def door() -> Door:
     """A door with one free place."""
     return Door()
+
+
+async def test_an_id_carries_the_time_of_the_database() -> None:
+    """A host whose clock is a month behind puts no message where it is forgotten at once; some seconds are its own."""
+    for behind, carried in ((seconds(86400 * 30), NOON), (seconds(9), NOON - seconds(9))):
+        door = Door(FakeClock(NOON - behind), new_id=None)
+        made = (await door.intake.checked(a_spec(), a_principal(PROJECT))).message.id
+        assert moment_of(made) == carried
 
 
 async def test_an_accepted_message_is_durable_told_and_begun(door: Door) -> None:

@@ -52,3 +52,8 @@ def test_where_rows_lie_in_the_way_the_next_one_begins_later() -> None:
     (first, *_) = missing([FIRST], late, MONTH, late=True)
 
     assert moment_of(first.lower) == late + timedelta(hours=1)
+
+
+def test_the_last_partition_stays() -> None:
+    """Also when the next can not be made for a year: it is where the next begins."""
+    assert expired([FIRST], NOON + timedelta(days=365), MONTH) == []

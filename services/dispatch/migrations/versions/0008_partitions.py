@@ -1,4 +1,5 @@
-"""What is written about messages lies in partitions by time, the tables as they were being the first: no row is copied.
+"""What is written about messages lies in partitions by time, the tables as they were being the first: no row is copied
+but for those whose id lies ahead of time.
 
 The first partition takes what is accepted for another day or two; by then the service has made the next ones.
 """
@@ -14,16 +15,16 @@ depends_on = None
 KEYS = {"messages": "id", "attempts": "message_id", "completions": "message_id", "events": "message_id"}
 KEYS["evidence"] = "message_id"
 OPTIONS = {"attempts": "fillfactor = 80"}
-# The end of the first partition: the second midnight from now, or behind the highest id there is.
+# The end of the first partition: the second midnight from now. Not behind the highest id there is: a clock may have
+# been wrong, and events about a provider bear the provider's id, which is random; the first would never end.
 _END = """
-SELECT greatest(
-    (lpad(to_hex((extract(epoch FROM date_trunc('day', now() AT TIME ZONE 'UTC') + interval '2 days') * 1000)::bigint),
-          12, '0') || '00000000000000000000')::uuid,
-    {highest})
+SELECT (lpad(to_hex((extract(epoch FROM date_trunc('day', now() AT TIME ZONE 'UTC') + interval '2 days')
+                     * 1000)::bigint), 12, '0') || '00000000000000000000')::uuid
 """
-_HIGHEST = """
-(SELECT (lpad(to_hex(('x' || left(replace(max({key}::text), '-', ''), 12))::bit(48)::bigint + 1), 12, '0')
-         || '00000000000000000000')::uuid FROM dispatch.{table})
+# What lies behind that goes where such rows go from now on, and from there in its time (partition_book.sweep).
+_MOVE = """
+WITH moved AS (DELETE FROM dispatch.{table}_first WHERE {key} >= '{end}' RETURNING *)
+INSERT INTO dispatch.{table}_rest SELECT * FROM moved
 """
 _COMMENT = "SELECT coalesce(obj_description(to_regclass('dispatch.{table}'), 'pg_class'), '')"
 _INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'dispatch' AND tablename = '{table}'"
@@ -43,8 +44,7 @@ COMMENT ON COLUMN dispatch.partitions.upper IS
 def upgrade() -> None:
     """Each table becomes the first partition of a parted one with the same columns and indexes."""
     connection = op.get_bind()
-    highest = ", ".join(_HIGHEST.format(key=key, table=table) for table, key in KEYS.items())
-    end = connection.exec_driver_sql(_END.format(highest=highest)).scalar_one()
+    end = connection.exec_driver_sql(_END).scalar_one()
     for statement in _TABLE.split(";\n"):
         op.execute(statement)
     op.execute(f"INSERT INTO dispatch.partitions VALUES ('first', '{'0' * 32}', '{end}')")  # noqa: S608 - all ours
@@ -69,12 +69,13 @@ def _part(table: str, key: str, end: str) -> None:
             op.execute(f"ALTER TABLE dispatch.{table} ADD CONSTRAINT {name} PRIMARY KEY {columns}")
         else:
             op.execute(definition)
-    op.execute(
-        f"ALTER TABLE dispatch.{table} ATTACH PARTITION dispatch.{table}_first FOR VALUES FROM (MINVALUE) TO ('{end}')"
-    )
     op.execute(f"CREATE TABLE dispatch.{table}_rest PARTITION OF dispatch.{table} DEFAULT")
     if table in OPTIONS:
         op.execute(f"ALTER TABLE dispatch.{table}_rest SET ({OPTIONS[table]})")
+    op.execute(_MOVE.format(table=table, key=key, end=end))
+    op.execute(
+        f"ALTER TABLE dispatch.{table} ATTACH PARTITION dispatch.{table}_first FOR VALUES FROM (MINVALUE) TO ('{end}')"
+    )
     quoted = comment.replace("'", "''")
     op.execute(f"COMMENT ON TABLE dispatch.{table} IS '{quoted}'")
 
