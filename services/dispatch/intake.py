@@ -5,6 +5,7 @@ sent.
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -15,15 +16,16 @@ from messagepipe.dispatch.v1 import dispatch_service_pb2, message_pb2
 from services.chassis.auth import PROJECT_ID, Principal
 from services.chassis.clock import Clock
 from services.chassis.errors import FieldViolation, InvalidArgument, ServiceError
+from services.chassis.idempotency import key_problem
 from services.chassis.tracing import NO_TRACES, Tracing
 from services.dispatch import key_book
 from services.dispatch.acceptor import Accepted, Acceptor, Checked
-from services.dispatch.convert import Kinds, message_from_spec
+from services.dispatch.convert import Kinds, message_from_spec, stored_message
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.delivery_log import CLOCKS_DIFFER
-from services.dispatch.errors import ProjectNotFound
+from services.dispatch.errors import ProjectNotFound, TemplateNotFound
 from services.dispatch.forms import Form, filled, quickly_filled
-from services.dispatch.idempotency import key_of_bulk
+from services.dispatch.idempotency import key_of, key_of_bulk
 from services.dispatch.message import Message, new_message_id
 from services.dispatch.store import Store
 from services.dispatch.telemetry import UNCOUNTED, Telemetry
@@ -118,12 +120,49 @@ class Intake:
 
     async def checked(self, spec: message_pb2.MessageSpec, principal: Principal) -> Checked:
         """As `check`, its template found; raises InvalidArgument with every violation, and what `form_of` raises."""
-        found = await self.check(
-            spec, principal, form=await self.form_of(spec, principal) if spec.template_id else None
-        )
+        found = await self._found(spec, principal, "message")
         if not isinstance(found, Checked):
             raise InvalidArgument(violations=found)
         return found
+
+    async def _found(
+        self, spec: message_pb2.MessageSpec, principal: Principal, prefix: str, now: datetime | None = None
+    ) -> Checked | tuple[FieldViolation, ...]:
+        """As `check`, its template found. What a first call with its key made stands, whatever became of the template
+        since: it is gone, or asks for more than the variables have.
+        """
+        if not spec.template_id:
+            return await self.check(spec, principal, prefix, now)
+        try:
+            found = await self.check(spec, principal, prefix, now, await self.form_of(spec, principal))
+        except TemplateNotFound:
+            if (earlier := await self._made_before(spec, principal)) is None:
+                raise
+            return earlier
+        return found if isinstance(found, Checked) else await self._made_before(spec, principal) or found
+
+    async def _made_before(self, spec: message_pb2.MessageSpec, principal: Principal) -> Checked | None:
+        project = project_of(spec.project_id, principal, "")
+        key = key_of(spec, project) if isinstance(project, str) else None
+        if key is None or key_problem(key.text) or not isinstance(project, str):
+            return None
+        async with self._store.connection() as connection:
+            row = await key_book.made_with(connection, project, key)
+        if row is None:
+            return None
+        # Under an id of its own: then the one that stands is seen to be an earlier one, and is the answer.
+        made = stored_message(
+            row["spec"],
+            message_id=self._new_id(),
+            project_id=project,
+            deadline=row["deadline"],
+            created_at=row["created_at"],
+        )
+        if not isinstance(made, Message):
+            return None
+        if made.send_at is not None and made.send_at <= self._database_clock.now():
+            made = replace(made, send_at=None)  # its time has come: who asks waits for the end
+        return Checked(made, message_pb2.MessageSpec.FromString(row["spec"]), spec)
 
     async def form_of(self, spec: message_pb2.MessageSpec, principal: Principal) -> Form | None:
         """The template that a spec names, None for none. Raises ProjectNotFound, TemplateNotFound, ServiceUnavailable;
@@ -173,8 +212,7 @@ class Intake:
         self, place: int, spec: message_pb2.MessageSpec, principal: Principal, now: datetime
     ) -> Checked | ServiceError:
         try:
-            form = await self.form_of(spec, principal) if spec.template_id else None
-            found = await self.check(spec, principal, f"messages[{place}]", now, form)
+            found = await self._found(spec, principal, f"messages[{place}]", now)
         except ServiceError as refusal:
             return refusal
         return found if isinstance(found, Checked) else InvalidArgument(violations=found)

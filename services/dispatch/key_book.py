@@ -39,6 +39,11 @@ FROM unnest($1::text[], $2::text[]) AS t (project_id, key)
 JOIN dispatch.idempotency_keys k ON k.project_id = t.project_id AND k.key = t.key
 LEFT JOIN dispatch.messages m ON m.id = k.message_id
 """
+_MADE_WITH = """
+SELECT m.id, m.spec, m.deadline, m.created_at
+FROM dispatch.idempotency_keys k JOIN dispatch.messages m ON m.id = k.message_id AND m.project_id = k.project_id
+WHERE k.project_id = $1 AND k.key = $2 AND k.fingerprint = $3 AND k.expires_at > now()
+"""
 _SWEEP = """
 WITH gone AS (
     SELECT project_id, key FROM dispatch.idempotency_keys WHERE expires_at <= now()
@@ -84,6 +89,11 @@ async def bind(connection: Connection, project_id: str, key: Key, keep_hours: fl
         bound = await _read(connection, [place])
         if bound[place].fingerprint != key.fingerprint:
             raise IdempotencyKeyReused
+
+
+async def made_with(connection: Connection, project_id: str, key: Key) -> asyncpg.Record | None:
+    """The message that an earlier request with this key and content made: its id, spec, deadline and created_at."""
+    return await connection.fetchrow(_MADE_WITH, project_id, key.text, key.fingerprint)
 
 
 async def sweep(connection: Connection, limit: int = SWEEP_ROWS) -> int:

@@ -1,5 +1,6 @@
 """Messages that name a template, through the real ConfigService: which version counts, whose it is, and in bulk."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -172,3 +173,30 @@ async def test_a_number_that_json_does_not_have(pipe: Pipe, templates: Any) -> N
     request = pb.SendBulkMessagesRequest(message=spec, recipients=list(own), recipient_variables=own)
     answer = await pipe.messages.SendBulkMessages(request, metadata=metadata())
     assert [each.error for each in answer.results] == ["variables.x must be a number that JSON has"]
+
+
+async def test_a_repeat_is_answered_when_its_template_is_gone(pipe: Pipe, templates: Any) -> None:
+    """Who was not answered can ask again, whatever became of the template; without the key, with another content or in
+    another project there is none.
+    """
+    template = await a_template(templates, subject="S", html="<p>{{x}}")
+    fields: dict[str, Any] = {"template_id": template, "subject": "", "text": "", "idempotency_key": "k"}
+    first = await pipe.create(**fields, variables=struct(x="1"))
+    await templates.DeleteTemplate(template_service_pb2.DeleteTemplateRequest(id=template), metadata=metadata())
+
+    async def gone() -> bool:
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await pipe.create(template_id=template, subject="", text="")
+            return False
+        return True
+
+    await eventually(gone, seconds=FRESH_SECONDS + 5)
+    again = await pipe.create(**fields, variables=struct(x="1"))
+    assert (again.id, again.replayed, again.template_version) == (first.id, True, 1)
+    batch = pb.BatchCreateMessagesRequest(messages=[pipe.spec(**fields, variables=struct(x="1"))])
+    (item,) = (await pipe.messages.BatchCreateMessages(batch, metadata=metadata())).results
+    assert (item.message_id, item.replayed) == (first.id, True)
+    assert await refused(pipe, **fields, variables=struct(x="2")) == "TEMPLATE_NOT_FOUND"
+    assert await refused(pipe, **{**fields, "idempotency_key": "other"}) == "TEMPLATE_NOT_FOUND"
+    await pipe.becomes(first.id, "SENT")
+    assert len([each for each in sent(pipe) if each.html == "<p>1"]) == 1
