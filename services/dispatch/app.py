@@ -25,7 +25,7 @@ from services.adapters.registry import BadPlugIn, build_adapters, build_receipt_
 from services.chassis import log
 from services.chassis.background import BackgroundFailed, background
 from services.chassis.clock import Clock, SystemClock
-from services.chassis.contract import DISPATCH_SERVICES
+from services.chassis.contract_dispatch import DISPATCH_SERVICES
 from services.chassis.database import DatabaseUnreachable, wait_until_reachable
 from services.chassis.durability import UnsafeDatabase, require_durability
 from services.chassis.env import SettingsError, load

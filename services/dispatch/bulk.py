@@ -39,6 +39,8 @@ CHUNK_BYTES = 8 * 1024 * 1024
 _MADE_TOO_MUCH = FieldViolation(
     "message.templateId", f"has made {MAX_BULK_BYTES} bytes of the recipients before this one: send the rest apart"
 )
+# Else the call would be cut off, and its caller would not even learn what was accepted.
+_TOO_LATE = FieldViolation("message.to", "The call's time was over before this recipient's message was accepted")
 # Asked about at a time whether they have ended, and how often: the longer it takes already, the less often.
 ASKED = 1000
 SHORTEST_PAUSE, LONGEST_PAUSE, LONGER = 0.02, 0.5, 1.5
@@ -57,6 +59,7 @@ class _Progress:
     under_way: dict[UUID, tuple[str, bool]] = field(default_factory=dict)
     together: str = ""
     made: int = 0
+    until: float | None = None  # the end of the caller's time, in seconds since boot
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class Bulk:
         """
         check_recipients(request)
         until = None if seconds is None else self.clock.boottime() + max(seconds - answers.MARGIN, 0.0)
-        progress = _Progress()
+        progress = _Progress(until=until)
         form = await self.intake.form_of(request.message, principal)
         for recipients in _chunks(dict.fromkeys(request.recipients), CHUNK):
             await self._accept(request, recipients, principal, form, progress)
@@ -100,6 +103,9 @@ class Bulk:
         good: dict[str, Checked] = {}
         size = 0
         for recipient in recipients:
+            if progress.until is not None and self.clock.boottime() >= progress.until:
+                progress.results[recipient] = answers.refused(recipient, [_TOO_LATE])
+                continue
             own = _own_variables(request, recipient)
             if form is not None:
                 await asyncio.sleep(0)  # a template may take its time, and nobody's lease waits for a hundred of them

@@ -104,9 +104,10 @@ def stored_message(
     spec = message_pb2.MessageSpec.FromString(spec_bytes)
     spec.ClearField("deadline")
     spec.ClearField("ttl")
+    send_at = spec.send_at.ToDatetime(tzinfo=UTC) if spec.HasField("send_at") else None
     spec.ClearField("send_at")
     message = message_from_spec(spec, message_id=message_id, project_id=project_id, now=created_at)
-    return replace(message, deadline=deadline) if isinstance(message, Message) else message
+    return replace(message, deadline=deadline, send_at=send_at) if isinstance(message, Message) else message
 
 
 def _draft(spec: message_pb2.MessageSpec) -> Draft:

@@ -88,7 +88,7 @@ async def _search(connection: Connection, wanted: Filter, page: Page) -> Found:
     driver, given = await _driver(connection, wanted)
     row = await connection.fetchrow(driver.search, *given, *_conditions(wanted), most, page.offset, page.limit + 1)
     ids, total = tuple(row["ids"]), row["total"]
-    stopped = None if total == most else await connection.fetchval(driver.end, *given)
+    stopped = None if total == most else await connection.fetchval(driver.end, *given, wanted.before)
     return Found(ids=ids, total=total, is_estimate=total == most or stopped is not None, searched_back_to=stopped)
 
 

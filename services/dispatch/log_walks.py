@@ -28,13 +28,22 @@ SELECT id FROM unnest($2::uuid[]) AS q (id) WHERE $1::text IS NOT NULL AND id >=
 """
 _PAGE = "SELECT ARRAY(SELECT id FROM ({walk} OFFSET $5 LIMIT $6) AS page)"
 _COUNT = "SELECT count(*) FROM (SELECT FROM ({walk}) AS walked WHERE id > $3 LIMIT $5) AS counted"
-_END = """
-SELECT m.created_at FROM ({walk} OFFSET $5 - 1 LIMIT 1) AS last JOIN dispatch.messages m ON m.id = last.id
+# What a search walks through: of the moments before $N only what is of them, so that whoever goes on from where a
+# search stopped comes further, however many messages there are of one minute.
+_OLDER = """
+SELECT w.* FROM ({walk}) AS w
+WHERE $N::timestamptz IS NULL OR (SELECT n.created_at FROM dispatch.messages n WHERE n.id = w.id) < $N
 """
+# A moment after all that was not walked through. Times follow ids but for what was accepted at once, so the next some
+# tell.
+_END = """
+SELECT max(m.created_at) + interval '1 microsecond'
+FROM ({older} OFFSET $5 LIMIT 1000) AS rest JOIN dispatch.messages m ON m.id = rest.id
+""".replace("{older}", _OLDER.replace("$N", "$6"))
 # What has to be read of each message is read apart from the walk, one by one, and no further than wanted.
 _SEARCH = """
 WITH matched AS MATERIALIZED (
-    SELECT k.id FROM ({walk} LIMIT $5) AS k CROSS JOIN LATERAL (
+    SELECT k.id FROM ({older} LIMIT $5) AS k CROSS JOIN LATERAL (
         SELECT FROM dispatch.messages m LEFT JOIN dispatch.completions c ON c.message_id = m.id
         LEFT JOIN LATERAL (
             SELECT a.provider_id, a.kind FROM dispatch.attempts a
@@ -52,7 +61,7 @@ WITH matched AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM matched) AS total,
        ARRAY(SELECT id FROM matched ORDER BY id DESC OFFSET $14 LIMIT $15) AS ids
-"""
+""".replace("{older}", _OLDER.replace("$N", "$12"))
 
 
 @dataclass(frozen=True, slots=True)

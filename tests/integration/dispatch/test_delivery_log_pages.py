@@ -120,6 +120,40 @@ async def test_a_search_says_how_far_it_came(log: Log) -> None:
     assert second.ids == (old,)
 
 
+async def test_going_on_finds_everything_in_a_burst(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More messages of one minute than a search looks through, many accepted in one commit: whoever goes on from where
+    each search stopped sees all that fits.
+    """
+    monkeypatch.setattr(log_book, "SEARCHED", 50)
+    async with rig(database_url) as pipe:
+        await pipe.chain("A")
+        model = (await pipe.send()).message_id
+    await fill(database_url, model, 400, since=datetime.now(UTC) - DAYS_AGO, project=PROJECT)
+    connection = await asyncpg.connect(database_url, server_settings=SETTINGS)
+    seen: list[UUID] = []
+    before: datetime | None = datetime.now(UTC) - timedelta(days=1)
+    try:
+        await connection.execute("UPDATE dispatch.messages SET created_at = date_trunc('second', created_at)")
+        rows = await connection.fetch(_EVERY_SEVENTH, PROJECT)
+        for _ in range(20):
+            found = await log_book.find(connection, Filter(project_id=PROJECT, provider="rare", before=before), Page())
+            seen += found.ids
+            if (before := found.searched_back_to) is None:
+                break
+    finally:
+        await connection.close()
+
+    assert before is None
+    assert {row["message_id"] for row in rows} == set(seen)
+
+
+_EVERY_SEVENTH = """
+WITH listed AS (SELECT id, row_number() OVER (ORDER BY id) AS place FROM dispatch.messages WHERE project_id = $1)
+UPDATE dispatch.completions SET kind = 'rare' FROM listed WHERE message_id = id AND place % 7 = 0 AND place < 300
+RETURNING message_id
+"""
+
+
 async def test_marks_are_counted_once(log: Log) -> None:
     """Counting again changes nothing; what is accepted later is counted on from there, by one dispatcher at a time."""
     before = await log.connection.fetch("SELECT * FROM dispatch.log_marks ORDER BY 1, 2, 3")
