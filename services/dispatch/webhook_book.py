@@ -19,7 +19,7 @@ from services.dispatch.webhook_payload import Subject, type_of
 
 # Of one endpoint: how many events are taken over at a time, and how many may be on their way before it gets no more.
 PAGE, MOST_WAITING = 200, 1000
-# How many endpoints with news are looked for at a time.
+# How many endpoints with news, or with posts that are due, are taken at a time.
 ENDPOINTS = 50
 
 
@@ -311,31 +311,38 @@ SELECT $1, message_id, sequence, $4 FROM unnest($2::uuid[], $3::bigint[]) AS t (
 ON CONFLICT DO NOTHING
 """
 _MOVE = "UPDATE dispatch.webhooks SET at_transaction = $2, at_message = $3, at_sequence = $4 WHERE id = $1"
-_CLAIM = """
-WITH due AS MATERIALIZED (
+_NEXT = """
+FROM dispatch.webhook_posts p
+WHERE p.webhook_id = w.id AND p.due_at <= now()
+  AND NOT EXISTS (SELECT FROM dispatch.webhook_posts b WHERE b.webhook_id = p.webhook_id
+                  AND b.message_id = p.message_id AND b.sequence < p.sequence)
+"""
+# A look at one post of each endpoint says whose turn it is; only those are looked at more closely.
+_CLAIM = f"""
+WITH turn AS MATERIALIZED (
+    SELECT w.id, w.project_id, w.failing_since, coalesce(o.posts, 0) AS posts
+    FROM dispatch.webhooks w LEFT JOIN unnest($6::text[], $7::int[]) AS o (project_id, posts) USING (project_id)
+    WHERE w.enabled AND w.id <> ALL ($4::uuid[]) AND (w.failing_since IS NULL OR w.id <> ALL ($5::uuid[]))
+      AND coalesce(o.posts, 0) < $8 AND EXISTS (SELECT {_NEXT})
+    ORDER BY posts, random() LIMIT {ENDPOINTS}
+), due AS MATERIALIZED (
     SELECT d.webhook_id, d.message_id, d.sequence,
-           coalesce(o.posts, 0) + row_number() OVER (PARTITION BY w.project_id ORDER BY d.due_at) AS place
-    FROM dispatch.webhooks w
-    LEFT JOIN unnest($6::text[], $7::int[]) AS o (project_id, posts) ON o.project_id = w.project_id
-    CROSS JOIN LATERAL (
-        SELECT p.webhook_id, p.message_id, p.sequence, p.due_at FROM dispatch.webhook_posts p
-        WHERE p.webhook_id = w.id AND p.due_at <= now()
-          AND NOT EXISTS (SELECT FROM dispatch.webhook_posts b WHERE b.webhook_id = p.webhook_id
-                          AND b.message_id = p.message_id AND b.sequence < p.sequence)
+           w.posts + row_number() OVER (PARTITION BY w.project_id ORDER BY d.due_at) AS place
+    FROM turn w CROSS JOIN LATERAL (
+        SELECT p.webhook_id, p.message_id, p.sequence, p.due_at {_NEXT}
         ORDER BY p.due_at LIMIT CASE WHEN w.failing_since IS NULL THEN $2 ELSE 1 END
     ) AS d
-    WHERE w.enabled AND w.id <> ALL ($4::uuid[]) AND (w.failing_since IS NULL OR w.id <> ALL ($5::uuid[]))
 ), ours AS MATERIALIZED (
     SELECT p.webhook_id, p.message_id, p.sequence
-    FROM (SELECT * FROM due WHERE place <= $8 ORDER BY place, webhook_id LIMIT $1) AS turn
+    FROM (SELECT * FROM due WHERE place <= $8 ORDER BY place, webhook_id LIMIT $1) AS one
     JOIN dispatch.webhook_posts p
-      ON p.webhook_id = turn.webhook_id AND p.message_id = turn.message_id AND p.sequence = turn.sequence
+      ON p.webhook_id = one.webhook_id AND p.message_id = one.message_id AND p.sequence = one.sequence
     WHERE p.due_at <= now() FOR UPDATE OF p SKIP LOCKED
 )
 UPDATE dispatch.webhook_posts p SET due_at = now() + $3 * interval '1 second', tries = p.tries + 1
 FROM ours WHERE p.webhook_id = ours.webhook_id AND p.message_id = ours.message_id AND p.sequence = ours.sequence
 RETURNING p.webhook_id, p.message_id, p.sequence, p.tries, p.created_at, now() AS now
-"""
+"""  # noqa: S608 - made of constants
 _FOUND = """
 SELECT w.*, t.message_id, t.sequence, e.payload, e.occurred_at, m.channel, m.recipient, m.labels
 FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (webhook_id, message_id, sequence)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as Proto
 from messagepipe.dispatch.v1 import message_pb2
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
@@ -40,12 +41,16 @@ class Subject:
 
 
 def type_of(payload: bytes) -> str:
-    """The type that a stored event is posted as; "" for one that is not posted."""
-    told = DeliveryEvent.FromString(payload)
+    """The type that a stored event is posted as; "" for one that is not posted, such as one that a newer version of us
+    wrote and this one has no word for.
+    """
+    try:
+        told = DeliveryEvent.FromString(payload)
+    except DecodeError:
+        return ""
     match told.WhichOneof("event"):
         case "completed" | "ended_again" as end:
-            state = message_pb2.Message.State.Name(getattr(told, end).state).removeprefix("STATE_")
-            kind = f"message.{state.lower()}"
+            kind = f"message.{_word(message_pb2.Message.State.DESCRIPTOR, getattr(told, end).state).lower()}"
         case "receipt":
             kind = _OF_RECEIPT.get(_STATUS.get(told.receipt.status, ReceiptStatus.SENT), "message.receipt")
         case "provider_degraded" | "provider_recovered" as change:

@@ -94,11 +94,20 @@ class WebhookDesk:
             async with self._store.connection() as connection:
                 some = await book.with_news(connection, after)
             for webhook_id in some:
-                async with self._store.transaction() as connection:
-                    moved += await book.take_over(connection, webhook_id)
+                moved += await self._take_over_one(webhook_id)
             if len(some) < book.ENDPOINTS:
                 return moved
             after = some[-1]
+
+    async def _take_over_one(self, webhook_id: UUID) -> int:
+        try:
+            async with self._store.transaction() as connection:
+                return await book.take_over(connection, webhook_id)
+        except ServiceUnavailable:
+            raise
+        except Exception:  # noqa: BLE001 - the last stop of one endpoint: messages and the other endpoints go on
+            self._log.exception("webhook_not_told", webhook=str(webhook_id))
+            return 0
 
     async def _begin_posts(self) -> int:
         room = AT_ONCE - len(self._posting)

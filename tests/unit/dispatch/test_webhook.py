@@ -1,8 +1,10 @@
 """What a webhook is, what follows a post that failed, and how an event reads: pure."""
 
 import json
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -13,6 +15,7 @@ from messagepipe.type.v1.channel_pb2 import CHANNEL_EMAIL
 from services.adapters.base import Channel
 from services.adapters.receipts import ReceiptStatus
 from services.dispatch.convert import RECEIPT_CODES
+from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.records import StoredEvent
 from services.dispatch.webhook import (
     BOTH_SIGN,
@@ -28,7 +31,9 @@ from services.dispatch.webhook import (
     new_secret,
 )
 from services.dispatch.webhook_payload import Subject, body_of, type_of
+from services.dispatch.webhooks import WebhookDesk
 from tests.builders import MESSAGE_ID, NOON, PROJECT, seconds
+from tests.fakes.clock import FakeClock
 
 STATES = message_pb2.Message.State
 REFUSED = Answer(status=500, error="HTTP 500")
@@ -142,6 +147,41 @@ def test_the_id_is_the_event_s_own():
 def a_stored(event: DeliveryEvent, sequence: int = 3) -> StoredEvent:
     """The event as read from the database."""
     return StoredEvent(message_id=MESSAGE_ID, sequence=sequence, at=NOON, payload=event.SerializeToString())
+
+
+def test_what_a_newer_version_tells_is_passed_by():
+    """While versions are mixed: a state that has no word here, an event of another kind, and what can not be read."""
+    newer = DeliveryEvent()
+    newer.completed.state = 99  # type: ignore[assignment] # no word of this version
+    assert [type_of(told) for told in (newer.SerializeToString(), b"", b"\xff")] == ["", "", ""]
+
+
+async def test_an_endpoint_that_can_not_be_told_stops_nothing():
+    """Whatever it is: the dispatcher goes on with the others; only a database that is away is waited for."""
+    told, ids = [], [UUID(int=1), UUID(int=2)]
+
+    class Broken:
+        """A database in which one endpoint's events can not be read."""
+
+        @asynccontextmanager
+        async def connection(self):
+            yield self
+
+        @asynccontextmanager
+        async def transaction(self):
+            yield self
+
+        async def fetch(self, *_arguments):
+            return [{"id": each} for each in ids]
+
+        async def fetchrow(self, _statement, webhook_id):
+            told.append(webhook_id)
+            raise ValueError("can not be read") if webhook_id == ids[0] else DatabaseUnavailable
+
+    desk = WebhookDesk(cast(Any, Broken()), cast(Any, None), cast(Any, None), FakeClock(), lambda: 0.5)
+    with pytest.raises(DatabaseUnavailable):
+        await desk._take_over()
+    assert told == ids
 
 
 def test_every_event_has_a_type_of_the_list():
