@@ -22,7 +22,7 @@ class _Node(Generic[T]):
 
 class Router(Generic[T]):
     """A trie over path segments. Where several templates match, literals win over `*`, `*` over `**`, from left to
-    right.
+    right, whatever the method.
     """
 
     def __init__(self, routes: Iterable[tuple[str, Template, T]]) -> None:
@@ -34,15 +34,14 @@ class Router(Generic[T]):
     def find(self, method: str, raw_path: str) -> tuple[T, dict[str, str]]:
         """The route's target and its path variables; Refusal 404 names the nearest route, 405 what the path takes."""
         path = http_rule.split(raw_path)
-        allowed: set[str] = set()
-        for methods in self._matches(self._root, path, 0) if path is not None else ():
-            if method in methods:
-                template, target = methods[method]
-                return target, http_rule.bind(template, path) if path is not None else {}
-            allowed.update(methods)
-        if allowed:
-            raise wrong_method(method[:20], sorted(allowed))
-        raise no_route(_shown(raw_path), self._nearest(raw_path))
+        methods = next(self._matches(self._root, path, 0), None) if path is not None else None
+        if path is None or methods is None:
+            raise no_route(_shown(raw_path), self._nearest(raw_path))
+        if method not in methods:
+            # What else the path might be read as is none of its methods: `preview` is no template's id.
+            raise wrong_method(method[:20], sorted(methods))
+        template, target = methods[method]
+        return target, http_rule.bind(template, path)
 
     def _add(self, method: str, template: Template, target: T) -> None:
         node = self._root

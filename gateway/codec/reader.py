@@ -14,7 +14,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from gateway.codec import well_known
-from gateway.codec.scalars import Wrong, reader, shown
+from gateway.codec.scalars import MAX_HINTED_CHARS, Wrong, reader, shown
 from gateway.codec.text import DuplicateNames
 from gateway.descriptors import is_map, message_of
 from services.chassis.errors import FieldViolation
@@ -36,10 +36,15 @@ class Violations:
     def __bool__(self) -> bool:
         return bool(self._kept)
 
-    def add(self, field: str, description: str) -> None:
-        """One more."""
+    @property
+    def full(self) -> bool:
+        """Whether one more would only be counted, so that its words are not worth the work."""
+        return len(self._kept) >= MAX_VIOLATIONS
+
+    def add(self, field: str, description: object) -> None:
+        """One more; its words are asked for only when it is kept."""
         if len(self._kept) < MAX_VIOLATIONS:
-            self._kept.append(FieldViolation(field[:200], description))
+            self._kept.append(FieldViolation(field[:200], str(description)))
         else:
             self._left_out += 1
 
@@ -79,7 +84,9 @@ class MessageReader:
     ) -> None:
         entry = self._readers.get(name)
         if entry is None:
-            violations.add(_join(path, name), "is not known here" + self.hint(name))
+            # Looking for what was meant takes a thousand times as long as reading the name.
+            hint = "" if violations.full else self.hint(name)
+            violations.add(_join(path, name), "is not known here" + hint)
             return
         field, read = entry
         # A real oneof takes one member; the one that proto3 makes for `optional` has no other to clash with.
@@ -91,7 +98,7 @@ class MessageReader:
 
     def hint(self, name: str) -> str:
         """What the caller may have meant by a name that is not known."""
-        close = get_close_matches(name, self._names, n=1)
+        close = get_close_matches(name[:MAX_HINTED_CHARS], self._names, n=1)
         return f"; did you mean {close[0]}?" if close else ""
 
 
@@ -126,7 +133,7 @@ def _scalar_field(field: FieldDescriptor) -> FieldReader:
         try:
             setattr(into, name, read(value))
         except Wrong as wrong:
-            violations.add(path, str(wrong))
+            violations.add(path, wrong)
 
     return scalar
 
@@ -164,7 +171,7 @@ def _list_reader(field: FieldDescriptor) -> FieldReader:
             try:
                 items.append(read(value))
             except Wrong as wrong:
-                violations.add(path, str(wrong))
+                violations.add(path, wrong)
 
     def many(into: Message, value: Any, path: str, violations: Violations) -> None:
         if not isinstance(value, list):
@@ -194,7 +201,7 @@ def _map_reader(field: FieldDescriptor) -> FieldReader:
             try:
                 put(found, read_key(word), item, f"{path}.{word}", violations)
             except Wrong as wrong:
-                violations.add(f"{path}.{word}", str(wrong))
+                violations.add(f"{path}.{word}", wrong)
 
     return pairs
 

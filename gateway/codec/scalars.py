@@ -9,7 +9,7 @@ import binascii
 import math
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -18,6 +18,7 @@ from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from gateway.descriptors import enum_of
 
 Reader = Callable[[Any], Any]
+MAX_HINTED_CHARS = 100
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -26,6 +27,20 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
 class Wrong(ValueError):
     """The value does not fit the field; the text says what is needed."""
+
+
+class _NoSuchWord(Wrong):
+    """A word that an enum does not have; which one was meant is looked for only when somebody reads it."""
+
+    def __init__(self, offered: Sequence[str], value: Any) -> None:
+        super().__init__()
+        self._offered, self._value = offered, value
+
+    def __str__(self) -> str:
+        meant = self._value[:MAX_HINTED_CHARS].upper() if isinstance(self._value, str) else ""
+        close = get_close_matches(meant, self._offered, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        return f"must be one of {', '.join(self._offered)}, not {shown(self._value)}{hint}"
 
 
 def reader(field: FieldDescriptor) -> Reader:
@@ -60,9 +75,7 @@ def enum_reader(enum: EnumDescriptor) -> Reader:
             return numbers[value]
         if isinstance(value, int) and not isinstance(value, bool) and value in bare:
             return value
-        close = get_close_matches(value.upper(), offered, n=1) if isinstance(value, str) else []
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise Wrong(f"must be one of {', '.join(offered)}, not {shown(value)}{hint}")
+        raise _NoSuchWord(offered, value)
 
     return read
 

@@ -7,12 +7,16 @@ httpx-aiohttp's own mapping cannot be used for that: it calls a connection dropp
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
 from httpx_aiohttp import AiohttpTransport
 
 from services.adapters.call_watch import watched
@@ -25,9 +29,32 @@ MAX_CONNECTIONS = 256
 CHUNK = 256 * 1024
 
 
-def build_transport(egress: Egress) -> httpx.AsyncBaseTransport:
-    """A transport whose every socket was checked against `egress` at connect time; close it with aclose()."""
-    return TruthfulTransport(egress)
+def build_transport(egress: Egress, *, name_threads: int = 0) -> httpx.AsyncBaseTransport:
+    """A transport whose every socket was checked against `egress` at connect time; close it with aclose(). Names are
+    looked up in as many threads of its own, with 0 in those that the whole process shares.
+    """
+    return TruthfulTransport(egress, Names(name_threads) if name_threads else None)
+
+
+class Names(AbstractResolver):
+    """Looks names up in threads of its own: who makes them slow on purpose keeps nobody outside waiting."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="names")
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        ask = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+        numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        return [
+            ResolveResult(hostname=host, host=str(address[0]), port=port, family=its, proto=proto, flags=numeric)
+            for its, _, proto, _, address in found
+        ]
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class TruthfulTransport(httpx.AsyncBaseTransport):
@@ -38,8 +65,9 @@ class TruthfulTransport(httpx.AsyncBaseTransport):
     seconds.
     """
 
-    def __init__(self, egress: Egress) -> None:
-        self._inner = AiohttpTransport(verify=tls_context(), client=lambda: _session(egress))
+    def __init__(self, egress: Egress, names: Names | None = None) -> None:
+        self._inner = AiohttpTransport(verify=tls_context(), client=lambda: _session(egress, names))
+        self._names = names
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         with watched(request.method, request.url.host, request.url.port) as call:
@@ -68,6 +96,8 @@ class TruthfulTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+        if self._names is not None:
+            await self._names.close()
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -137,7 +167,7 @@ async def _request_starts(_session: aiohttp.ClientSession, _context: SimpleNames
         progress.written = True
 
 
-def _session(egress: Egress) -> aiohttp.ClientSession:
+def _session(egress: Egress, names: Names | None) -> aiohttp.ClientSession:
     trace = aiohttp.TraceConfig()
     # Fires before the first byte of the request is handed over: from there on only the provider knows.
     trace.on_request_headers_sent.append(_request_starts)
@@ -147,6 +177,7 @@ def _session(egress: Egress) -> aiohttp.ClientSession:
         keepalive_timeout=IDLE_SECONDS,
         socket_factory=egress.open_socket,
         ttl_dns_cache=30,
+        resolver=names,
     )
     return aiohttp.ClientSession(
         connector=connector,

@@ -151,11 +151,10 @@ def _dependent(fault: _Fault) -> Iterator[Problem]:
 def _unknown_keys(fault: _Fault) -> Iterator[Problem]:
     known = list(fault.schema.get("properties", {}))
     folded = {name.casefold(): name for name in known}
-    for name in fault.found:
-        if name not in known:
-            close = difflib.get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
-            told = f'did you mean "{folded[close[0]]}"?' if close else f"known are {', '.join(known) or 'none'}"
-            yield _join(fault.path, str(name)), f"is not a known setting; {told}"
+    for name in islice((name for name in fault.found if name not in known), MAX_FAULTS):
+        close = difflib.get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
+        told = f'did you mean "{folded[close[0]]}"?' if close else f"known are {', '.join(known) or 'none'}"
+        yield _join(fault.path, str(name)), f"is not a known setting; {told}"
 
 
 def _one_of(fault: _Fault) -> Iterator[Problem]:

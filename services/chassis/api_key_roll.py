@@ -7,15 +7,18 @@ roll that is complete as of the question. Until then the question waits a little
 """
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from services.chassis.api_keys import ActiveKey, has_form, hash_of, key_invalid
 from services.chassis.clock import Clock
-from services.chassis.errors import ResourceExhausted, Unavailable
+from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 
-# A little less than the second that is promised: the rest is for what was decided and not begun.
+# After so long a revoked key works nowhere.
+PROMISED_SECONDS = 1.0
+# A little less than that: the rest is for what was decided and not begun.
 FRESH_SECONDS = 0.9
 PATIENCE_SECONDS = 1.0
 # Questions about keys that the roll does not hold each wait for news: so many at once, the next ones are shed.
@@ -81,10 +84,18 @@ class ApiKeyRoll:
         self._uses.saw(known.id, self.clock.now())
         return known
 
-    async def until_gone(self, key_id: str) -> None:
-        """Returns once the key is known not to work any more."""
+    async def until_gone(self, key_id: str) -> ServiceError:
+        """Returns, with the reason, once the key is known not to work any more, or once that can not be known: what is
+        open must not go on with a key that may have been revoked a second ago.
+        """
         while key_id in self._ids:
-            await self._changes.wait()
+            left = self._as_of + PROMISED_SECONDS - self.clock.boottime()
+            if left <= 0:
+                return _not_now()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._changes.wait()
+        return key_invalid()
 
     async def _judged_later(self, text: str, asked: float) -> ActiveKey:
         try:
@@ -92,7 +103,7 @@ class ApiKeyRoll:
                 while (known := self._judged(text, asked)) is None:
                     await self._wait_for_news(text)
         except TimeoutError:
-            raise Unavailable("API keys can not be checked right now; try again shortly.", retry_after=1.0) from None
+            raise _not_now() from None
         return known
 
     def _judged(self, text: str, asked: float) -> ActiveKey | None:
@@ -117,6 +128,10 @@ class ApiKeyRoll:
             await self._news.wait()
         finally:
             self._waiting -= 1
+
+
+def _not_now() -> Unavailable:
+    return Unavailable("API keys can not be checked right now; try again shortly.", retry_after=1.0)
 
 
 class _Bell:

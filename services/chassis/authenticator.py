@@ -11,7 +11,7 @@ from typing import Any
 from services.chassis.api_key_roll import ApiKeyRoll
 from services.chassis.api_keys import HEADER, key_invalid, two_proofs
 from services.chassis.auth import Principal, TokenVerifier, expired
-from services.chassis.errors import PermissionDenied, Unauthenticated
+from services.chassis.errors import PermissionDenied, ServiceError, Unauthenticated
 
 RequiredScope = Callable[[str], str | None]
 
@@ -49,11 +49,15 @@ class Authenticator:
 
     @asynccontextmanager
     async def while_valid(self, principal: Principal) -> AsyncIterator[None]:
-        """The block is cut off and Unauthenticated raised when the caller's token ends or API key stops working."""
+        """The block is cut off and Unauthenticated raised when the caller's token ends or API key stops working;
+        Unavailable when it can not be known any more whether the key works.
+        """
         limit = asyncio.timeout(None if principal.api_key else self._remaining(principal))
+        watch: asyncio.Task[ServiceError] | None = None
         try:
             async with limit:
-                watch = asyncio.create_task(self._cut_off(principal, limit)) if principal.api_key else None
+                if principal.api_key and self._api_keys is not None:
+                    watch = asyncio.create_task(_cut_off(self._api_keys.roll, principal.api_key, limit))
                 try:
                     yield
                 finally:
@@ -61,23 +65,24 @@ class Authenticator:
                         watch.cancel()
         except TimeoutError:
             if limit.expired():
-                raise (key_invalid() if principal.api_key else expired()) from None
+                raise (expired() if watch is None else watch.result()) from None
             raise
 
     def _remaining(self, principal: Principal) -> float:
         """Seconds until the token, leeway included, is over."""
         return principal.expires_at + self._verifier.leeway - self._verifier.clock.now().timestamp()
 
-    async def _cut_off(self, principal: Principal, limit: asyncio.Timeout) -> None:
-        if self._api_keys is not None:
-            await self._api_keys.roll.until_gone(principal.api_key)
-            limit.reschedule(asyncio.get_running_loop().time())
-
     async def _admit_key(self, key: str, method: str) -> Principal:
         if self._api_keys is None or method not in self._api_keys.methods:
             scope = self._required_scope(method) or ""
             raise PermissionDenied("An API key can not do this: a token is needed.", metadata={"scope": scope})
         return (await self._api_keys.roll.find(key)).principal
+
+
+async def _cut_off(roll: ApiKeyRoll, key_id: str, limit: asyncio.Timeout) -> ServiceError:
+    why = await roll.until_gone(key_id)
+    limit.reschedule(asyncio.get_running_loop().time())
+    return why
 
 
 def bearer_token(metadata: Iterable[Any]) -> str:

@@ -36,7 +36,7 @@ READS = {
         "RenderTemplate",
         "ResolveTemplate",
     ),
-    PROJECTS: ("ListProjects", "GetProject", "ListApiKeys", "RecordApiKeyUses"),
+    PROJECTS: ("ListProjects", "GetProject", "ListApiKeys", "RecordApiKeyUses", "ListGoneProjects"),
     DISPATCH: (
         "WatchMessage",
         "WatchProject",

@@ -28,7 +28,7 @@ from services.chassis.auth import TokenVerifier
 from services.chassis.authenticator import ApiKeyDoor
 from services.chassis.background import BackgroundFailed, background
 from services.chassis.clock import Clock, SystemClock
-from services.chassis.contract import CONFIG_SERVICES
+from services.chassis.contract_config import CONFIG_SERVICES
 from services.chassis.database import DatabaseUnreachable, wait_until_reachable
 from services.chassis.durability import UnsafeDatabase, require_durability
 from services.chassis.env import SettingsError, load

@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 
 from services.adapters.base import Channel
 from services.chassis.api_keys import hash_of, new_key, prefix_of
-from services.chassis.failpoints import failpoint
 from services.chassis.log import get_logger
 from services.config.api_key_feed import ApiKeyFeed
 from services.config.chain import ChainKey, ChangedChain, ChangeHub
@@ -64,7 +63,6 @@ class ProjectEditor:
             changes = [await transaction.bump_chain(key) for key in chains]
             await transaction.projects.delete(project_id)
             version = await transaction.api_keys.bump_roll()
-        failpoint("config.committed")
         await asyncio.gather(self._announce(changes), self._settle(version, project_id))
 
     async def create_key(self, project_id: str, name: str) -> MadeKey:

@@ -4,6 +4,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC
 from typing import Any
 
 import grpc
@@ -101,6 +102,18 @@ class ProjectServicer(ProjectServiceServicer):
         """Nothing, once it is written down."""
         await self._editor.record_uses(requests.read_uses(request), current_principal().project_filter())
         return Empty()
+
+    async def ListGoneProjects(
+        self, request: pb2.ListGoneProjectsRequest, context: Context
+    ) -> pb2.ListGoneProjectsResponse:
+        """The projects that were deleted since."""
+        since = request.since.ToDatetime(tzinfo=UTC)
+        async with self._store.transaction() as transaction:
+            found = await transaction.projects.gone_since(since)
+        answer = pb2.ListGoneProjectsResponse()
+        for project_id, gone_at in found:
+            answer.projects.add(id=project_id).gone_at.FromDatetime(gone_at)
+        return answer
 
     async def _hear(self, words: AsyncIterator[pb2.WatchApiKeysRequest], watcher: RollWatcher) -> None:
         """Takes every word until the caller has no more; then nobody waits for it any longer."""

@@ -1,6 +1,7 @@
 """The statements about projects, within a transaction. What they mean is project_editor.py's."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import RowMapping, delete, func, select, tuple_
@@ -10,6 +11,7 @@ from services.config.project import Project
 from services.config.tables import (
     api_keys,
     channel_configs,
+    gone_projects,
     idempotency_keys,
     projects,
     providers,
@@ -20,6 +22,7 @@ from services.config.tables import (
 if TYPE_CHECKING:  # chassis/engine.py says why only then
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+GONE_AT_ONCE = 1000
 # Everything that goes with its project, in this order; whoever adds a table of a project's configuration adds it here.
 # The chains stay, emptied: a version that began anew would look older than what dispatchers were told.
 GOES_WITH_ITS_PROJECT = (providers, channel_configs, api_keys, template_versions, templates)
@@ -64,6 +67,15 @@ class ProjectStatements:
         mine = select(keys.key, keys.project_id).where(keys.project_id == project_id).with_for_update(skip_locked=True)
         await self._connection.execute(delete(idempotency_keys).where(tuple_(keys.key, keys.project_id).in_(mine)))
         await self._connection.execute(delete(projects).where(projects.c.id == project_id))
+        gone = upsert(gone_projects).values(id=project_id, gone_at=func.clock_timestamp())
+        again = gone.on_conflict_do_update(index_elements=["id"], set_={"gone_at": gone.excluded.gone_at})
+        await self._connection.execute(again)
+
+    async def gone_since(self, moment: datetime) -> list[tuple[str, datetime]]:
+        """The projects that were deleted then or later, the longest gone first, at most `GONE_AT_ONCE`."""
+        order = (gone_projects.c.gone_at, gone_projects.c.id)
+        statement = select(gone_projects).where(gone_projects.c.gone_at >= moment).order_by(*order).limit(GONE_AT_ONCE)
+        return [(row["id"], row["gone_at"]) for row in (await self._connection.execute(statement)).mappings()]
 
 
 def _project(row: RowMapping) -> Project:

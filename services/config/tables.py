@@ -57,6 +57,13 @@ projects = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
 )
 
+gone_projects = Table(
+    "gone_projects",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("gone_at", DateTime(timezone=True), nullable=False),
+)
+
 api_keys = Table(
     "api_keys",
     metadata,

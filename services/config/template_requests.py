@@ -1,7 +1,7 @@
 """What a request of TemplateService asks for, read into values, and values into its answers. Rules: template.py."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -63,7 +63,7 @@ class Preview:
     project_id: str | None
     type: TemplateType | None
     given: Content
-    values: dict[str, Any]
+    values: dict[str, Any] = field(repr=False)
     strict: bool
 
 

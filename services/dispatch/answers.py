@@ -1,6 +1,7 @@
 """What DispatchService answers: responses made of messages, events and routes. The documented sentences stand here."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from uuid import UUID
 
 from messagepipe.dispatch.v1 import attempt_pb2, message_pb2
 from messagepipe.dispatch.v1 import dispatch_service_pb2 as pb
@@ -21,6 +22,8 @@ from services.dispatch.records import Overview
 
 # How long before the caller's deadline SendMessage answers that the message is still being sent.
 MARGIN = 0.2
+# Of what is wrong with one recipient of ten thousand: all of it together has to fit into one answer.
+MAX_TOLD, MAX_TOLD_CHARS = 20, 1000
 _NOT_TRIED = frozenset(
     {
         EndReason.NO_PROVIDER,
@@ -192,7 +195,7 @@ def bulk(
 
 
 def bulk_result(
-    recipient: str, message: Message, events: Sequence[DeliveryEvent], *, replayed: bool = False
+    recipient: str, message_id: UUID, events: Sequence[DeliveryEvent], *, replayed: bool = False
 ) -> pb.SendBulkMessagesResponse.Result:
     """What became of one recipient's message."""
     end = _end_of(events)
@@ -200,9 +203,9 @@ def bulk_result(
     return pb.SendBulkMessagesResponse.Result(
         recipient=recipient,
         success=success,
-        message_id=str(message.id),
+        message_id=str(message_id),
         kind=end.kind,
-        delivery_log_id=str(message.id),
+        delivery_log_id=str(message_id),
         error="" if success else end.detail or end.reason,
         state=end.state,
         replayed=replayed,
@@ -223,7 +226,9 @@ def put_off(recipient: str, message: Message, *, replayed: bool = False) -> pb.S
 
 def refused(recipient: str, violations: Sequence[FieldViolation]) -> pb.SendBulkMessagesResponse.Result:
     """A recipient that no message was accepted for."""
-    return pb.SendBulkMessagesResponse.Result(recipient=recipient, error="; ".join(map(_said_of, violations)))
+    told = "; ".join(map(_said_of, violations[:MAX_TOLD]))
+    error = told if len(told) <= MAX_TOLD_CHARS else f"{told[: MAX_TOLD_CHARS - 1]}…"
+    return pb.SendBulkMessagesResponse.Result(recipient=recipient, error=error)
 
 
 def _said_of(violation: FieldViolation) -> str:

@@ -25,7 +25,7 @@ from services.adapters.registry import BadPlugIn, build_adapters, build_receipt_
 from services.chassis import log
 from services.chassis.background import BackgroundFailed, background
 from services.chassis.clock import Clock, SystemClock
-from services.chassis.contract import DISPATCH_SERVICES
+from services.chassis.contract_dispatch import DISPATCH_SERVICES
 from services.chassis.database import DatabaseUnreachable, wait_until_reachable
 from services.chassis.durability import UnsafeDatabase, require_durability
 from services.chassis.env import SettingsError, load
@@ -44,6 +44,7 @@ from services.dispatch.delivery import Delivery
 from services.dispatch.doors import open_server, registration, token_of
 from services.dispatch.errors import DatabaseUnavailable
 from services.dispatch.gauges import QueueWatch, show_breakers, show_queue, show_work
+from services.dispatch.gone_projects import GoneProjects
 from services.dispatch.health_board import HealthBoard
 from services.dispatch.housekeeping import keep_counting, keep_marking, keep_parting, keep_sweeping
 from services.dispatch.intake import Intake
@@ -203,8 +204,10 @@ async def open_dispatch(  # size: a line or two for each thing that is opened, i
             dict[str, Any](tracing=tracing, stop=stop),
         )
         server = await stack.enter_async_context(open_server(settings, register, clock, store, metrics.meter, **more))
+        gone = GoneProjects(store, chains.channel, token_of(settings, clock), clock)
         suspects = Suspects(store, worker, clock, hub.publish, telemetry)
-        works = (chains.run, health.run, peers.run, worker.claim_forever, worker.renew_forever, suspects.run, desk.run)
+        leases = (worker.claim_forever, worker.renew_forever, suspects.run)
+        works = (chains.run, health.run, peers.run, *leases, desk.run, gone.run)
         pulse, sweep = partial(keep_pulse, store, server, clock, database_clock), partial(keep_sweeping, store, clock)
         keep = partial(keep_parting, store, clock, timedelta(days=settings.retention_days))
         mark, count = partial(keep_marking, store, clock), partial(keep_counting, store, clock)

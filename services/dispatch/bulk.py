@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
+from google.protobuf.struct_pb2 import Struct
 from messagepipe.dispatch.v1 import dispatch_service_pb2 as pb
 from messagepipe.dispatch.v1 import message_pb2
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
@@ -18,8 +19,7 @@ from services.chassis.clock import Clock
 from services.chassis.errors import FieldViolation, InvalidArgument, ServiceError
 from services.chassis.idempotency import key_problem
 from services.dispatch import answers
-from services.dispatch.acceptor import Accepted, Checked
-from services.dispatch.convert import settings_from_struct
+from services.dispatch.acceptor import Checked
 from services.dispatch.ending_book import endings
 from services.dispatch.errors import StillSending
 from services.dispatch.forms import Form
@@ -34,6 +34,13 @@ MAX_BULK_BYTES = 256 * 1024 * 1024
 SHOWN = 20  # of a kind of mistake that may have been made ten thousand times
 # Checked and accepted at a time: nobody else's call waits for more than these.
 CHUNK = 100
+# Of what a template made: in memory at a time, three times over.
+CHUNK_BYTES = 8 * 1024 * 1024
+_MADE_TOO_MUCH = FieldViolation(
+    "message.templateId", f"has made {MAX_BULK_BYTES} bytes of the recipients before this one: send the rest apart"
+)
+# Else the call would be cut off, and its caller would not even learn what was accepted.
+_TOO_LATE = FieldViolation("message.to", "The call's time was over before this recipient's message was accepted")
 # Asked about at a time whether they have ended, and how often: the longer it takes already, the less often.
 ASKED = 1000
 SHORTEST_PAUSE, LONGEST_PAUSE, LONGER = 0.02, 0.5, 1.5
@@ -44,11 +51,15 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Progress:
-    """What is known by recipient: what became of it, or the message that is on its way."""
+    """What is known by recipient: what became of it, or the message that is on its way, and whether that is a repeat.
+    `made` are the bytes of the messages that a template made. No content is kept: there may be gigabytes of it.
+    """
 
     results: dict[str, Result] = field(default_factory=dict)
-    under_way: dict[UUID, tuple[str, Accepted]] = field(default_factory=dict)
+    under_way: dict[UUID, tuple[str, bool]] = field(default_factory=dict)
     together: str = ""
+    made: int = 0
+    until: float | None = None  # the end of the caller's time, in seconds since boot
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +79,17 @@ class Bulk:
         """
         check_recipients(request)
         until = None if seconds is None else self.clock.boottime() + max(seconds - answers.MARGIN, 0.0)
-        progress = _Progress()
+        progress = _Progress(until=until)
         form = await self.intake.form_of(request.message, principal)
         for recipients in _chunks(dict.fromkeys(request.recipients), CHUNK):
             await self._accept(request, recipients, principal, form, progress)
             await asyncio.sleep(0)  # whoever else waits for the event loop, leases to be renewed among them
         async for ended in self._endings(progress.under_way, until):
             for message_id, events in ended.items():
-                recipient, accepted = progress.under_way.pop(message_id)
-                progress.results[recipient] = answers.bulk_result(
-                    recipient, accepted.message, events, replayed=accepted.replayed
-                )
-        for recipient, accepted in progress.under_way.values():
-            still = StillSending(accepted.message.id)
-            progress.results[recipient] = answers.unsent(recipient, still, replayed=accepted.replayed)
+                recipient, replayed = progress.under_way.pop(message_id)
+                progress.results[recipient] = answers.bulk_result(recipient, message_id, events, replayed=replayed)
+        for message_id, (recipient, replayed) in progress.under_way.items():
+            progress.results[recipient] = answers.unsent(recipient, StillSending(message_id), replayed=replayed)
         return [progress.results[recipient] for recipient in request.recipients]
 
     async def _accept(
@@ -93,22 +101,37 @@ class Bulk:
         progress: _Progress,
     ) -> None:
         good: dict[str, Checked] = {}
+        size = 0
         for recipient in recipients:
+            if progress.until is not None and self.clock.boottime() >= progress.until:
+                progress.results[recipient] = answers.refused(recipient, [_TOO_LATE])
+                continue
             own = _own_variables(request, recipient)
             if form is not None:
-                await asyncio.sleep(
-                    0
-                )  # a template may take its time, and nobody else's lease waits for a hundred of them
-            found = self.intake.check(_spec_for(recipient, request.message), principal, form=form, own=own)
+                await asyncio.sleep(0)  # a template may take its time, and nobody's lease waits for a hundred of them
+                if progress.made > MAX_BULK_BYTES:
+                    progress.results[recipient] = answers.refused(recipient, [_MADE_TOO_MUCH])
+                    continue
+            found = await self.intake.check(_spec_for(recipient, request.message), principal, form=form, own=own)
             if isinstance(found, Checked):
                 good[recipient] = found
+                size += found.spec.ByteSize() if form is not None else 0
+                if size > CHUNK_BYTES:
+                    await self._take(request, good, progress)
+                    progress.made += size
+                    good, size = {}, 0
             else:
                 # Without values of each recipient's own, what is wrong with the content is wrong for all of them.
-                if not request.recipient_variables:
+                if not request.recipient_variables and not progress.together:
                     _raise_unless_about("message.to", found)
                 progress.results[recipient] = answers.refused(recipient, found)
-        if not good:
-            return
+        if good:
+            await self._take(request, good, progress)
+            progress.made += size
+
+    async def _take(
+        self, request: pb.SendBulkMessagesRequest, good: Mapping[str, Checked], progress: _Progress
+    ) -> None:
         if not progress.together:
             first = next(iter(good.values())).message
             await self.intake.bind(request, first.project_id)
@@ -122,7 +145,7 @@ class Bulk:
             elif answer.message.send_at is not None:
                 progress.results[recipient] = answers.put_off(recipient, answer.message, replayed=answer.replayed)
             else:
-                progress.under_way[answer.message.id] = (recipient, answer)
+                progress.under_way[answer.message.id] = (recipient, answer.replayed)
 
     async def _endings(
         self, under_way: Mapping[UUID, object], until: float | None
@@ -167,10 +190,9 @@ def check_recipients(request: pb.SendBulkMessagesRequest) -> None:
         raise InvalidArgument(violations=violations)
 
 
-def _own_variables(request: pb.SendBulkMessagesRequest, recipient: str) -> Mapping[str, Any]:
-    # Looking one up that is not there would make it.
-    known = recipient in request.recipient_variables
-    return settings_from_struct(request.recipient_variables[recipient]) if known else {}
+def _own_variables(request: pb.SendBulkMessagesRequest, recipient: str) -> Struct | None:
+    # Not by [ ]: looking one up that is not there would make it.
+    return request.recipient_variables.get(recipient)
 
 
 def _spec_for(recipient: str, content: message_pb2.MessageSpec) -> message_pb2.MessageSpec:

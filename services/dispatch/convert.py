@@ -1,14 +1,15 @@
 """Between the contract's messages and our values, both ways. No rules of its own: content.py has those."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 from messagepipe.config.v1 import provider_pb2
 from messagepipe.dispatch.v1 import attempt_pb2, message_pb2
@@ -30,6 +31,8 @@ MAX_TTL = timedelta(days=7)
 MAX_AHEAD = timedelta(days=30)
 MAX_TRIES = 10
 MAX_PREFERRED = 100
+MAX_ODD = 20
+NOT_JSON = "must be a number that JSON has"
 
 CHANNELS = {channel_pb2.CHANNEL_EMAIL: Channel.EMAIL, channel_pb2.CHANNEL_SMS: Channel.SMS}
 CHANNEL_CODES = {channel: code for code, channel in CHANNELS.items()}
@@ -71,6 +74,8 @@ def message_from_spec(
         findings.add("idempotencyKey", problem)
     policy = _policy(spec, findings)
     options = settings_from_struct(spec.provider_options) if spec.HasField("provider_options") else {}
+    for path in islice(odd_numbers(options, "providerOptions"), MAX_ODD):
+        findings.add(path, NOT_JSON)
     if options and channel is not None and kinds is not None:
         check_options(options, kinds[channel], findings)
     send_at = _send_at(spec, now, findings)
@@ -99,9 +104,10 @@ def stored_message(
     spec = message_pb2.MessageSpec.FromString(spec_bytes)
     spec.ClearField("deadline")
     spec.ClearField("ttl")
+    send_at = spec.send_at.ToDatetime(tzinfo=UTC) if spec.HasField("send_at") else None
     spec.ClearField("send_at")
     message = message_from_spec(spec, message_id=message_id, project_id=project_id, now=created_at)
-    return replace(message, deadline=deadline) if isinstance(message, Message) else message
+    return replace(message, deadline=deadline, send_at=send_at) if isinstance(message, Message) else message
 
 
 def _draft(spec: message_pb2.MessageSpec) -> Draft:
@@ -255,17 +261,38 @@ def _sender(channel: Channel, config: provider_pb2.ChannelConfig) -> Address | s
 
 
 def settings_from_struct(struct: Struct) -> dict[str, Any]:
-    """The settings that a Struct carries."""
-    return {name: _integral(value) for name, value in MessageToDict(struct).items()}
+    """The settings that a Struct carries; whatever numbers it has (see `odd_numbers`)."""
+    return {name: _python_of(value) for name, value in struct.fields.items()}
 
 
-def _integral(value: object) -> object:
+def odd_numbers(value: object, path: str) -> Iterator[str]:
+    """The path of every number that is infinite or not a number: a Struct can carry what JSON can not."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield path
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            yield from odd_numbers(each, f"{path}.{name[:100]}")
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from odd_numbers(each, f"{path}[{index}]")
+
+
+def _python_of(value: Value) -> Any:
     """Structs only know doubles: 587.0 is the 587 that was written."""
-    if isinstance(value, dict):
-        return {key: _integral(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_integral(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    match value.WhichOneof("kind"):
+        case "string_value":
+            return value.string_value
+        case "number_value":
+            number = value.number_value
+            return int(number) if number.is_integer() else number
+        case "bool_value":
+            return value.bool_value
+        case "struct_value":
+            return settings_from_struct(value.struct_value)
+        case "list_value":
+            return [_python_of(item) for item in value.list_value.values]
+        case _:
+            return None
 
 
 def attempt_to_proto(attempt: Attempt) -> attempt_pb2.Attempt:

@@ -118,7 +118,7 @@ class Delivery:
         if (last in settled and self._lease.ended is None) or situation.time_left <= 0:
             return decide_in(self._lease.generation, situation)
         # Half of its age each time: a long outage writes few events, and the end of it is noticed soon all the same.
-        age = (situation.now - self._lease.message.created_at).total_seconds()
+        age = (situation.now - self._lease.message.may_begin).total_seconds()
         pause = min(max(age / 2, CONFIG_PAUSE), LONGEST_CONFIG_PAUSE) * (0.5 + self._tools.fraction())
         return Wait(delay=min(pause, situation.time_left), provider=None, reason="CONFIGURATION_UNAVAILABLE")
 

@@ -17,7 +17,7 @@ from services.chassis.auth import TokenVerifier
 from services.chassis.authenticator import ApiKeyDoor
 from services.chassis.background import background
 from services.chassis.clock import Clock
-from services.chassis.contract import DISPATCH_SERVICES
+from services.chassis.contract_dispatch import DISPATCH_SERVICES
 from services.chassis.env import SettingsError
 from services.chassis.interceptors import standard_interceptors
 from services.chassis.scopes import api_key_methods, required_scope_from_options

@@ -4,8 +4,11 @@ Receipts and retries of one message take turns by the lock on its row in `messag
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
+
+import asyncpg
+from messagepipe.dispatch.v1 import message_pb2
 
 from services.chassis.errors import FieldViolation, InvalidArgument
 from services.dispatch import history as tell
@@ -51,19 +54,30 @@ async def retry(connection: ledger.Connection, message_id: UUID, wish: Wish) -> 
         raise WrongState(message_id, state, "Only a message that is FAILED or UNKNOWN can be retried.")
     if state is State.UNKNOWN and not wish.accept_duplicate:
         raise DuplicatePossible(message_id)
-    await connection.execute(_RETRY, message_id, now["attempts"], now["deadline"])
+    deadline = now["at"] + _time_of(now)
+    await connection.execute(_RETRY, message_id, now["attempts"], deadline)
     await connection.execute(_QUEUE, message_id, now["epoch"], project_id)
-    (event,) = tell.numbered(now["last_sequence"], [tell.retried(now["generation"] + 1, now["deadline"])])
+    (event,) = tell.numbered(now["last_sequence"], [tell.retried(now["generation"] + 1, deadline)])
     await connection.execute(_TELL, message_id, event.sequence, project_id, event.payload)
     step = ledger.Transition(message_id=message_id, project_id=project_id, epoch=now["epoch"], events=(event,))
     return Retried(step=step, at=now["at"])
+
+
+def _time_of(row: asyncpg.Record) -> timedelta:
+    """The time that a message had at first; what `send_at` put off counted from then on."""
+    labels = message_pb2.MessageSpec.FromString(row["labels"])
+    since: datetime = row["created_at"]
+    if labels.HasField("send_at"):
+        since = max(since, labels.send_at.ToDatetime(tzinfo=UTC))
+    deadline: datetime = row["deadline"]
+    return max(deadline - since, timedelta(0))
 
 
 _LOCK_MESSAGE = "SELECT project_id FROM dispatch.messages WHERE id = $1 FOR NO KEY UPDATE"
 _LOCK_PLACE = "SELECT id FROM dispatch.queue WHERE id = $1 FOR UPDATE"
 _NOW = """
 SELECT c.state, c.generation, c.retrying, c.epoch, now() AS at,
-       now() + greatest(m.deadline - m.created_at, interval '0') AS deadline,
+       m.labels, m.created_at, m.deadline,
        (SELECT count(*) FROM dispatch.attempts WHERE message_id = $1) AS attempts,
        (SELECT max(sequence) FROM dispatch.events WHERE message_id = $1) AS last_sequence
 FROM dispatch.completions c JOIN dispatch.messages m ON m.id = c.message_id WHERE c.message_id = $1

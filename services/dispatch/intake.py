@@ -3,11 +3,13 @@ sent.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
+from google.protobuf.struct_pb2 import Struct
 from messagepipe.dispatch.v1 import dispatch_service_pb2, message_pb2
 
 from services.chassis.auth import PROJECT_ID, Principal
@@ -20,13 +22,19 @@ from services.dispatch.convert import Kinds, message_from_spec
 from services.dispatch.database_clock import DatabaseClock
 from services.dispatch.delivery_log import CLOCKS_DIFFER
 from services.dispatch.errors import ProjectNotFound
-from services.dispatch.forms import Form, filled
+from services.dispatch.forms import Form, filled, quickly_filled
 from services.dispatch.idempotency import key_of_bulk
 from services.dispatch.message import Message, new_message_id
 from services.dispatch.store import Store
 from services.dispatch.telemetry import UNCOUNTED, Telemetry
 from services.dispatch.watch import EventHub
 from services.dispatch.worker import Worker
+
+# Templates that are rendered at a time, apart from the quick ones.
+RENDERING = 2
+# What a batch may make of templates: a request of some kilobytes must not become gigabytes of messages.
+MAX_MADE_BYTES = 64 * 1024 * 1024
+MADE_TOO_MUCH = f"the messages before it, made of their templates, have {MAX_MADE_BYTES} bytes already: send it apart"
 
 
 class Templates(Protocol):
@@ -62,16 +70,18 @@ class Intake:
         self._max_message_bytes = max_message_bytes
         self._kinds = kinds
         self._templates = templates
+        # Apart from asyncio's own: names of hosts are looked up there.
+        self._threads = ThreadPoolExecutor(max_workers=RENDERING, thread_name_prefix="render")
         self._new_id = new_id or (lambda: new_message_id(_moment_of_an_id(clock.now(), database_clock.now())))
 
-    def check(
+    async def check(
         self,
         spec: message_pb2.MessageSpec,
         principal: Principal,
         prefix: str = "message",
         now: datetime | None = None,
         form: Form | None = None,
-        own: Mapping[str, Any] | None = None,
+        own: Struct | None = None,
     ) -> Checked | tuple[FieldViolation, ...]:
         """The message a spec asks for at `now`, by the database's clock, not yet accepted; or everything that is wrong
         with it. `form` is the template that it names, `own` are variables over its own. Raises ProjectNotFound and
@@ -80,7 +90,7 @@ class Intake:
         project = project_of(spec.project_id, principal, f"{prefix}.projectId")
         if isinstance(project, FieldViolation):
             return (project,)
-        made = spec if form is None else filled(spec, form, prefix, own)
+        made = spec if form is None else await self._filled(spec, form, prefix, own)
         if not isinstance(made, message_pb2.MessageSpec):
             return made
         size = made.ByteSize()
@@ -97,9 +107,20 @@ class Intake:
         )
         return Checked(message, made, spec) if isinstance(message, Message) else message
 
+    async def _filled(
+        self, spec: message_pb2.MessageSpec, form: Form, prefix: str, own: Struct | None
+    ) -> message_pb2.MessageSpec | tuple[FieldViolation, ...]:
+        made = quickly_filled(spec, form, prefix, own)
+        if made is not None:
+            return made
+        # A template may take a second, and leases are renewed on the event loop.
+        return await asyncio.get_running_loop().run_in_executor(self._threads, filled, spec, form, prefix, own)
+
     async def checked(self, spec: message_pb2.MessageSpec, principal: Principal) -> Checked:
         """As `check`, its template found; raises InvalidArgument with every violation, and what `form_of` raises."""
-        found = self.check(spec, principal, form=await self.form_of(spec, principal) if spec.template_id else None)
+        found = await self.check(
+            spec, principal, form=await self.form_of(spec, principal) if spec.template_id else None
+        )
         if not isinstance(found, Checked):
             raise InvalidArgument(violations=found)
         return found
@@ -129,7 +150,14 @@ class Intake:
     ) -> list[Accepted | ServiceError]:
         """Each of them checked and accepted by itself (R12): as `accept` answers it, or what refused it, in order."""
         now = self._database_clock.now()
-        checked = [await self._checked_item(place, spec, principal, now) for place, spec in enumerate(specs)]
+        checked, made = list[Checked | ServiceError](), 0
+        for place, spec in enumerate(specs):
+            if spec.template_id and made > MAX_MADE_BYTES:
+                checked.append(InvalidArgument(violations=[FieldViolation(f"messages[{place}]", MADE_TOO_MUCH)]))
+                continue
+            one = await self._checked_item(place, spec, principal, now)
+            checked.append(one)
+            made += one.spec.ByteSize() if spec.template_id and isinstance(one, Checked) else 0
         accepted = iter(await self.accept_each([one for one in checked if isinstance(one, Checked)]))
         return [next(accepted) if isinstance(one, Checked) else one for one in checked]
 
@@ -146,7 +174,7 @@ class Intake:
     ) -> Checked | ServiceError:
         try:
             form = await self.form_of(spec, principal) if spec.template_id else None
-            found = self.check(spec, principal, f"messages[{place}]", now, form)
+            found = await self.check(spec, principal, f"messages[{place}]", now, form)
         except ServiceError as refusal:
             return refusal
         return found if isinstance(found, Checked) else InvalidArgument(violations=found)

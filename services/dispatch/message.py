@@ -84,7 +84,7 @@ class Policy:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One accepted message; it never changes. `deadline` and `created_at` are the database's time. `options` are those
-    for one kind each. `send_at`, while it lies ahead, is when it may be sent first.
+    for one kind each. `send_at`, if it was ahead when it was accepted, is when it may be sent first.
     """
 
     id: UUID
@@ -100,6 +100,11 @@ class Message:
     def __repr__(self) -> str:
         """Its id only: the rest is nobody's business in a log."""
         return f"Message({self.id})"
+
+    @property
+    def may_begin(self) -> datetime:
+        """From when on it takes time: nobody works on it before `send_at`."""
+        return self.created_at if self.send_at is None else max(self.created_at, self.send_at)
 
     @property
     def recipient(self) -> str:

@@ -180,7 +180,7 @@ def _receipt_from_row(row: asyncpg.Record) -> Receipt:
 
 
 def _copies(labels: message_pb2.MessageSpec, recipient: str) -> frozenset[str]:
-    return frozenset(address.casefold() for address in (*labels.cc, *labels.bcc)) - {recipient.casefold()}
+    return frozenset(address.lower() for address in (*labels.cc, *labels.bcc)) - {recipient.lower()}
 
 
 def _clean(text: str) -> str:

@@ -82,7 +82,15 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         _require_message(request)
         checked = await self._intake.checked(request.message, current_principal())
         accepted = await self._accept(checked, context)
-        return answers.accepted(accepted.message, checked.spec, replayed=accepted.replayed)
+        spec = await self._first_spec(accepted, checked.spec)
+        return answers.accepted(accepted.message, spec, replayed=accepted.replayed)
+
+    async def _first_spec(self, accepted: Accepted, spec: message_pb2.MessageSpec) -> message_pb2.MessageSpec:
+        """What a first call answered stands with the message: its template may have another version by now."""
+        if not accepted.replayed or not spec.template_id:
+            return spec
+        overview = await self._store.overview(accepted.message.id, [accepted.message.project_id])
+        return spec if overview is None else message_pb2.MessageSpec.FromString(overview.labels)
 
     async def _accept(self, checked: Checked, context: Context) -> Accepted:
         accepted = await self._intake.accept(checked)

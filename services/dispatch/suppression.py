@@ -54,7 +54,8 @@ def normalised(channel: Channel, recipient: str) -> str:
     """The one spelling under which a recipient stands on the list: an address in small letters as a whole, because
     hardly any mailbox tells them apart and who complained once must not get a mail for a capital; a number as it is.
     """
-    return recipient.casefold() if channel is Channel.EMAIL else recipient
+    # Not casefold(): it takes groß@ and gross@, or straße.de and strasse.de, for the same; they are not.
+    return recipient.lower() if channel is Channel.EMAIL else recipient
 
 
 def entry_of(channel: Channel, recipient: str, path: str, findings: Findings) -> str | None:

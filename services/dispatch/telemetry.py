@@ -25,7 +25,7 @@ COMPLETED: Final = Metric(
 TIME_TO_END: Final = Metric(
     name="messagepipe_message_duration_seconds",
     type=MetricType.HISTOGRAM,
-    help="From the moment a message was accepted to the end of its first dispatch.",
+    help="From the moment a message was accepted, or the later one of its sendAt, to the end of its first dispatch.",
     labels=("channel", "state"),
     buckets=(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0),
 )
@@ -98,7 +98,7 @@ class Telemetry:
         """A dispatch ended; `at` is when, by the database's clock, where it was the first of its message."""
         self._completed(message.channel, state)
         if at is not None:
-            self._time_to_end((at - message.created_at).total_seconds(), message.channel, state)
+            self._time_to_end((at - message.may_begin).total_seconds(), message.channel, state)
 
     def canceled(self, channel: Channel) -> None:
         """Its caller ended a message."""

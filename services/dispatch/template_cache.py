@@ -5,7 +5,8 @@ anew after a second.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import grpc
@@ -24,9 +25,13 @@ if TYPE_CHECKING:  # only the type stubs know the asynchronous stub class
 
 # A change of a template counts for every message that is accepted so many seconds later.
 FRESH_SECONDS = 1.0
-# Characters of the sources of what is kept; read, a template takes a few times as much.
+# Characters of the sources of what is kept, some more for each: read, a template takes a few times as much.
 KEPT_CHARS = 8 * 1024 * 1024
-TIMEOUT = 5.0
+KEPT_AT_LEAST = 4096
+# How long ConfigService is waited for; where the last version is known, only so long that nobody's message is late.
+TIMEOUT, SHORT_TIMEOUT = 5.0, 1.0
+# Longer ones are read in a thread: it takes up to a second, and leases are renewed on the event loop.
+QUICK_CHARS = 8 * 1024
 _GONE = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT)
 _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 _CHANNELS = {
@@ -54,6 +59,7 @@ class TemplateCache:
         self._clock = clock
         self._kept: OrderedDict[Key, _Kept] = OrderedDict()
         self._flights: dict[Key, asyncio.Task[Form]] = {}
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read template")
         self._log = get_logger()
 
     async def get(self, project_id: str, template_id: str, version: int = 0) -> Form:
@@ -78,19 +84,28 @@ class TemplateCache:
     async def _renewed(self, key: Key, kept: _Kept | None) -> Form:
         now = self._clock.boottime()
         try:
-            found = await self._ask(key)
+            found = await self._ask(key, TIMEOUT if kept is None else SHORT_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             if error.code() in _GONE:
                 self._kept.pop(key, None)
                 raise TemplateNotFound(key[1]) from None
             if kept is not None and error.code() in _AWAY:
-                return kept.form  # nobody can change it meanwhile either
+                # Nobody can change it meanwhile either; and who comes in the next moment does not ask in vain.
+                self._keep(key, replace(kept, asked_at=self._clock.boottime()))
+                return kept.form
             self._log.warning("template_unresolved", code=error.code().name)
             raise ServiceUnavailable("ConfigService") from None
         sources = _sources_of(found)
-        form = kept.form if kept is not None and kept.form.version == found.version else _form_of(found, sources)
-        self._keep(key, _Kept(form, sum(map(len, sources.values())), now))
+        size = sum(map(len, sources.values()))
+        known = kept is not None and kept.form.version == found.version
+        form = kept.form if kept is not None and known else await self._read(found, sources, size)
+        self._keep(key, _Kept(form, size + KEPT_AT_LEAST, now))
         return form
+
+    async def _read(self, found: template_pb2.Template, sources: Mapping[str, str], size: int) -> Form:
+        if size <= QUICK_CHARS:
+            return _form_of(found, sources)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _form_of, found, sources)
 
     def _keep(self, key: Key, one: _Kept) -> None:
         self._kept[key] = one
@@ -98,13 +113,13 @@ class TemplateCache:
         while len(self._kept) > 1 and sum(each.size for each in self._kept.values()) > KEPT_CHARS:
             self._kept.popitem(last=False)
 
-    async def _ask(self, key: Key) -> template_pb2.Template:
+    async def _ask(self, key: Key, timeout: float) -> template_pb2.Template:
         project_id, template_id, version = key
         request = template_service_pb2.ResolveTemplateRequest(
             project_id=project_id, template_id=template_id, version=version
         )
         metadata = (("authorization", f"Bearer {self._token()}"),)
-        found: template_pb2.Template = await self._stub.ResolveTemplate(request, metadata=metadata, timeout=TIMEOUT)
+        found: template_pb2.Template = await self._stub.ResolveTemplate(request, metadata=metadata, timeout=timeout)
         return found
 
 

@@ -64,7 +64,7 @@ class Effect:
 def effect(case: Case, receipt: Receipt) -> Effect:
     """What one receipt changes. DELIVERED absorbs; no other state changes but SENT and UNKNOWN, and only forward."""
     attempt = case.history[case.number - 1]
-    about_copy = receipt.recipient.casefold() in case.copies
+    about_copy = receipt.recipient.lower() in case.copies
     before, way = _way(attempt.receipt), _way(receipt.status)
     if (receipt.status, receipt.recipient) in case.told or 0 < way < min(before, _VERDICT):
         return Effect(tell=False, duplicates=_duplicates(case.history))

@@ -5,7 +5,7 @@ An event goes from the list of events to an endpoint's posts in the transaction 
 list; a post goes when it was taken. Who posts has a lease: the row's `due_at`, and `tries` as its epoch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -69,9 +69,16 @@ async def of_project(connection: Connection, project_id: str) -> list[Webhook]:
     return [_webhook(row) for row in await connection.fetch(_OF_PROJECT, project_id)]
 
 
-async def change(connection: Connection, wanted: Webhook, *, wakes: bool) -> Webhook | None:
-    """The endpoint as it is wanted; with `wakes` it goes on from now: what it missed is dropped. In a transaction."""
-    await connection.execute(_HOLD, wanted.id)
+async def hold(connection: Connection, webhook_id: UUID, projects: Sequence[str] | None) -> Webhook | None:
+    """As `find`, and it stays as it is until the transaction ends."""
+    row = await connection.fetchrow(_FIND + " FOR NO KEY UPDATE", webhook_id, projects)
+    return None if row is None else _webhook(row)
+
+
+async def change(connection: Connection, wanted: Webhook, *, wakes: bool) -> Webhook:
+    """The endpoint as it is wanted; with `wakes` it goes on from now: what it missed is dropped. In the transaction
+    that holds it.
+    """
     if wakes:
         await connection.execute("DELETE FROM dispatch.webhook_posts WHERE webhook_id = $1", wanted.id)
     row = await connection.fetchrow(
@@ -84,7 +91,7 @@ async def change(connection: Connection, wanted: Webhook, *, wakes: bool) -> Web
         wanted.enabled,
         wakes,
     )
-    return None if row is None else _webhook(row)
+    return _webhook(row)
 
 
 async def rotate(connection: Connection, webhook: Webhook, secret: Sealed) -> Webhook | None:
@@ -144,12 +151,22 @@ async def take_over(connection: Connection, webhook_id: UUID) -> int:
 
 
 async def claim(
-    connection: Connection, *, limit: int, each: int, lease: float, full: Sequence[UUID], failing: Sequence[UUID]
+    connection: Connection,
+    *,
+    limit: int,
+    each: int,
+    lease: float,
+    full: Sequence[UUID],
+    failing: Sequence[UUID],
+    most: int,
+    under_way: Mapping[str, int],
 ) -> list[Post]:
     """Posts that are due, the first of each message, ours for `lease` seconds: of one endpoint at most `each`, one
-    of one that fails, none of those that are `full`, or that fail and have one open (`failing`).
+    of one that fails, none of those that are `full`, or that fail and have one open (`failing`). Of one project at most
+    `most` with those that are `under_way`; projects take turns, those with the fewest first.
     """
-    rows = await connection.fetch(_CLAIM, limit, each, lease, full, failing)
+    projects, counts = list(under_way), list(under_way.values())
+    rows = await connection.fetch(_CLAIM, limit, each, lease, full, failing, projects, counts, most)
     if not rows:
         return []
     found = await connection.fetch(
@@ -296,18 +313,27 @@ ON CONFLICT DO NOTHING
 _MOVE = "UPDATE dispatch.webhooks SET at_transaction = $2, at_message = $3, at_sequence = $4 WHERE id = $1"
 _CLAIM = """
 WITH due AS MATERIALIZED (
-    SELECT d.* FROM dispatch.webhooks w CROSS JOIN LATERAL (
-        SELECT p.webhook_id, p.message_id, p.sequence FROM dispatch.webhook_posts p
+    SELECT d.webhook_id, d.message_id, d.sequence,
+           coalesce(o.posts, 0) + row_number() OVER (PARTITION BY w.project_id ORDER BY d.due_at) AS place
+    FROM dispatch.webhooks w
+    LEFT JOIN unnest($6::text[], $7::int[]) AS o (project_id, posts) ON o.project_id = w.project_id
+    CROSS JOIN LATERAL (
+        SELECT p.webhook_id, p.message_id, p.sequence, p.due_at FROM dispatch.webhook_posts p
         WHERE p.webhook_id = w.id AND p.due_at <= now()
           AND NOT EXISTS (SELECT FROM dispatch.webhook_posts b WHERE b.webhook_id = p.webhook_id
                           AND b.message_id = p.message_id AND b.sequence < p.sequence)
-        ORDER BY p.due_at LIMIT CASE WHEN w.failing_since IS NULL THEN $2 ELSE 1 END FOR UPDATE OF p SKIP LOCKED
+        ORDER BY p.due_at LIMIT CASE WHEN w.failing_since IS NULL THEN $2 ELSE 1 END
     ) AS d
     WHERE w.enabled AND w.id <> ALL ($4::uuid[]) AND (w.failing_since IS NULL OR w.id <> ALL ($5::uuid[]))
-    LIMIT $1
+), ours AS MATERIALIZED (
+    SELECT p.webhook_id, p.message_id, p.sequence
+    FROM (SELECT * FROM due WHERE place <= $8 ORDER BY place, webhook_id LIMIT $1) AS turn
+    JOIN dispatch.webhook_posts p
+      ON p.webhook_id = turn.webhook_id AND p.message_id = turn.message_id AND p.sequence = turn.sequence
+    WHERE p.due_at <= now() FOR UPDATE OF p SKIP LOCKED
 )
 UPDATE dispatch.webhook_posts p SET due_at = now() + $3 * interval '1 second', tries = p.tries + 1
-FROM due WHERE p.webhook_id = due.webhook_id AND p.message_id = due.message_id AND p.sequence = due.sequence
+FROM ours WHERE p.webhook_id = ours.webhook_id AND p.message_id = ours.message_id AND p.sequence = ours.sequence
 RETURNING p.webhook_id, p.message_id, p.sequence, p.tries, p.created_at, now() AS now
 """
 _FOUND = """

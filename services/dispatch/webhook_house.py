@@ -17,6 +17,9 @@ from services.dispatch.vault_client import VaultClient
 from services.dispatch.webhook_servicer import WebhookServicer
 from services.dispatch.webhooks import WebhookDesk
 
+# Projects choose these names, and may make them slow: the process' few other threads look up those of providers.
+NAME_THREADS = 32
+
 
 @asynccontextmanager
 async def open_webhooks(
@@ -31,7 +34,7 @@ async def open_webhooks(
     stop: asyncio.Event,
 ) -> AsyncIterator[WebhookServicer]:
     """WebhookService's servicer; events are posted for as long as the block runs. `now` is the database's time."""
-    transport = build_transport(egress)
+    transport = build_transport(egress, name_threads=NAME_THREADS)
     options = channel_options(keyed=False, wait_for_ready=False)
     try:
         async with grpc.aio.insecure_channel(config_target, options=options) as channel:

@@ -85,22 +85,22 @@ class WebhookServicer(webhook_service_pb2_grpc.WebhookServiceServicer):
     async def UpdateWebhook(self, request: pb.UpdateWebhookRequest, context: Context) -> pb.Webhook:
         """The endpoint with its new values."""
         asked, mask = request.webhook, _mask(request)
-        before = await self._find(asked.id)
-        wanted = replace(
-            before,
-            url=asked.url if "url" in mask else before.url,
-            description=asked.description if "description" in mask else before.description,
-            types=frozenset(asked.types) if "types" in mask else before.types,
-            enabled=asked.enabled if "enabled" in mask else before.enabled,
-        )
-        types = asked.types if "types" in mask else ()
-        if violations := check(wanted.url, wanted.description, types, self._plain_allowed, "webhook").violations:
-            raise InvalidArgument(violations=violations)
         async with self._store.transaction() as connection:
-            changed = await book.change(connection, wanted, wakes=wanted.enabled and not before.enabled)
-        if changed is None:
-            raise WebhookNotFound(asked.id)
-        return _shown(changed)
+            # Held from the first look: what was switched off meanwhile must not be on again because of a description.
+            before = await book.hold(connection, _id(asked.id), current_principal().project_filter())
+            if before is None:
+                raise WebhookNotFound(asked.id)
+            wanted = replace(
+                before,
+                url=asked.url if "url" in mask else before.url,
+                description=asked.description if "description" in mask else before.description,
+                types=frozenset(asked.types) if "types" in mask else before.types,
+                enabled=asked.enabled if "enabled" in mask else before.enabled,
+            )
+            types = asked.types if "types" in mask else ()
+            if violations := check(wanted.url, wanted.description, types, self._plain_allowed, "webhook").violations:
+                raise InvalidArgument(violations=violations)
+            return _shown(await book.change(connection, wanted, wakes=wanted.enabled and not before.enabled))
 
     async def DeleteWebhook(self, request: pb.DeleteWebhookRequest, context: Context) -> empty_pb2.Empty:
         """Nothing, once the endpoint is gone."""

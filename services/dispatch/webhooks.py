@@ -9,7 +9,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
-from typing import Never
+from typing import Never, TypeVar
 from uuid import UUID
 
 import httpx
@@ -24,8 +24,11 @@ from services.dispatch.webhook import Answer, Sealed, Webhook, after_failure, id
 from services.dispatch.webhook_payload import body_of
 from services.dispatch.webhook_post import TIMEOUT, Letter, post
 
+T = TypeVar("T")
+
 POLL = 0.5
-AT_ONCE, OF_ONE = 200, 10
+# Of one project fewer than there are in all: its endpoints may be many, and slow on purpose.
+AT_ONCE, OF_PROJECT, OF_ONE = 200, 50, 10
 # Longer than any post with its bookkeeping: after it the dispatcher died, and another one posts the same again.
 LEASE = TIMEOUT * 2
 RESEAL_EVERY = 600.0
@@ -46,6 +49,7 @@ class WebhookDesk:
         self._store, self._vault, self._transport = store, vault, transport
         self._clock, self._fraction = clock, fraction
         self._open: Counter[UUID] = Counter()
+        self._of_project: Counter[str] = Counter()
         self._posting: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         # Messages use the same connections, and must not wait for webhooks.
@@ -103,10 +107,18 @@ class WebhookDesk:
         full = [webhook_id for webhook_id, count in self._open.items() if count >= OF_ONE]
         async with self._store.connection() as connection:
             posts = await book.claim(
-                connection, limit=room, each=OF_ONE, lease=LEASE, full=full, failing=list(self._open)
+                connection,
+                limit=room,
+                each=OF_ONE,
+                lease=LEASE,
+                full=full,
+                failing=list(self._open),
+                most=OF_PROJECT,
+                under_way=self._of_project,
             )
         for one in posts:
             self._open[one.webhook.id] += 1
+            self._of_project[one.webhook.project_id] += 1
             task = asyncio.create_task(self._post(one), name=f"post {one.webhook.id}")
             self._posting.add(task)
             task.add_done_callback(self._posting.discard)
@@ -122,9 +134,8 @@ class WebhookDesk:
         except Exception:  # noqa: BLE001 - the last stop of one post
             self._log.exception("webhook_post_failed", webhook=str(one.webhook.id))
         finally:
-            self._open[one.webhook.id] -= 1
-            if self._open[one.webhook.id] <= 0:
-                del self._open[one.webhook.id]
+            _one_less(self._open, one.webhook.id)
+            _one_less(self._of_project, one.webhook.project_id)
             self._wake.set()
 
     async def _deliver(self, one: book.Post) -> None:
@@ -171,3 +182,9 @@ class WebhookDesk:
                     await self._opened(webhook, sealed, afresh=True)
                 except SecretLost:
                     self._log.error("webhook_secret_lost", webhook=str(webhook.id), key_id=sealed.key_id)
+
+
+def _one_less(counts: Counter[T], key: T) -> None:
+    counts[key] -= 1
+    if counts[key] <= 0:
+        del counts[key]

@@ -5,7 +5,7 @@ bounded, whatever the template and the values hold.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from services.templates.errors import BadValue, LimitExceeded, MissingValues, Position, Problem
@@ -25,6 +25,8 @@ class Limits:
 
 LIMITS = Limits()
 MAX_MISSING = 100
+# Of a path as `strict` names it: a member's name may be megabytes, and every turn of a loop would copy it.
+MAX_NAME_CHARS = 200
 
 
 def render(
@@ -59,7 +61,7 @@ class _Scope:
 class _Loop:
     """What `@index` and its like are."""
 
-    data: Mapping[str, Any]
+    data: Mapping[str, Any] = field(repr=False)
     outer: "_Loop | None"
 
 
@@ -203,12 +205,15 @@ class _Run:
         for number, (key, item) in enumerate(_items(value)):
             self._spend(1, block.at)
             data = {"index": number, "key": key, "first": number == 0, "last": number + 1 == count}
-            step = f"{name}[{key}]" if isinstance(value, list) else f"{name}.{key}".strip(".")
-            inner = _Scope(item, scope, step if self._strict else "", _Loop(data, scope.loop))
+            step = self._step(name, key, value) if self._strict else ""
+            inner = _Scope(item, scope, step, _Loop(data, scope.loop))
             if block.parameters:
                 given = ((item, inner.name), (key, "@key"))
                 inner.named = {**scope.named, **dict(zip(block.parameters, given, strict=False))}
             self.nodes(block.body, inner)
+
+    def _step(self, name: str, key: Any, value: Any) -> str:
+        return f"{name}[{key}]"[:MAX_NAME_CHARS] if isinstance(value, list) else _joined(name, str(key))
 
     def _name(self, block: Block, scope: _Scope) -> str:
         argument = block.arguments[0]
@@ -233,7 +238,7 @@ def _start(path: Path, scope: _Scope) -> tuple[Any, tuple[str, ...]]:
 def _shown(path: Path, scope: _Scope) -> str:
     """The path from the root, as `strict` names it."""
     if path.data:
-        return f"@{'../' * path.depth}{'.'.join(path.names)}"
+        return f"@{'../' * path.depth}{_joined(*path.names)}"
     if _is_named(path, scope):
         return _joined(scope.named[path.names[0]][1], *path.names[1:])
     found = _scope_of(path, scope)
@@ -252,4 +257,4 @@ def _scope_of(path: Path, scope: _Scope) -> _Scope | None:
 
 
 def _joined(*names: str) -> str:
-    return ".".join(name for name in names if name) or "this"
+    return ".".join(name[:MAX_NAME_CHARS] for name in names if name)[:MAX_NAME_CHARS] or "this"

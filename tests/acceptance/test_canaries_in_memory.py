@@ -48,6 +48,7 @@ LOOPBACK = ("127.0.0.0/8",)
 SHOWN = {
     "base.ProviderSpec.config_schema": "a schema, no settings",
     "base.ProviderSpec.options_schema": "a schema, no settings",
+    "helpers.Helper.make": "a function",
     "check.Rehearsal.settings": "constants of the kind",
     "schema._Fault.schema": "a schema, no settings",
     "schema._Fault.wanted": "out of the schema",

@@ -203,6 +203,28 @@ async def test_an_open_stream_ends_with_its_key(pipe: TwoOfEach) -> None:
     assert events[-1].HasField("completed")
 
 
+async def test_an_open_stream_ends_when_nobody_can_tell(pipe: TwoOfEach) -> None:
+    """B is gone: a key that is revoked at A goes on hearing at B's dispatcher for a second at most."""
+    await add_provider(pipe.a)
+    go_on = asyncio.Event()
+    pipe.b.adapters["A"].script(go_on)
+    key = await pipe.a.new_key()
+    spec: dict[str, Any] = {"to": "ada@example.com", "subject": "Hello", "text": "Hello.", "sender": "a@example.com"}
+    message = message_pb2.MessageSpec(channel=EMAIL, **spec)
+    request = dispatch_service_pb2.DispatchMessageRequest(message=message)
+    assert await pipe.b.judged(key.key) == "good"
+    stream = pipe.b.messages.DispatchMessage(request, metadata=with_key(key.key))
+    await stream.read()
+    ended = asyncio.create_task(refusal(to_the_end(stream)))
+    try:
+        await pipe.b.stop_config()
+        await pipe.a.deactivate(key)
+        error = await asyncio.wait_for(ended, 2)
+    finally:
+        go_on.set()
+    assert (error.code, error.retry_after) == (Kind.UNAVAILABLE, 1.0)
+
+
 async def test_the_last_use_is_listed(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Soon after the first use, and not written again for every use."""
     monkeypatch.setattr("services.dispatch.api_key_watch.TELL_SECONDS", 0.05)

@@ -101,9 +101,9 @@ async def test_config_over_64_kib_is_refused(caller: Caller) -> None:
     assert [violation.field for violation in error.violations] == ["provider.config"]
 
 
-async def test_request_over_1_mib_is_refused(caller: Caller) -> None:
+async def test_request_over_the_limit_is_refused(caller: Caller) -> None:
     """A request over the server's limit ends with RESOURCE_EXHAUSTED and does not reach the database."""
-    error = await caller.refused("CreateProvider", a_creation(config={"apiKey": "k" * 1_100_000}))
+    error = await caller.refused("CreateProvider", a_creation(config={"apiKey": "k" * 2_200_000}))
     assert error.code == "RESOURCE_EXHAUSTED"
 
 

@@ -1,10 +1,15 @@
 """SendBulkMessages over the whole service: one content, many recipients, each a message and a result of its own."""
 
+import asyncio
+from typing import Any
+
 import grpc
 import pytest
 from messagepipe.dispatch.v1 import dispatch_service_pb2 as pb
 
 from services.chassis.status import from_rpc_error
+from services.dispatch import answers
+from services.dispatch.intake import Intake
 from tests.integration.rig import Pipe, metadata, rig
 
 
@@ -48,3 +53,23 @@ async def test_a_large_content_is_not_copied_without_end(pipe: Pipe) -> None:
     assert [violation.field for violation in error.violations] == ["recipients"]
     assert "at most 255 entries" in error.message
     assert not pipe.adapters["A"].calls
+
+
+async def test_whom_the_caller_s_time_does_not_suffice_for(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call is answered in time, with what was accepted and what was not, instead of being cut off."""
+    check, checks = Intake.check, 0
+
+    async def slow(self: Intake, *given: Any, **told: Any) -> Any:
+        nonlocal checks
+        checks += 1
+        await asyncio.sleep(0.1)
+        return await check(self, *given, **told)
+
+    monkeypatch.setattr(Intake, "check", slow)
+    monkeypatch.setattr(answers, "MARGIN", 1.0)
+    recipients = [f"u{number}@example.com" for number in range(40)]
+    request = pb.SendBulkMessagesRequest(message=pipe.spec(to=""), recipients=recipients)
+    answer = await pipe.messages.SendBulkMessages(request, metadata=metadata(), timeout=2.5)
+    late = [each for each in answer.results if "time was over before" in each.error]
+    assert [each.message_id for each in late] == [""] * len(late)
+    assert 0 < checks == len(recipients) - len(late) < 20

@@ -1,10 +1,13 @@
 """RetryDelivery and RetryDeliveries: dead letters dispatched anew by the id of their line in the delivery log."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from messagepipe.dispatch.v1 import dispatch_service_pb2 as pb
 from messagepipe.dispatch.v1 import message_pb2
 from messagepipe.type.v1 import channel_pb2
@@ -85,3 +88,19 @@ async def test_several_each_by_itself(pipe: Pipe) -> None:
     assert {each.error for each in stranger.results} == {"Message not found."}
     await pipe.watch(good)
     assert (await pipe.get(good)).state == SENT
+
+
+async def test_the_time_a_message_was_put_off_is_not_its_time_to_be_sent(pipe: Pipe, database_url: str) -> None:
+    """A retry of what `sendAt` put off has as long as the first dispatch had, not weeks."""
+    pipe.script("A", "deferred")
+    later = Timestamp()
+    later.FromDatetime(datetime.now(UTC) + timedelta(days=20))
+    made = await pipe.create(send_at=later)
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("UPDATE dispatch.queue SET due_at = now() WHERE id = $1", made.id)
+    await connection.close()
+    await pipe.becomes(made.id, "FAILED")
+    request = pb.RetryDeliveryRequest(channel=EMAIL, delivery_log_id=made.id)
+    await pipe.messages.RetryDelivery(request, metadata=metadata())
+    left = (await pipe.get(made.id)).deadline.ToDatetime(tzinfo=UTC) - datetime.now(UTC)
+    assert timedelta(minutes=55) < left <= timedelta(hours=1)

@@ -12,6 +12,7 @@ from messagepipe.dispatch.v1 import dispatch_service_pb2 as pb
 
 from services.adapters.base import EmailContent
 from services.chassis.status import from_rpc_error
+from services.dispatch import bulk
 from services.dispatch.template_cache import FRESH_SECONDS
 from tests.integration.rig import PROJECT, Pipe, eventually, metadata, rig, struct
 
@@ -127,3 +128,47 @@ async def test_variables_for_somebody_who_is_no_recipient(pipe: Pipe, templates:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await pipe.messages.SendBulkMessages(request, metadata=metadata())
     assert [each.field for each in from_rpc_error(caught.value).violations] == ["recipientVariables.a@example.com "]
+
+
+async def test_what_a_bulk_request_makes_of_a_template_is_bounded(
+    pipe: Pipe, templates: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten thousand times a megabyte is refused for those who come last; what was made before is sent."""
+    template = await a_template(templates, subject="S", html="<p>" + "x" * 60_000)
+    monkeypatch.setattr(bulk, "MAX_BULK_BYTES", 100_000)
+    monkeypatch.setattr(bulk, "CHUNK_BYTES", 1)
+    spec = pipe.spec(to="", text="", subject="", template_id=template)
+    recipients = [f"u{number}@example.com" for number in range(4)]
+    request = pb.SendBulkMessagesRequest(message=spec, recipients=recipients)
+    answer = await pipe.messages.SendBulkMessages(request, metadata=metadata())
+    assert [each.success for each in answer.results] == [True, True, False, False]
+    assert "send the rest apart" in answer.results[3].error
+    assert {content.to.email for content in sent(pipe)} == set(recipients[:2])
+
+
+async def test_a_repeat_tells_the_version_of_the_first_call(pipe: Pipe, templates: Any) -> None:
+    """Not the one that the template has by now."""
+    template = await a_template(templates, subject="S", html="<p>1")
+    fields: dict[str, Any] = {"template_id": template, "subject": "", "text": "", "idempotency_key": "k"}
+    first = await pipe.create(**fields)
+    request = template_service_pb2.UpdateTemplateRequest(template=template_pb2.Template(id=template, html="<p>2"))
+    await templates.UpdateTemplate(request, metadata=metadata())
+
+    async def newest() -> bool:
+        return (await pipe.create(template_id=template, subject="", text="")).template_version == 2
+
+    await eventually(newest, seconds=FRESH_SECONDS + 5)
+    again = await pipe.create(**fields)
+    assert (again.id, again.replayed, again.template_version) == (first.id, True, 1)
+
+
+async def test_a_number_that_json_does_not_have(pipe: Pipe, templates: Any) -> None:
+    """gRPC can carry it; it is refused by name, for one and for many."""
+    template = await a_template(templates, subject="S", html="<p>{{x}}")
+    odd = struct(x=float("nan"))
+    assert await refused(pipe, template_id=template, subject="", text="", variables=odd) == "INVALID_ARGUMENT"
+    spec = pipe.spec(to="", text="", subject="", template_id=template)
+    own = {"a@example.com": odd}
+    request = pb.SendBulkMessagesRequest(message=spec, recipients=list(own), recipient_variables=own)
+    answer = await pipe.messages.SendBulkMessages(request, metadata=metadata())
+    assert [each.error for each in answer.results] == ["variables.x must be a number that JSON has"]

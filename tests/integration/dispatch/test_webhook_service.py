@@ -1,9 +1,11 @@
 """WebhookService: who may see and change endpoints, what is refused, and that no secret comes back."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
+import asyncpg
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -25,7 +27,7 @@ from services.dispatch.vault_client import VaultClient
 from services.dispatch.webhook import MAX_PER_PROJECT
 from services.dispatch.webhooks import WebhookDesk
 from tests.integration.dispatch.webhook_rig import NOWHERE, Desk, webhook_rig
-from tests.integration.rig import PROJECT, VAULT_KEYS, auth_settings, metadata, token
+from tests.integration.rig import PROJECT, VAULT_KEYS, auth_settings, eventually, metadata, token
 
 
 @pytest.fixture
@@ -139,6 +141,29 @@ async def test_an_update_changes_what_is_given_or_named(desk: Desk):
     ):
         error = await desk.refused("UpdateWebhook", wrong, metadata())
         assert [violation.field for violation in error.violations] == [field]
+
+
+async def test_what_is_switched_off_meanwhile_stays_off(desk: Desk):
+    """A change of the description that is asked for at the same moment waits, and changes the description only."""
+    webhook = await desk.add()
+    connection = await asyncpg.connect(desk.database_url)
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await connection.execute("UPDATE dispatch.webhooks SET enabled = false, disabled_reason = 'GONE'")
+        wanted = pb.UpdateWebhookRequest(webhook=pb.Webhook(id=webhook.id, description="new"))
+        changing = asyncio.create_task(desk.call("UpdateWebhook", wanted))
+
+        async def waits() -> bool:
+            waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%webhooks%'"
+            return bool(await desk.sql(waiting))
+
+        await eventually(waits)
+        await transaction.commit()
+    finally:
+        await connection.close()
+    changed = await changing
+    assert (changed.description, changed.enabled, changed.disabled_reason) == ("new", False, "GONE")
 
 
 async def test_a_project_has_a_bounded_number_of_endpoints(desk: Desk):

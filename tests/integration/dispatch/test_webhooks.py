@@ -2,6 +2,8 @@
 library.
 """
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
@@ -14,7 +16,8 @@ from services.chassis.env import SecretText
 from services.dispatch import webhook_book as book
 from services.dispatch.app import open_dispatch
 from services.dispatch.settings import DispatchSettings
-from services.dispatch.webhook import Answer, Disabled, Next
+from services.dispatch.webhook import MAX_PER_PROJECT, Answer, Disabled, Next
+from services.dispatch.webhooks import OF_ONE, OF_PROJECT
 from tests.integration.dispatch.webhook_rig import STRANGER, Desk, webhook_rig
 from tests.integration.rig import PROJECT, auth_settings, eventually, metadata
 
@@ -125,6 +128,46 @@ async def test_a_dead_endpoint_holds_up_only_itself(desk: Desk):
     story = await desk.pipe.send()
     await desk.arrived(4)
     assert desk.receiver.types(story.message_id) == STORY
+
+
+async def test_slow_endpoints_of_one_project_hold_up_no_other_project(desk: Desk):
+    """As many as it may have, each with more posts than may be open, and none of them answered: others are told."""
+    answered = asyncio.Event()
+
+    async def hang() -> None:
+        await answered.wait()
+
+    desk.receiver.before_answer = hang
+    try:
+        for _ in range(MAX_PER_PROJECT):
+            await desk.add(types=["message.queued"])
+        for _ in range(OF_ONE + 2):
+            await desk.pipe.create()
+        await desk.arrived(OF_PROJECT)
+        other = pb.Webhook(url=desk.receiver.url + "/other")
+        await desk.call("CreateWebhook", pb.CreateWebhookRequest(project_id="other", webhook=other), STRANGER)
+        spec = desk.pipe.spec()
+        spec.project_id = "other"
+        request = dispatch_service_pb2.CreateMessageRequest(message=spec)
+        await desk.pipe.messages.CreateMessage(request, metadata=STRANGER)
+        await desk.arrived(1, path="/other")
+        assert len(await desk.arrived(OF_PROJECT)) == OF_PROJECT
+    finally:
+        answered.set()
+
+
+async def test_names_of_endpoints_are_looked_up_apart(desk: Desk):
+    """In threads of their own: with all those busy in which providers' names are looked up, a post goes out."""
+    release = threading.Event()
+    busy = [asyncio.get_running_loop().run_in_executor(None, release.wait) for _ in range(100)]
+    try:
+        port = desk.receiver.url.rpartition(":")[2]
+        webhook = await desk.add(url=f"http://localhost:{port}/hook", enabled=False)
+        answer = await desk.call("TestWebhook", pb.TestWebhookRequest(id=webhook.id))
+    finally:
+        release.set()
+        await asyncio.gather(*busy)
+    assert (answer.success, answer.error) == (True, "")
 
 
 async def test_no_redirect_is_followed(desk: Desk):
@@ -285,7 +328,7 @@ async def test_who_lost_the_lease_of_a_post_books_nothing(desk: Desk):
 
     async def claimed(connection: asyncpg.Connection) -> book.Post:
         await connection.execute("UPDATE dispatch.webhooks SET enabled = true")
-        (post,) = await book.claim(connection, limit=9, each=9, lease=0.0, full=(), failing=())
+        (post,) = await book.claim(connection, limit=9, each=9, lease=0.0, full=(), failing=(), most=9, under_way={})
         return post
 
     connection = await asyncpg.connect(desk.database_url)

@@ -111,6 +111,18 @@ async def test_a_removed_key_is_bad_and_ends_what_is_open(roll: ApiKeyRoll):
     await asyncio.wait_for(ends[1], 1)
 
 
+async def test_what_is_open_ends_when_nobody_can_tell(roll: ApiKeyRoll, clock: FakeClock):
+    """The roll is a second old: a key that was revoked meanwhile must not be told any more, through nobody's fault."""
+    end = asyncio.create_task(roll.until_gone("k-1"))
+    await asyncio.sleep(0)
+    roll.complete_as_of(clock.boottime())
+    await asyncio.sleep(0)
+    assert not end.done()
+    clock.advance(1.0)
+    assert isinstance(await asyncio.wait_for(end, 3), Unavailable)
+    assert isinstance(await roll.until_gone("k-9"), Unauthenticated)
+
+
 async def test_a_roll_that_never_began_knows_nothing(clock: FakeClock):
     """Not even that a key is bad."""
     empty = ApiKeyRoll(clock, patience=0.01)

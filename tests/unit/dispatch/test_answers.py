@@ -197,15 +197,15 @@ def test_a_bulk_answer(channel, good: int, bad: int, sentence: str, success: boo
 def test_the_results_of_a_bulk() -> None:
     """R12: each recipient has its own result: sent, failed with the errors, refused with the violations, or unsent."""
     attempts = a_history(("A", "accepted"))
-    sent = answers.bulk_result("a", a_message(), told(Finish(state=State.SENT, attempt=attempts[0]), *attempts))
-    failed = answers.bulk_result("b", a_message(), told(Finish(state=State.FAILED, reason="X", detail="A: busy")))
+    sent = answers.bulk_result("a", MESSAGE_ID, told(Finish(state=State.SENT, attempt=attempts[0]), *attempts))
+    failed = answers.bulk_result("b", MESSAGE_ID, told(Finish(state=State.FAILED, reason="X", detail="A: busy")))
     refused = answers.refused("c", [FieldViolation("message.to", "is required"), FieldViolation("x", "is wrong")])
     late = answers.unsent("d", StillSending(MESSAGE_ID), replayed=True)
     unsent = answers.unsent("e", ServiceError("no database"))
 
     assert (sent.success, sent.error, sent.kind, sent.message_id) == (True, "", "a", str(MESSAGE_ID))
     assert (failed.success, failed.error, failed.state) == (False, "A: busy", FAILED)
-    assert (refused.success, refused.error, refused.message_id) == (False, "is required; is wrong", "")
+    assert (refused.success, refused.error, refused.message_id) == (False, "is required; x is wrong", "")
     assert (late.message_id, late.delivery_log_id, late.replayed) == (str(MESSAGE_ID), str(MESSAGE_ID), True)
     assert (unsent.message_id, unsent.error) == ("", "no database")
 
@@ -245,3 +245,11 @@ def test_a_route_when_all_are_passed_by() -> None:
     answer = answers.route(explain(a_message(), chain, marks, NOON), chain, {})
 
     assert [(step.provider_name, step.eligible) for step in answer.steps] == [("A", False), ("B", True)]
+
+
+def test_what_is_wrong_with_one_of_ten_thousand_recipients_is_said_briefly() -> None:
+    """All of it together has to fit into one answer."""
+    violations = [FieldViolation(f"message.variables.{'n' * 200}{number}", "is missing") for number in range(100)]
+    told = answers.refused("a@example.com", violations)
+    assert len(told.error) == answers.MAX_TOLD_CHARS
+    assert told.error.startswith("variables.n")

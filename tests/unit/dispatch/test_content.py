@@ -1,5 +1,6 @@
 """What may be sent: every rule, every violation at once, each at its field's path."""
 
+import time
 from dataclasses import fields
 from typing import Any
 
@@ -13,6 +14,7 @@ from services.dispatch.content import (
     MAX_COPIES,
     MAX_HEADER_VALUE,
     MAX_HEADERS,
+    MAX_MAILBOX,
     MAX_METADATA,
     MAX_SMS_TEXT,
     MAX_SUBJECT,
@@ -107,6 +109,8 @@ def test_paths_stand_below_their_prefix() -> None:
         ("<ada@example.com>", Address(email="ada@example.com")),
         ("Zoë <zoe@EXAMPLE.com>", Address(email="zoe@example.com", name="Zoë")),
         ("ada+news@sub.example.co.uk", Address(email="ada+news@sub.example.co.uk")),
+        ("  Ada   Lovelace  <ada@example.com>  ", Address(email="ada@example.com", name="Ada   Lovelace")),
+        (' "Ada"<ada@example.com>', Address(email="ada@example.com", name="Ada")),
     ],
 )
 def test_mailboxes(text: str, address: Address) -> None:
@@ -145,6 +149,27 @@ def test_no_mailboxes(text: str) -> None:
 
     assert mailbox("to", text, findings) is None
     assert [violation.field for violation in findings.violations] == ["to"]
+
+
+@pytest.mark.parametrize("shape", ["{}<x", "a{}<x", '"a"{}<x', "{}a{}<x", "<{}"])
+def test_an_address_that_is_made_to_take_long_takes_no_time(shape: str) -> None:
+    """However many spaces stand where they might belong to either neighbour; what is too long is refused at once."""
+    began = time.process_time()
+    for count in (450, 1200):
+        assert mailbox("to", shape.format(*[" " * count] * 2), Findings()) is None
+    assert time.process_time() - began < 0.05
+
+
+def test_a_mailbox_is_no_longer_than_a_line_of_a_mail() -> None:
+    """A name may be long, but every provider has to put it into one header."""
+    address = "<ada@example.com>"
+    longest = "x" * (MAX_MAILBOX - len(address)) + address
+    assert mailbox("to", longest, Findings()) is not None
+    findings = Findings()
+    assert mailbox("to", "x" + longest, findings) is None
+    assert [violation.description for violation in findings.violations] == [
+        "must be at most 998 characters; it has 999"
+    ]
 
 
 @pytest.mark.parametrize("end", LINE_ENDS, ids=lambda end: end.encode("unicode_escape").decode())

@@ -305,3 +305,10 @@ def test_labels_hold_what_receipts_need() -> None:
 
     assert (list(labels.cc), list(labels.bcc)) == (["bob@example.com"], ["eve@example.com"])
     assert (labels.failover_on_receipt, list(labels.tags), labels.text, labels.to) == (True, ["t"], "", "")
+
+
+def test_options_with_numbers_that_json_does_not_have() -> None:
+    """No provider could be handed them."""
+    options = Struct()
+    options.update({"sendgrid": {"x": [float("inf")]}})
+    assert paths(provider_options=options) == ["message.providerOptions.sendgrid.x[0]"]

@@ -8,8 +8,9 @@ from messagepipe.type.v1 import channel_pb2
 
 from services.adapters.base import Channel
 from services.dispatch.errors import TemplateNotFound
-from services.dispatch.forms import Form, filled
+from services.dispatch.forms import Form, filled, quickly_filled
 from services.templates.parts import parse_parts
+from tests.integration.rig import struct
 
 
 def a_form(channel: Channel = Channel.EMAIL, **sources: str) -> Form:
@@ -26,7 +27,7 @@ def a_spec(variables: dict[str, Any] | None = None, **fields: Any) -> message_pb
 
 def made(spec: message_pb2.MessageSpec, form: Form, **own: Any) -> message_pb2.MessageSpec:
     """The content, which is fine."""
-    found = filled(spec, form, "message", own)
+    found = filled(spec, form, "message", struct(**own))
     assert isinstance(found, message_pb2.MessageSpec)
     return found
 
@@ -92,3 +93,20 @@ def test_a_template_of_another_channel_does_not_exist() -> None:
     """For this message."""
     with pytest.raises(TemplateNotFound):
         filled(a_spec(), a_form(Channel.SMS, text="x"), "message")
+
+
+def test_numbers_that_json_does_not_have_are_refused() -> None:
+    """A Struct can carry them."""
+    spec = a_spec({"a": {"b": [1, float("nan")]}, "c": float("inf")})
+    assert sorted(wrong(spec, a_form(text="x"))) == [
+        ("message.variables.a.b[1]", "must be a number that JSON has"),
+        ("message.variables.c", "must be a number that JSON has"),
+    ]
+
+
+def test_what_takes_long_is_not_made_quickly() -> None:
+    """Nor what is wrong: whoever makes it in a thread says so."""
+    assert quickly_filled(a_spec({"x": "1"}), a_form(text="{{x}}"), "message") is not None
+    assert quickly_filled(a_spec({"x": "1" * 10_000}), a_form(text="{{x}}"), "message") is None
+    assert quickly_filled(a_spec({"x": [1] * 700}), a_form(text="{{#each x}}{{a}}{{b}}{{/each}}"), "message") is None
+    assert quickly_filled(a_spec(text="t"), a_form(text="{{x}}"), "message") is None

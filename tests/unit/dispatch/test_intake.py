@@ -322,7 +322,7 @@ async def test_every_violation_is_told(door: Door) -> None:
 
     with pytest.raises(InvalidArgument) as refused:
         await door.intake.checked(bad, a_principal(PROJECT))
-    found = door.intake.check(bad, a_principal(PROJECT), "messages[2]")
+    found = await door.intake.check(bad, a_principal(PROJECT), "messages[2]")
 
     assert [violation.field for violation in refused.value.violations] == ["message.to", "message.maxTries"]
     assert isinstance(found, tuple)

@@ -1,10 +1,17 @@
 """Whom a project does not send to any more: what teaches it, how a list is read, and how a message to them ends."""
 
+import asyncio
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
 import pytest
+from messagepipe.dispatch.v1.suppression_service_pb2 import ImportSuppressionsRequest
+from messagepipe.type.v1.channel_pb2 import Channel as Code
 
 from services.adapters.base import Address, Channel
 from services.adapters.outcome import Outcome, Reason
 from services.adapters.receipts import Receipt, ReceiptStatus
+from services.chassis.auth import Principal, as_principal
 from services.dispatch.content import Findings
 from services.dispatch.failover import Finish, Situation, decide
 from services.dispatch.message import EndReason, State
@@ -18,6 +25,7 @@ from services.dispatch.suppression import (
     taught_by_result,
 )
 from services.dispatch.suppression_csv import MAX_LINES, Unreadable, lines_of
+from services.dispatch.suppression_servicer import SuppressionServicer
 from tests.builders import (
     MESSAGE_ID,
     NOON,
@@ -59,6 +67,39 @@ def test_an_address_is_kept_in_small_letters_as_a_whole():
     assert entry_of(Channel.SMS, "0803", "recipient", findings) is None
     assert entry_of(Channel.EMAIL, "ada", "recipient", findings) is None
     assert [violation.field for violation in findings.violations] == ["recipient", "recipient"]
+
+
+@pytest.mark.parametrize(("one", "other"), [("groß@example.com", "gross@example.com"), ("a@straße.de", "a@strasse.de")])
+def test_small_letters_make_no_one_of_two_people(one: str, other: str):
+    """An address that is only similar stays one that may be sent to."""
+    entries = {entry_of(Channel.EMAIL, address, "recipient", Findings()) for address in (one, other)}
+    assert entries == {one, other}
+
+
+async def test_a_long_file_keeps_nobody_waiting():
+    """It is read beside the event loop: messages are sent, and keys are checked, meanwhile."""
+
+    class Nowhere:
+        """A database that takes everything."""
+
+        @asynccontextmanager
+        async def connection(self):
+            yield self
+
+        async def fetch(self, *_arguments):
+            return []
+
+    lines = "".join(f"ü{number}@exämple{number}.com\n" for number in range(2000))
+    request = ImportSuppressionsRequest(project_id=PROJECT, channel=Code.CHANNEL_EMAIL, csv=lines)
+    with as_principal(Principal(subject="tests", projects=frozenset({PROJECT}), scopes=frozenset(), expires_at=0.0)):
+        servicer: Any = SuppressionServicer(cast(Any, Nowhere()))
+        asked = asyncio.create_task(servicer.ImportSuppressions(request, None))
+    turns = 0
+    while not asked.done():
+        await asyncio.sleep(0.005)
+        turns += 1
+    assert (await asked).already_there == 2000
+    assert turns > 5
 
 
 def test_everybody_whom_a_message_would_reach_is_looked_up():

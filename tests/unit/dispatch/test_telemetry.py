@@ -1,18 +1,20 @@
 """What a message's life adds to the counts, and what a breaker looks like from outside."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from services.adapters.base import Channel
 from services.dispatch.breaker import Breaker
+from services.dispatch.convert import stored_message
 from services.dispatch.gauges import BREAKERS, MOST_BREAKERS, OPEN, STATES, show_breakers, state_of
 from services.dispatch.generation import Generation
 from services.dispatch.health import Block
 from services.dispatch.ledger import Completion
-from services.dispatch.message import State
+from services.dispatch.message import Message, State
 from services.dispatch.telemetry import Telemetry
-from tests.builders import MESSAGE_ID, NOON, an_attempt
+from tests.builders import MESSAGE_ID, NOON, a_spec, an_attempt
 from tests.fakes.meter import MemoryMeter
 from tests.unit.dispatch.bench import Bench
 
@@ -33,6 +35,20 @@ async def test_a_failover_counts_each_step_once(bench: Bench) -> None:
     }
     assert len(bench.meter.values["messagepipe_message_duration_seconds EMAIL SENT"]) == 1
     assert len(bench.meter.values["messagepipe_attempt_duration_seconds a EMAIL"]) == 1
+
+
+def test_the_time_that_a_message_was_put_off_is_not_ours() -> None:
+    """What `sendAt` puts off by a day and is sent in a second took a second."""
+    meter = MemoryMeter()
+    later = NOON + timedelta(days=1)
+    spec = a_spec()
+    spec.send_at.FromDatetime(later)
+    read = stored_message(
+        spec.SerializeToString(), message_id=MESSAGE_ID, project_id="shop", deadline=later, created_at=NOON
+    )
+    assert isinstance(read, Message)
+    Telemetry(meter).ended(read, State.SENT, later + timedelta(seconds=1))
+    assert meter.values["messagepipe_message_duration_seconds EMAIL SENT"] == [1.0]
 
 
 async def test_a_lease_that_was_lost_is_counted(bench: Bench) -> None:

@@ -223,3 +223,12 @@ def test_strict_names_what_any_part_misses_once():
     assert ("a", "b") == caught.value.names == variables_of(parts)
     with pytest.raises(LimitExceeded):
         render_parts(parts | parse_parts({"text": "xxx"}), {}, strict=True, limits=Limits(output_chars=2))
+
+
+def test_what_strict_names_is_short_whatever_members_are_called():
+    """A member's name of a megabyte is copied neither for each turn of a loop nor into the answer."""
+    template = parse("{{#each a}}{{#each this}}{{x}}{{@root.q}}{{/each}}{{/each}}")
+    with pytest.raises(MissingValues) as caught:
+        render(template, {"a": {"k" * 1_000_000: [{}] * 5000}}, escape=True, strict=True)
+    assert "q" in str(caught.value.names)
+    assert max(map(len, caught.value.names)) <= 200

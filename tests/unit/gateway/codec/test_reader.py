@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from messagepipe.dispatch.v1 import dispatch_service_pb2 as dispatch
 from messagepipe.dispatch.v1 import message_pb2
 
+from gateway.codec import reader as reader_module
+from gateway.codec import scalars
 from gateway.codec.reader import MAX_VIOLATIONS, Violations, message_reader
 from gateway.codec.text import parse
 from gateway.codec.writer import Writers
@@ -130,3 +132,21 @@ def test_what_we_write_is_read(spec: message_pb2.MessageSpec):
 
     assert read(into, Writers({}).of(type_of(spec))(spec)) == []
     assert into == spec
+
+
+def test_what_is_only_counted_costs_nothing_more(monkeypatch: pytest.MonkeyPatch):
+    """Looking for what was meant by a name or a word: for those that are told, not for a million of them."""
+    asked: list[str] = []
+
+    def close(word: str, *_: Any, **__: Any) -> list[str]:
+        asked.append(word)
+        return []
+
+    for module in (reader_module, scalars):
+        monkeypatch.setattr(module, "get_close_matches", close)
+    unknown: dict[str, Any] = {f"n{number}": 1 for number in range(500)}
+    assert len(read(message_pb2.MessageSpec(), unknown)) == MAX_VIOLATIONS + 1
+    words: dict[str, Any] = {"messages": [{"channel": "EMIAL" * 1000}] * 500}
+    assert len(read(dispatch.BatchCreateMessagesRequest(), words)) == MAX_VIOLATIONS + 1
+    assert len(asked) == 2 * MAX_VIOLATIONS
+    assert max(map(len, asked)) <= scalars.MAX_HINTED_CHARS

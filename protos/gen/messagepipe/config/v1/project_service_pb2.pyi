@@ -519,6 +519,80 @@ class WatchApiKeysResponse(_message.Message):
 Global___WatchApiKeysResponse: _TypeAlias = WatchApiKeysResponse  # noqa: Y015
 
 @_typing.final
+class ListGoneProjectsRequest(_message.Message):
+    """Request of ListGoneProjects."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Only those that were deleted at this moment or later. Default: all."""
+
+    def __init__(
+        self,
+        *,
+        since: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGoneProjectsRequest: _TypeAlias = ListGoneProjectsRequest  # noqa: Y015
+
+@_typing.final
+class ListGoneProjectsResponse(_message.Message):
+    """Answer of ListGoneProjects."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class GoneProject(_message.Message):
+        """GoneProject is a project that was deleted. One with its id may have been made since."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ID_FIELD_NUMBER: _builtins.int
+        GONE_AT_FIELD_NUMBER: _builtins.int
+        id: _builtins.str
+        """Its id."""
+        @_builtins.property
+        def gone_at(self) -> _timestamp_pb2.Timestamp:
+            """When it was deleted last."""
+
+        def __init__(
+            self,
+            *,
+            id: _builtins.str = ...,
+            gone_at: _timestamp_pb2.Timestamp | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["gone_at", b"gone_at"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["gone_at", b"gone_at", "id", b"id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PROJECTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def projects(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListGoneProjectsResponse.GoneProject]:
+        """At most 1,000 projects; when there are as many, ask again from the last one on."""
+
+    def __init__(
+        self,
+        *,
+        projects: _abc.Iterable[Global___ListGoneProjectsResponse.GoneProject] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["projects", b"projects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGoneProjectsResponse: _TypeAlias = ListGoneProjectsResponse  # noqa: Y015
+
+@_typing.final
 class RecordApiKeyUsesRequest(_message.Message):
     """Request of RecordApiKeyUses."""
 

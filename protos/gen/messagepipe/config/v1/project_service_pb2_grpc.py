@@ -98,6 +98,11 @@ class ProjectServiceStub:
                 request_serializer=messagepipe_dot_config_dot_v1_dot_project__service__pb2.RecordApiKeyUsesRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.ListGoneProjects = channel.unary_unary(
+                '/messagepipe.config.v1.ProjectService/ListGoneProjects',
+                request_serializer=messagepipe_dot_config_dot_v1_dot_project__service__pb2.ListGoneProjectsRequest.SerializeToString,
+                response_deserializer=messagepipe_dot_config_dot_v1_dot_project__service__pb2.ListGoneProjectsResponse.FromString,
+                _registered_method=True)
 
 
 class ProjectServiceServicer:
@@ -140,7 +145,7 @@ class ProjectServiceServicer:
 
     def DeleteProject(self, request, context):
         """Removes a project with everything that is configured in it: providers and their credentials, senders, API keys,
-        templates. Its messages and their delivery log stay until their retention ends. `confirm` must be the project's
+        templates, and within some seconds its webhooks. Its messages and their delivery log stay until their retention ends. `confirm` must be the project's
         name. Errors: NOT_FOUND (PROJECT_NOT_FOUND); FAILED_PRECONDITION (CONFIRMATION_NEEDED), which says the name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -187,6 +192,14 @@ class ProjectServiceServicer:
 
     def RecordApiKeyUses(self, request, context):
         """Takes down when API keys were last used, to the minute. When it returns, that is durable. For dispatchers only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGoneProjects(self, request, context):
+        """Lists projects that were deleted, the longest gone first: what dispatchers keep of their configuration goes too. For
+        dispatchers only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -244,6 +257,11 @@ def add_ProjectServiceServicer_to_server(servicer, server):
                     servicer.RecordApiKeyUses,
                     request_deserializer=messagepipe_dot_config_dot_v1_dot_project__service__pb2.RecordApiKeyUsesRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'ListGoneProjects': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGoneProjects,
+                    request_deserializer=messagepipe_dot_config_dot_v1_dot_project__service__pb2.ListGoneProjectsRequest.FromString,
+                    response_serializer=messagepipe_dot_config_dot_v1_dot_project__service__pb2.ListGoneProjectsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -529,6 +547,33 @@ class ProjectService:
             '/messagepipe.config.v1.ProjectService/RecordApiKeyUses',
             messagepipe_dot_config_dot_v1_dot_project__service__pb2.RecordApiKeyUsesRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGoneProjects(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/messagepipe.config.v1.ProjectService/ListGoneProjects',
+            messagepipe_dot_config_dot_v1_dot_project__service__pb2.ListGoneProjectsRequest.SerializeToString,
+            messagepipe_dot_config_dot_v1_dot_project__service__pb2.ListGoneProjectsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,7 +57,7 @@ class ProjectServiceStub:
     """Answers one project. Errors: NOT_FOUND (PROJECT_NOT_FOUND)."""
     DeleteProject: _grpc.UnaryUnaryMultiCallable[_project_service_pb2.DeleteProjectRequest, _empty_pb2.Empty]
     """Removes a project with everything that is configured in it: providers and their credentials, senders, API keys,
-    templates. Its messages and their delivery log stay until their retention ends. `confirm` must be the project's
+    templates, and within some seconds its webhooks. Its messages and their delivery log stay until their retention ends. `confirm` must be the project's
     name. Errors: NOT_FOUND (PROJECT_NOT_FOUND); FAILED_PRECONDITION (CONFIRMATION_NEEDED), which says the name.
     """
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_project_service_pb2.CreateApiKeyRequest, _project_service_pb2.CreateApiKeyResponse]
@@ -78,6 +78,10 @@ class ProjectServiceStub:
     """
     RecordApiKeyUses: _grpc.UnaryUnaryMultiCallable[_project_service_pb2.RecordApiKeyUsesRequest, _empty_pb2.Empty]
     """Takes down when API keys were last used, to the minute. When it returns, that is durable. For dispatchers only."""
+    ListGoneProjects: _grpc.UnaryUnaryMultiCallable[_project_service_pb2.ListGoneProjectsRequest, _project_service_pb2.ListGoneProjectsResponse]
+    """Lists projects that were deleted, the longest gone first: what dispatchers keep of their configuration goes too. For
+    dispatchers only.
+    """
 
 @_typing.type_check_only
 class ProjectServiceAsyncStub(ProjectServiceStub):
@@ -107,7 +111,7 @@ class ProjectServiceAsyncStub(ProjectServiceStub):
     """Answers one project. Errors: NOT_FOUND (PROJECT_NOT_FOUND)."""
     DeleteProject: _aio.UnaryUnaryMultiCallable[_project_service_pb2.DeleteProjectRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Removes a project with everything that is configured in it: providers and their credentials, senders, API keys,
-    templates. Its messages and their delivery log stay until their retention ends. `confirm` must be the project's
+    templates, and within some seconds its webhooks. Its messages and their delivery log stay until their retention ends. `confirm` must be the project's
     name. Errors: NOT_FOUND (PROJECT_NOT_FOUND); FAILED_PRECONDITION (CONFIRMATION_NEEDED), which says the name.
     """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_project_service_pb2.CreateApiKeyRequest, _project_service_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
@@ -128,6 +132,10 @@ class ProjectServiceAsyncStub(ProjectServiceStub):
     """
     RecordApiKeyUses: _aio.UnaryUnaryMultiCallable[_project_service_pb2.RecordApiKeyUsesRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Takes down when API keys were last used, to the minute. When it returns, that is durable. For dispatchers only."""
+    ListGoneProjects: _aio.UnaryUnaryMultiCallable[_project_service_pb2.ListGoneProjectsRequest, _project_service_pb2.ListGoneProjectsResponse]  # type: ignore[assignment]
+    """Lists projects that were deleted, the longest gone first: what dispatchers keep of their configuration goes too. For
+    dispatchers only.
+    """
 
 class ProjectServiceServicer(metaclass=_abc_1.ABCMeta):
     """ProjectService owns projects and their API keys.
@@ -178,7 +186,7 @@ class ProjectServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Removes a project with everything that is configured in it: providers and their credentials, senders, API keys,
-        templates. Its messages and their delivery log stay until their retention ends. `confirm` must be the project's
+        templates, and within some seconds its webhooks. Its messages and their delivery log stay until their retention ends. `confirm` must be the project's
         name. Errors: NOT_FOUND (PROJECT_NOT_FOUND); FAILED_PRECONDITION (CONFIRMATION_NEEDED), which says the name.
         """
 
@@ -235,5 +243,15 @@ class ProjectServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Takes down when API keys were last used, to the minute. When it returns, that is durable. For dispatchers only."""
+
+    @_abc_1.abstractmethod
+    def ListGoneProjects(
+        self,
+        request: _project_service_pb2.ListGoneProjectsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_project_service_pb2.ListGoneProjectsResponse, _abc.Awaitable[_project_service_pb2.ListGoneProjectsResponse]]:
+        """Lists projects that were deleted, the longest gone first: what dispatchers keep of their configuration goes too. For
+        dispatchers only.
+        """
 
 def add_ProjectServiceServicer_to_server(servicer: ProjectServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
