@@ -2,7 +2,9 @@
 
 # ruff: noqa: N802 - the contract names the methods
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,6 +14,7 @@ from messagepipe.dispatch.v1 import log_service_pb2 as pb
 from messagepipe.dispatch.v1 import log_service_pb2_grpc, message_pb2
 from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 
+from services.chassis.admission import overloaded
 from services.chassis.auth import current_principal
 from services.dispatch import analytics, log_book, rollup_book
 from services.dispatch import history as tell
@@ -26,6 +29,8 @@ from services.dispatch.errors import MessageNotFound
 from services.dispatch.log_requests import LATER_TYPES, TYPES, asked
 from services.dispatch.store import Store
 
+# Searches look at many rows: one at a time has a connection, so many more wait for it, and nobody else for them.
+MOST_SEARCHES = 10
 # Of the events of one message, read at once.
 EVENTS_AT_ONCE = 500
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -37,13 +42,15 @@ class LogServicer(log_service_pb2_grpc.LogServiceServicer):
     def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
         self._store = store
         self._now = now  # the database's clock
+        self._searches = 0
+        self._search = asyncio.Semaphore(1)
 
     async def ListLogEntries(self, request: pb.ListLogEntriesRequest, context: Context) -> pb.ListLogEntriesResponse:
         """One page of a project's messages."""
         wanted, page = asked(request, current_principal())
         if request.message_type in LATER_TYPES:
             return answer(page, Found(ids=(), total=0), ())
-        async with self._store.transaction() as connection:
+        async with self._turn(waits=not wanted.is_plain), self._store.transaction() as connection:
             found = await log_book.find(connection, wanted, page)
             rows = await log_book.entries(connection, wanted.project_id, found.ids[: page.limit])
         return answer(page, found, rows)
@@ -70,7 +77,7 @@ class LogServicer(log_service_pb2_grpc.LogServiceServicer):
         wanted = analytics.wanted(request, current_principal(), self._now())
         if wanted.nothing:
             return analytics.answer(wanted, (), None)
-        async with self._store.connection() as connection:
+        async with self._turn(waits=True), self._store.connection() as connection:
             rows = await rollup_book.read(
                 connection,
                 wanted.project_id,
@@ -81,6 +88,20 @@ class LogServicer(log_service_pb2_grpc.LogServiceServicer):
             )
             counted_at = await rollup_book.counted_to(connection, wanted.project_id)
         return analytics.answer(wanted, rows, counted_at)
+
+    @asynccontextmanager
+    async def _turn(self, *, waits: bool) -> AsyncIterator[None]:
+        if not waits:
+            yield
+            return
+        if self._searches >= MOST_SEARCHES:
+            raise overloaded("Too many searches are under way; nothing was done.")
+        self._searches += 1
+        try:
+            async with self._search:
+                yield
+        finally:
+            self._searches -= 1
 
     async def _events(self, message_id: UUID) -> list[DeliveryEvent]:
         told: list[DeliveryEvent] = []

@@ -50,8 +50,8 @@ async def has_rows_behind(connection: Connection, upper: UUID) -> bool:
 
 
 async def make(connection: Connection, partition: Partition) -> None:
-    """The partition exists in every table. It is made apart and then attached, which stops nobody who reads or
-    writes.
+    """The partition exists in every table. It is made apart and then attached: nobody waits but for the moment in which
+    the default one, which has few rows, is looked through for rows that belong here.
     """
     for table in KEYS:
         name = f"dispatch.{table}_{partition.name}"

@@ -1,5 +1,6 @@
 """The delivery log over gRPC: a message is in it at once, in the documented words; filters, pages, other projects."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from messagepipe.dispatch.v1 import log_service_pb2 as log
 
 from services.chassis.status import from_rpc_error
+from services.dispatch import log_book
+from services.dispatch.delivery_log import Filter, Found, Page
 from tests.integration.rig import PROJECT, Pipe, eventually, metadata, rig
 
 
@@ -124,6 +127,30 @@ async def test_everything_that_is_wrong_is_said_at_once(pipe: Pipe) -> None:
 
     said = {violation.field for violation in from_rpc_error(raised.value).violations}
     assert said == {"projectId", "messageType", "status", "page", "limit", "recipient", "provider"}
+
+
+async def test_searches_hold_nobody_up(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many search the log, however long: messages are sent, plain pages shown, and too many are turned away."""
+    go_on, find = asyncio.Event(), log_book.find
+
+    async def slow(connection: Any, wanted: Filter, page: Page) -> Found:
+        if wanted.recipient:
+            await go_on.wait()
+        return await find(connection, wanted, page)
+
+    monkeypatch.setattr(log_book, "find", slow)
+    async with asyncio.timeout(20):
+        asked = [asyncio.ensure_future(listed(pipe, recipient="a@example.com")) for _ in range(15)]
+        refused, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_EXCEPTION)
+        assert (await pipe.send()).state == "SENT"
+        assert len((await listed(pipe)).data) == 1
+        go_on.set()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+
+    errors = [answer for answer in answers if isinstance(answer, grpc.aio.AioRpcError)]
+    assert refused
+    assert len(errors) == 5
+    assert {error.code() for error in errors} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
 async def test_all_of_time_may_be_asked_for(pipe: Pipe) -> None:
