@@ -17,6 +17,7 @@ from services.dispatch.rollup import BUCKETS, Count, Interval, percentile, start
 
 DEFAULT_SPAN = {Interval.HOUR: timedelta(days=1), Interval.DAY: timedelta(days=30)}
 LONGEST_SPAN = {Interval.HOUR: timedelta(days=31), Interval.DAY: timedelta(days=400)}
+TOO_MUCH = FieldViolation("since", "asks for too many sums at once: ask for less time, one provider, or days")
 _SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 

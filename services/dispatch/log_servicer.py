@@ -16,6 +16,7 @@ from messagepipe.dispatch.v1.delivery_event_pb2 import DeliveryEvent
 
 from services.chassis.admission import overloaded
 from services.chassis.auth import current_principal
+from services.chassis.errors import InvalidArgument
 from services.dispatch import analytics, log_book, rollup_book
 from services.dispatch import history as tell
 from services.dispatch.convert import CHANNELS, attempt_to_proto, timestamp
@@ -87,7 +88,10 @@ class LogServicer(log_service_pb2_grpc.LogServiceServicer):
                 provider=wanted.provider,
             )
             counted_at = await rollup_book.counted_to(connection, wanted.project_id)
-        return analytics.answer(wanted, rows, counted_at)
+        if len(rows) > rollup_book.MOST_ROWS:
+            raise InvalidArgument(violations=[analytics.TOO_MUCH])
+        # Thousands of rows take a while, and nobody's lease waits for them.
+        return await asyncio.to_thread(analytics.answer, wanted, rows, counted_at)
 
     @asynccontextmanager
     async def _turn(self, *, waits: bool) -> AsyncIterator[None]:

@@ -22,7 +22,8 @@ from services.dispatch.rollup import BUCKETS, Count, Fact, Interval, Place, Tall
 AT_ONCE = 2_000
 PROJECTS_AT_ONCE = 200
 KEPT = timedelta(days=400)
-MOST_ROWS = 20_000
+# Of one answer: a month of hours through six providers.
+MOST_ROWS = 5_000
 # Any number, as long as it is this task's alone.
 LOCK = 0x726F6C6C757073
 _SENT = (message_pb2.Message.STATE_SENT, message_pb2.Message.STATE_DELIVERED, message_pb2.Message.STATE_UNDELIVERED)
@@ -69,10 +70,10 @@ async def read(
     channel: Channel | None,
     provider: str,
 ) -> list[asyncpg.Record]:
-    """The sums of a project in [from, to), by time."""
+    """The sums of a project in [from, to), by time; one more than `MOST_ROWS` says that there are too many."""
     code = CHANNEL_CODES[channel] if channel else None
     rows: list[asyncpg.Record] = await connection.fetch(
-        _READ, project_id, interval.value, *span, code, provider or None, MOST_ROWS
+        _READ, project_id, interval.value, *span, code, provider or None, MOST_ROWS + 1
     )
     return rows
 

@@ -126,3 +126,16 @@ async def test_everything_that_is_wrong_is_said_at_once(pipe: Pipe) -> None:
 
     said = {violation.field for violation in from_rpc_error(raised.value).violations}
     assert said == {"projectId", "messageType", "interval", "provider", "since"}
+
+
+async def test_more_than_one_answer_holds_is_refused(pipe: Pipe, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not cut off in silence: a sum of a part is no sum."""
+    await some_messages(pipe)
+    await count_events(store)
+    rows = len((await asked(pipe, interval="hour")).data)
+    monkeypatch.setattr(rollup_book, "MOST_ROWS", rows)
+    assert len((await asked(pipe, interval="hour")).data) == rows
+    monkeypatch.setattr(rollup_book, "MOST_ROWS", rows - 1)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await asked(pipe, interval="hour")
+    assert [each.field for each in from_rpc_error(caught.value).violations] == ["since"]
