@@ -190,7 +190,8 @@ async def test_a_gateway_that_stops_ends_streams_in_which_much_happens(house: Ho
             await draining
 
     assert json.loads(last.data)["reason"] == "SHUTTING_DOWN"
-    assert 1 < int(last.id) < 20_000 - 1
+    # The first one was seen before it stopped; how many more depends on who is quicker.
+    assert 1 <= int(last.id) < 20_000 - 1
 
 
 async def test_a_stream_begins_even_when_nothing_happens(house: House):
