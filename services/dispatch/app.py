@@ -199,10 +199,8 @@ async def open_dispatch(  # size: a line or two for each thing that is opened, i
                 stop=stop,
             )
         )
-        register, more = (
-            registration(servicer, webhooks, store, database_clock.now),
-            dict[str, Any](tracing=tracing, stop=stop),
-        )
+        register = registration(servicer, webhooks, store, database_clock.now)
+        more = dict[str, Any](tracing=tracing, stop=stop)
         server = await stack.enter_async_context(open_server(settings, register, clock, store, metrics.meter, **more))
         gone = GoneProjects(store, chains.channel, token_of(settings, clock), clock)
         suspects = Suspects(store, worker, clock, hub.publish, telemetry)

@@ -78,20 +78,22 @@ class LogServicer(log_service_pb2_grpc.LogServiceServicer):
         wanted = analytics.wanted(request, current_principal(), self._now())
         if wanted.nothing:
             return analytics.answer(wanted, (), None)
-        async with self._turn(waits=True), self._store.connection() as connection:
-            rows = await rollup_book.read(
-                connection,
-                wanted.project_id,
-                wanted.interval,
-                (wanted.since, wanted.until),
-                channel=wanted.channel,
-                provider=wanted.provider,
-            )
-            counted_at = await rollup_book.counted_to(connection, wanted.project_id)
-        if len(rows) > rollup_book.MOST_ROWS:
-            raise InvalidArgument(violations=[analytics.TOO_MUCH])
-        # Thousands of rows take a while, and nobody's lease waits for them.
-        return await asyncio.to_thread(analytics.answer, wanted, rows, counted_at)
+        async with self._turn(waits=True):
+            async with self._store.connection() as connection:
+                rows = await rollup_book.read(
+                    connection,
+                    wanted.project_id,
+                    wanted.interval,
+                    (wanted.since, wanted.until),
+                    channel=wanted.channel,
+                    provider=wanted.provider,
+                )
+                counted_at = await rollup_book.counted_to(connection, wanted.project_id)
+            if len(rows) > rollup_book.MOST_ROWS:
+                raise InvalidArgument(violations=[analytics.TOO_MUCH])
+            # Thousands of rows take a while, and nobody's lease waits for them. In its turn: one thread at a time, of
+            # those in which names of hosts are looked up.
+            return await asyncio.to_thread(analytics.answer, wanted, rows, counted_at)
 
     @asynccontextmanager
     async def _turn(self, *, waits: bool) -> AsyncIterator[None]:
