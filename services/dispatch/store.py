@@ -23,6 +23,7 @@ from services.dispatch.access import Access, Pool, open_pools
 from services.dispatch.attempt import Attempt
 from services.dispatch.breaker import Breaker
 from services.dispatch.claim_book import ClaimBook
+from services.dispatch.event_book import PROJECT_EVENTS
 from services.dispatch.idempotency import Standing
 from services.dispatch.ledger import Acceptance, Settled, Transition
 from services.dispatch.peers import ALL, Share
@@ -297,7 +298,7 @@ class Store(Access):
         """The events of a project after a position, in commit order, only such that nothing can still appear before
         them.
         """
-        rows = await self.fetch(_PROJECT_EVENTS, project_id, *position, limit)
+        rows = await self.fetch(PROJECT_EVENTS, project_id, *position, limit)
         return [event_from_row(row) for row in rows]
 
     async def project_position(self) -> tuple[int, UUID, int]:
@@ -383,9 +384,3 @@ SELECT message_id, sequence, occurred_at, payload, transaction_id FROM dispatch.
 WHERE message_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3
 """
 _IS_COMPLETED = "SELECT EXISTS (SELECT FROM dispatch.completions WHERE message_id = $1 AND NOT retrying)"
-_PROJECT_EVENTS = """
-SELECT message_id, sequence, occurred_at, payload, transaction_id FROM dispatch.events
-WHERE project_id = $1 AND (transaction_id, message_id, sequence) > ($2, $3, $4)
-  AND transaction_id < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-ORDER BY transaction_id, message_id, sequence LIMIT $5
-"""

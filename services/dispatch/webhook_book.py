@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from services.dispatch.convert import CHANNELS
+from services.dispatch.event_book import PROJECT_EVENTS
 from services.dispatch.ledger import Connection
 from services.dispatch.records import StoredEvent, event_from_row
 from services.dispatch.webhook import BOTH_SIGN, MAX_PER_PROJECT, Answer, Next, Sealed, Webhook
@@ -138,7 +139,7 @@ async def take_over(connection: Connection, webhook_id: UUID) -> int:
         return 0
     webhook = _webhook(row)
     place = (row["at_transaction"], row["at_message"], row["at_sequence"])
-    events = [event_from_row(each) for each in await connection.fetch(_EVENTS, webhook.project_id, *place, PAGE)]
+    events = [event_from_row(each) for each in await connection.fetch(PROJECT_EVENTS, webhook.project_id, *place, PAGE)]
     if not events:
         return 0
     wanted = [event for event in events if (kind := type_of(event.payload)) and webhook.wants(kind)]
@@ -299,12 +300,6 @@ WHERE w.enabled AND w.id > $1 AND EXISTS (SELECT FROM dispatch.events e WHERE {_
 _HOLD = "SELECT id FROM dispatch.webhooks WHERE id = $1 FOR NO KEY UPDATE"
 _LOCK = "SELECT * FROM dispatch.webhooks WHERE id = $1 AND enabled FOR NO KEY UPDATE"
 _WAITING = "SELECT count(*) FROM dispatch.webhook_posts WHERE webhook_id = $1"
-_EVENTS = """
-SELECT message_id, sequence, occurred_at, payload, transaction_id FROM dispatch.events
-WHERE project_id = $1 AND (transaction_id, message_id, sequence) > ($2, $3, $4)
-  AND transaction_id < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-ORDER BY transaction_id, message_id, sequence LIMIT $5
-"""
 _WAIT = """
 INSERT INTO dispatch.webhook_posts (webhook_id, message_id, sequence, project_id)
 SELECT $1, message_id, sequence, $4 FROM unnest($2::uuid[], $3::bigint[]) AS t (message_id, sequence)
